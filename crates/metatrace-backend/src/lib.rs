@@ -1,0 +1,120 @@
+//! What a backend is: it turns traces into something that runs, runs it, and reports exits.
+//!
+//! The life of a piece of code:
+//!
+//! 1. [`Backend::compile_loop`] takes a trace whose inputs arrive as words. Each `label` in it becomes a target that any
+//!    later `jump` may name.
+//! 2. [`Backend::execute`] runs a loop from its start. Control leaves machine code at a guard that fails (and has no
+//!    bridge) or at `finish`; then, *while the frame is still alive*, so that `alloca` slots are valid, the
+//!    [`ExitHandler`] gets the guard's name and the values of [`Trace::exit_args`], in that order. When the handler
+//!    returns, `execute` returns.
+//! 3. [`Backend::compile_bridge`] attaches a trace to a guard: its inputs are the guard's exit values, in order. From
+//!    then on the guard's failure continues in the bridge, in the same frame.
+//!
+//! Re-entrance: all methods take `&self`, and no interior borrow is held while code runs or a handler works; a handler
+//! may compile bridges and loops, and execute others.
+//!
+//! [`conformance`] is the suite that every backend passes; [`reference`] is the executor that interprets traces.
+
+pub mod conformance;
+pub mod forcing;
+pub mod reference;
+
+use metatrace_ir::{GuardId, Opcode, TargetToken, Trace};
+use std::fmt;
+
+pub use forcing::Forcing;
+
+/// Owner of compiled code: a loop or an entry trace with its bridges. Numbered by the caller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct LoopToken(pub u32);
+
+/// One leaving of a trace.
+#[derive(Debug)]
+pub struct Exit<'a> {
+    /// The guard that failed, or the `finish` that was reached.
+    pub guard: GuardId,
+    /// The values of [`Trace::exit_args`], in that order.
+    pub values: &'a [u64],
+    /// Behind a call that panicked (`guard_no_exception`): the payload's word, to be unpacked once.
+    pub payload: Option<u64>,
+}
+
+/// Takes over where a trace was left.
+pub trait ExitHandler {
+    /// Called once by [`Backend::execute`], with the frame of the code still alive.
+    fn exit(&mut self, exit: Exit<'_>);
+}
+
+/// What is known of a compiled trace.
+#[derive(Clone, Debug, Default)]
+pub struct Assembled {
+    /// Address of the code; 0 where there is none.
+    pub address: u64,
+    /// Its bytes, for logs; empty where there are none.
+    pub code: Vec<u8>,
+    /// Offset in `code` where each operation's instructions begin, by operation; empty where there is no code.
+    pub op_offsets: Vec<u32>,
+    /// Bytes of stack the code needs.
+    pub frame_size: u32,
+}
+
+/// Why a backend refused a trace. The program goes on in the interpreter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BackendError {
+    /// The backend has no code for this operation.
+    Unsupported(Opcode),
+    /// No more room for code.
+    OutOfCodeMemory,
+    /// The trace needs a larger frame than the backend allows.
+    FrameTooLarge {
+        /// Bytes needed.
+        needed: u32,
+    },
+    /// A `jump` to a label that was never compiled.
+    UnknownTarget(TargetToken),
+    /// The machine or the operating system cannot run generated code.
+    Unavailable(String),
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackendError::Unsupported(op) => write!(f, "the backend has no code for {}", op.name()),
+            BackendError::OutOfCodeMemory => write!(f, "no more room for code"),
+            BackendError::FrameTooLarge { needed } => write!(f, "the trace needs a frame of {needed} bytes"),
+            BackendError::UnknownTarget(token) => write!(f, "jump to the unknown target {}", token.0),
+            BackendError::Unavailable(why) => write!(f, "generated code cannot run here: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for BackendError {}
+
+/// Runs traces. See the module's documentation for the protocol.
+pub trait Backend {
+    /// Readable name, for logs.
+    fn name(&self) -> &'static str;
+
+    /// Compiles a trace that starts a loop or leads into one.
+    ///
+    /// # Errors
+    /// Where the backend cannot; nothing has changed then.
+    fn compile_loop(&self, token: LoopToken, trace: &Trace) -> Result<Assembled, BackendError>;
+
+    /// Compiles a trace that continues the failure of `guard`, whose inputs are the guard's exit values, and attaches it.
+    ///
+    /// # Errors
+    /// Where the backend cannot; nothing has changed then.
+    fn compile_bridge(&self, token: LoopToken, guard: GuardId, trace: &Trace) -> Result<Assembled, BackendError>;
+
+    /// Runs a loop from its start until an exit, and calls `handler` there.
+    ///
+    /// # Safety
+    /// `args` are valid inputs of the loop's trace: the trace's memory operations are allowed on what they point to.
+    unsafe fn execute(&self, token: LoopToken, args: &[u64], handler: &mut dyn ExitHandler);
+
+    /// Gives up the loop and its bridges. Their memory is reused once no activation runs in them; other code must not
+    /// jump to their labels any more.
+    fn free_loop(&self, token: LoopToken);
+}

@@ -1,0 +1,25 @@
+//! The trace IR: the linear operations that the tracer records, the optimiser rewrites and the backends run.
+//!
+//! - [`op`]: the one table of operations, with names, operand kinds and effects;
+//! - [`value`]: kinds, references to values, constants;
+//! - [`descr`]: facts of layout or effect (fields, arrays, sizes, calls);
+//! - [`trace`]: a [`Trace`](trace::Trace), its guards' snapshots, its roots, and the builder;
+//! - [`eval`]: what each pure operation computes, on plain words: the one definition of Rust's arithmetic that constant
+//!   folding, the jitcode interpreter and the reference executor share.
+//!
+//! Invariants: every value is a 64-bit word of one of three kinds; every operand is defined before it is used; a trace
+//! has one entry and ends in `jump` or `finish`. Absent: anything that knows how traces are made or executed.
+#![forbid(unsafe_code)]
+
+pub mod descr;
+pub mod eval;
+pub mod op;
+pub mod trace;
+pub mod value;
+
+pub use descr::{
+    ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
+};
+pub use op::{Class, OpInfo, Opcode};
+pub use trace::{Frame, GuardId, JitCodeId, Op, Root, RootKind, Snapshot, SnapshotId, Trace};
+pub use value::{Const, Kind, Ref};

@@ -1,0 +1,227 @@
+//! A trace: inputs, operations, constants, snapshots, roots.
+//!
+//! ```text
+//! [p0, i1]
+//! label(p0, i1, descr=TargetToken(1))
+//! i2 = getfield_gc_i(p0, descr=…)
+//! i3 = int_lt(i1, i2)
+//! guard_true(i3) [p0, i1]
+//! i4 = int_add(i1, 1)
+//! jump(p0, i4, descr=TargetToken(1))
+//! ```
+//!
+//! Invariants (the verifier's): operands are defined before use; behind a `label` only its arguments and constants are
+//! defined, and its arguments are distinct values that each `jump` to it assigns anew; guards and `finish`, and only they,
+//! have a snapshot; the last operation, and only it, is `jump` or `finish`.
+//!
+//! A *snapshot* is the chain of interpreter frames at a guard, innermost first; outer frames are shared between the
+//! guards of one call. It is the truth while a trace is recorded and optimised; the list of values that the backend must
+//! keep for an exit ([`Trace::exit_args`]) is derived from it.
+
+use crate::descr::DescrRef;
+use crate::op::Opcode;
+use crate::value::{Const, Kind, Ref};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+/// Names a guard (or a `finish`) for its whole life: unique within a driver, printed as `<Guard0x…>`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct GuardId(pub u32);
+
+/// Names a jitcode within its store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct JitCodeId(pub u32);
+
+/// Index of a snapshot in its trace.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct SnapshotId(pub u32);
+
+/// Where a frame of a snapshot resumes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Frame {
+    /// The function.
+    pub jitcode: JitCodeId,
+    /// The instruction at which it resumes.
+    pub pc: u32,
+}
+
+/// One interpreter frame at a guard, and the frames that called it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Which frame; `None` in traces written by hand, whose guards list just values.
+    pub frame: Option<Frame>,
+    /// The frame's live values, in the order of the jitcode's liveness.
+    pub values: Vec<Ref>,
+    /// The caller's frame.
+    pub parent: Option<SnapshotId>,
+}
+
+/// An operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Op {
+    /// What it does.
+    pub opcode: Opcode,
+    /// Its operands.
+    pub args: SmallVec<[Ref; 4]>,
+    /// Its descriptor, for the operations that need one.
+    pub descr: Option<DescrRef>,
+    /// Guards and `finish`: the frames at it.
+    pub snapshot: Option<SnapshotId>,
+    /// Guards and `finish`: their name, once the trace goes to a backend.
+    pub guard: Option<GuardId>,
+}
+
+impl Op {
+    /// An operation without descriptor and snapshot.
+    pub fn new(opcode: Opcode, args: &[Ref]) -> Op {
+        Op { opcode, args: SmallVec::from_slice(args), descr: None, snapshot: None, guard: None }
+    }
+
+    /// With a descriptor.
+    pub fn with_descr(opcode: Opcode, args: &[Ref], descr: DescrRef) -> Op {
+        Op { descr: Some(descr), ..Op::new(opcode, args) }
+    }
+
+    /// With a snapshot.
+    pub fn with_snapshot(opcode: Opcode, args: &[Ref], snapshot: SnapshotId) -> Op {
+        Op { snapshot: Some(snapshot), ..Op::new(opcode, args) }
+    }
+
+    /// The descriptor. Panics where there is none: the verifier has let a wrong operation through.
+    pub fn descr(&self) -> &DescrRef {
+        self.descr.as_ref().unwrap_or_else(|| panic!("{} without a descriptor", self.opcode.name()))
+    }
+}
+
+/// What is known of the memory behind an input that is a pointer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RootKind {
+    /// A `&mut` parameter: nobody else reads or writes what it owns while the trace runs.
+    Exclusive,
+    /// A `&` parameter: what it reaches along frozen paths does not change while the trace runs.
+    Shared,
+    /// A green: what it reaches along frozen paths does not change while the driver lives.
+    Green,
+}
+
+/// A fact about an input.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Root {
+    /// The input: a pointer, or the data pointer of a slice.
+    pub value: Ref,
+    /// What is known.
+    pub kind: RootKind,
+}
+
+/// A trace. See the module's documentation.
+#[derive(Clone, Default, Debug)]
+pub struct Trace {
+    /// Kinds of the inputs, which are values 0, 1, ….
+    pub inputs: Vec<Kind>,
+    /// Facts about inputs.
+    pub roots: Vec<Root>,
+    /// The operations.
+    pub ops: Vec<Op>,
+    /// The constants, without repetition.
+    consts: Vec<Const>,
+    const_index: FxHashMap<Const, Ref>,
+    /// Snapshots; a parent comes before its children.
+    pub snapshots: Vec<Snapshot>,
+}
+
+impl Trace {
+    /// An empty trace with these inputs.
+    pub fn new(inputs: Vec<Kind>) -> Trace {
+        Trace { inputs, ..Trace::default() }
+    }
+
+    /// The value of input `n`.
+    pub fn input(&self, n: usize) -> Ref {
+        assert!(n < self.inputs.len(), "the trace has {} inputs", self.inputs.len());
+        Ref::value(n)
+    }
+
+    /// The value that operation `n` defines.
+    pub fn result(&self, n: usize) -> Ref {
+        Ref::value(self.inputs.len() + n)
+    }
+
+    /// The operation that defines `value`; `None` for inputs and constants.
+    pub fn defining_op(&self, value: Ref) -> Option<usize> {
+        value.as_value()?.checked_sub(self.inputs.len())
+    }
+
+    /// The number of values: inputs and operations.
+    pub fn value_count(&self) -> usize {
+        self.inputs.len() + self.ops.len()
+    }
+
+    /// Appends an operation; returns the value it defines (not to be used if it has no result).
+    pub fn push(&mut self, op: Op) -> Ref {
+        self.ops.push(op);
+        self.result(self.ops.len() - 1)
+    }
+
+    /// The reference to a constant, entered into the table when it is new.
+    pub fn constant(&mut self, constant: Const) -> Ref {
+        let consts = &mut self.consts;
+        *self.const_index.entry(constant).or_insert_with(|| {
+            consts.push(constant);
+            Ref::constant(consts.len() - 1)
+        })
+    }
+
+    /// The constants, in the order of their references.
+    pub fn consts(&self) -> &[Const] {
+        &self.consts
+    }
+
+    /// The constant behind a reference; `None` for other values.
+    pub fn as_const(&self, value: Ref) -> Option<Const> {
+        value.as_const().map(|n| self.consts[n])
+    }
+
+    /// The kind of a value.
+    ///
+    /// # Panics
+    /// If the value is an operation's that has no result.
+    pub fn kind(&self, value: Ref) -> Kind {
+        if let Some(constant) = self.as_const(value) {
+            return constant.kind;
+        }
+        match self.defining_op(value) {
+            None => self.inputs[value.as_value().expect("not a constant")],
+            Some(n) => {
+                let op = &self.ops[n];
+                op.opcode.result().unwrap_or_else(|| panic!("{} has no result", op.opcode.name()))
+            }
+        }
+    }
+
+    /// Appends a snapshot.
+    pub fn add_snapshot(&mut self, snapshot: Snapshot) -> SnapshotId {
+        let id = SnapshotId(self.snapshots.len() as u32);
+        self.snapshots.push(snapshot);
+        id
+    }
+
+    /// The chain of frames from `innermost` outwards.
+    pub fn frames(&self, innermost: SnapshotId) -> impl Iterator<Item = &Snapshot> {
+        std::iter::successors(Some(&self.snapshots[innermost.0 as usize]), |snapshot| {
+            snapshot.parent.map(|parent| &self.snapshots[parent.0 as usize])
+        })
+    }
+
+    /// The values an exit at this snapshot needs: each once, without constants, outermost frame first. The order is
+    /// the contract between the backend, which delivers them, and the resume data, which refers to them by position.
+    pub fn exit_args(&self, innermost: SnapshotId) -> Vec<Ref> {
+        let mut frames: SmallVec<[&Snapshot; 8]> = self.frames(innermost).collect();
+        frames.reverse();
+        let mut seen = rustc_hash::FxHashSet::default();
+        frames
+            .iter()
+            .flat_map(|frame| frame.values.iter().copied())
+            .filter(|value| !value.is_const() && seen.insert(*value))
+            .collect()
+    }
+}

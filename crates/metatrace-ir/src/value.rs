@@ -1,0 +1,110 @@
+//! Kinds, references to values, and constants.
+
+use std::fmt;
+
+/// The three kinds of word, after the register banks of the jitcode.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Kind {
+    /// A 64-bit integer; narrower integers are kept extended according to their signedness. Also data pointers of
+    /// slices and `Vec`s.
+    Int,
+    /// A pointer to the start of an object.
+    Ref,
+    /// An `f64`.
+    Float,
+}
+
+impl Kind {
+    /// The letter that begins the names of values of this kind.
+    pub fn letter(self) -> char {
+        match self {
+            Kind::Int => 'i',
+            Kind::Ref => 'p',
+            Kind::Float => 'f',
+        }
+    }
+
+    /// The kind whose names begin with `letter`.
+    pub fn from_letter(letter: char) -> Option<Kind> {
+        match letter {
+            'i' => Some(Kind::Int),
+            'p' => Some(Kind::Ref),
+            'f' => Some(Kind::Float),
+            _ => None,
+        }
+    }
+}
+
+/// A value of a trace: an input, the result of an operation, or a constant.
+///
+/// Values are numbered through: input `n` is value `n`, operation `n` defines value `inputs + n` (the numbers of
+/// operations without a result are never referred to). Constants are indices into the trace's constant table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ref(u32);
+
+impl Ref {
+    const CONST: u32 = 1 << 31;
+
+    /// The value with number `n`.
+    pub fn value(n: usize) -> Ref {
+        let n = u32::try_from(n).expect("a trace has fewer than 2^31 values");
+        assert!(n & Self::CONST == 0, "a trace has fewer than 2^31 values");
+        Ref(n)
+    }
+
+    /// The constant with index `n` in the trace's table.
+    pub fn constant(n: usize) -> Ref {
+        let Ref(n) = Ref::value(n);
+        Ref(n | Self::CONST)
+    }
+
+    /// Whether this is a constant.
+    pub fn is_const(self) -> bool {
+        self.0 & Self::CONST != 0
+    }
+
+    /// The number of the value, `None` for a constant.
+    pub fn as_value(self) -> Option<usize> {
+        (!self.is_const()).then_some(self.0 as usize)
+    }
+
+    /// The index of the constant, `None` for other values.
+    pub fn as_const(self) -> Option<usize> {
+        self.is_const().then_some((self.0 & !Self::CONST) as usize)
+    }
+}
+
+impl fmt::Debug for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_const() {
+            Some(n) => write!(f, "c{n}"),
+            None => write!(f, "v{}", self.0),
+        }
+    }
+}
+
+/// A constant: its kind and its bits (a float's IEEE bits, a pointer's address).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Const {
+    /// The kind of the word.
+    pub kind: Kind,
+    /// Its bits.
+    pub bits: u64,
+}
+
+impl Const {
+    /// An integer constant.
+    pub fn int(value: i64) -> Const {
+        Const { kind: Kind::Int, bits: value as u64 }
+    }
+
+    /// A pointer constant.
+    pub fn ptr(address: u64) -> Const {
+        Const { kind: Kind::Ref, bits: address }
+    }
+
+    /// A float constant.
+    pub fn float(value: f64) -> Const {
+        Const { kind: Kind::Float, bits: value.to_bits() }
+    }
+}
