@@ -1,0 +1,412 @@
+//! The interpreter of jitcode.
+//!
+//! It keeps a stack of [`Activation`]s and executes the innermost one until the outermost returns, a panic leaves it, or
+//! the domain stops at a merge point. Execution may start at a function's beginning ([`Interp::call`]) or in the middle of
+//! several ([`Interp::new`] with activations rebuilt from resume data, then [`Interp::run`] or [`Interp::unwind`]).
+//!
+//! The memory it works on is real: loads, stores and native calls go to the addresses in registers. That these are valid
+//! is the front end's promise (it emits such operations only where Rust allows the access) and the caller's, who supplies
+//! the first words; hence `unsafe` at the entry points, and here.
+
+use crate::domain::{Domain, Flow};
+use crate::insn::{Insn, Pc, Reg};
+use crate::liveness::is_binary;
+use crate::{JitCode, JitCodeSource};
+use metatrace_ir::{Const, eval, eval::overflows};
+use metatrace_native::{Payload, call, load, store};
+use std::rc::Rc;
+
+/// A function in execution.
+#[derive(Clone, Debug)]
+pub struct Activation<V> {
+    /// The function.
+    pub code: Rc<JitCode>,
+    /// The instruction being executed; in callers, the call.
+    pub pc: Pc,
+    /// The registers. What was never written is unspecified.
+    pub registers: Vec<V>,
+}
+
+impl<V: Copy> Activation<V> {
+    /// At the instruction `pc`, with all registers `fill`.
+    pub fn new(code: Rc<JitCode>, pc: Pc, fill: V) -> Activation<V> {
+        let registers = vec![fill; code.registers.len()];
+        Activation { code, pc, registers }
+    }
+}
+
+/// How an execution ended.
+#[derive(Debug)]
+pub enum Outcome<V> {
+    /// The domain stopped at the portal's merge point.
+    MergePoint {
+        /// The words of the green key.
+        greens: Vec<V>,
+        /// The words of the reds.
+        reds: Vec<V>,
+    },
+    /// The outermost function returned these words.
+    Return(Vec<V>),
+    /// A panic left the outermost function.
+    Panic(Payload),
+}
+
+/// An execution of jitcode. See the module's documentation.
+pub struct Interp<'a, D: Domain> {
+    /// What is done besides.
+    pub domain: D,
+    source: &'a dyn JitCodeSource,
+    frames: Vec<Activation<D::Value>>,
+    /// Frame slots live here until the interpreter is dropped.
+    slots: Vec<Box<[u128]>>,
+    in_flight: Option<Payload>,
+}
+
+impl<'a, D: Domain> Interp<'a, D> {
+    /// An interpreter that stands where `frames` say, the innermost last.
+    pub fn new(domain: D, source: &'a dyn JitCodeSource, frames: Vec<Activation<D::Value>>) -> Interp<'a, D> {
+        Interp { domain, source, frames, slots: Vec::new(), in_flight: None }
+    }
+
+    /// The stack of activations.
+    pub fn frames(&self) -> &[Activation<D::Value>] {
+        &self.frames
+    }
+
+    /// Calls a function with these words and runs it.
+    ///
+    /// # Safety
+    /// The words are valid arguments of the function.
+    pub unsafe fn call(&mut self, code: &Rc<JitCode>, args: &[D::Value]) -> Outcome<D::Value> {
+        self.push(code.clone(), args);
+        // SAFETY: forwarded.
+        unsafe { self.run() }
+    }
+
+    /// Goes on where the activations stand.
+    ///
+    /// # Safety
+    /// The registers that are live there hold valid words.
+    pub unsafe fn run(&mut self) -> Outcome<D::Value> {
+        loop {
+            // SAFETY: forwarded; every step keeps the live registers valid.
+            if let Some(outcome) = unsafe { self.step() } {
+                return outcome;
+            }
+        }
+    }
+
+    /// Goes on where the native call at which the innermost activation stands has panicked.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run); `payload` is owned by the caller, who gives it away.
+    pub unsafe fn unwind(&mut self, payload: Payload) -> Outcome<D::Value> {
+        match self.propagate(payload) {
+            Some(outcome) => outcome,
+            // SAFETY: forwarded.
+            None => unsafe { self.run() },
+        }
+    }
+
+    fn push(&mut self, code: Rc<JitCode>, args: &[D::Value]) {
+        assert_eq!(args.len(), code.params.len(), "argument words of {}", code.name);
+        let fill = self.domain.constant(Const::int(0));
+        let mut frame = Activation::new(code, 0, fill);
+        frame.registers[..args.len()].copy_from_slice(args);
+        self.frames.push(frame);
+    }
+
+    fn frame(&mut self) -> &mut Activation<D::Value> {
+        self.frames.last_mut().expect("an activation is running")
+    }
+
+    fn get(&mut self, reg: Reg) -> D::Value {
+        let frame = self.frames.last().expect("an activation is running");
+        let n = reg.0 as usize;
+        match frame.registers.get(n) {
+            Some(value) => *value,
+            None => {
+                let constant = frame.code.consts[n - frame.registers.len()];
+                self.domain.constant(constant)
+            }
+        }
+    }
+
+    fn set(&mut self, reg: Reg, value: D::Value) {
+        self.frame().registers[reg.0 as usize] = value;
+    }
+
+    fn get_all(&mut self, regs: &[Reg]) -> Vec<D::Value> {
+        regs.iter().map(|reg| self.get(*reg)).collect()
+    }
+
+    fn advance(&mut self) {
+        self.frame().pc += 1;
+    }
+
+    /// Sets a register and goes to the next instruction.
+    fn define(&mut self, reg: Reg, value: D::Value) {
+        self.set(reg, value);
+        self.advance();
+    }
+
+    /// Goes to the next instruction where `holds`, else to `if_false`.
+    fn branch_to(&mut self, holds: bool, if_false: Pc) {
+        let frame = self.frame();
+        frame.pc = if holds { frame.pc + 1 } else { if_false };
+    }
+
+    /// Executes one instruction.
+    ///
+    /// # Safety
+    /// The live registers hold valid words.
+    unsafe fn step(&mut self) -> Option<Outcome<D::Value>> {
+        let frame = self.frames.last().expect("an activation is running");
+        let code = frame.code.clone();
+        let insn = code.insns[frame.pc as usize];
+        match insn {
+            Insn::Move { dst, src } => {
+                let value = self.get(src);
+                self.define(dst, value);
+            }
+            Insn::Pure { op, dst, a, b } => {
+                let args = [self.get(a), self.get(if is_binary(op) { b } else { a })];
+                let args = if is_binary(op) { &args[..] } else { &args[..1] };
+                let result = evaluate::<D>(op, args, &code);
+                let value = self.domain.pure(op, args, result);
+                self.define(dst, value);
+            }
+            Insn::Overflow { op, dst, a, b, overflow } => {
+                let args = [self.get(a), self.get(b)];
+                let overflowed = overflows(op, D::bits(args[0]), D::bits(args[1]));
+                let result = evaluate::<D>(op, &args, &code);
+                let value = self.domain.overflow(&self.frames, op, args, result, overflowed);
+                if overflowed {
+                    self.frame().pc = overflow;
+                } else {
+                    self.define(dst, value);
+                }
+            }
+            Insn::PtrField { dst, base, descr } => {
+                let base = self.get(base);
+                let address = D::bits(base) + u64::from(code.descr(descr).field().offset);
+                let value = self.domain.address(&code, descr, base, None, address);
+                self.define(dst, value);
+            }
+            Insn::PtrItem { dst, base, index, descr } => {
+                let (base, index) = (self.get(base), self.get(index));
+                let address = item_address::<D>(&code, descr, base, index);
+                let value = self.domain.address(&code, descr, base, Some(index), address);
+                self.define(dst, value);
+            }
+            Insn::Load { dst, base, descr } => {
+                let base = self.get(base);
+                let field = code.descr(descr).field();
+                // SAFETY: the front end loads only fields that Rust may read there.
+                let bits = unsafe { load(D::bits(base) + u64::from(field.offset), field.word) };
+                let value = self.domain.load(&code, descr, base, None, bits);
+                self.define(dst, value);
+            }
+            Insn::Store { base, src, descr } => {
+                let (base, value) = (self.get(base), self.get(src));
+                let field = code.descr(descr).field();
+                // SAFETY: the front end stores only where Rust may write this word.
+                unsafe { store(D::bits(base) + u64::from(field.offset), field.word, D::bits(value)) };
+                self.domain.store(&code, descr, base, None, value);
+                self.advance();
+            }
+            Insn::LoadItem { dst, base, index, descr } => {
+                let (base, index) = (self.get(base), self.get(index));
+                let address = item_address::<D>(&code, descr, base, index);
+                // SAFETY: as for `Load`; the front end has checked the index.
+                let bits = unsafe { load(address, code.descr(descr).array().word) };
+                let value = self.domain.load(&code, descr, base, Some(index), bits);
+                self.define(dst, value);
+            }
+            Insn::StoreItem { base, index, src, descr } => {
+                let (base, index, value) = (self.get(base), self.get(index), self.get(src));
+                let address = item_address::<D>(&code, descr, base, index);
+                // SAFETY: as for `Store`; the front end has checked the index.
+                unsafe { store(address, code.descr(descr).array().word, D::bits(value)) };
+                self.domain.store(&code, descr, base, Some(index), value);
+                self.advance();
+            }
+            Insn::Alloca { dst, descr } => {
+                let size = code.descr(descr).size().size as usize;
+                let mut slot = vec![0u128; size.div_ceil(16).max(1)].into_boxed_slice();
+                let address = slot.as_mut_ptr() as u64;
+                self.slots.push(slot);
+                let value = self.domain.alloca(&code, descr, address);
+                self.define(dst, value);
+            }
+            Insn::Goto { to } => self.frame().pc = to,
+            Insn::Branch { cond, if_false } => {
+                let cond = self.get(cond);
+                let holds = D::bits(cond) != 0;
+                self.domain.branch(&self.frames, cond, holds);
+                self.branch_to(holds, if_false);
+            }
+            Insn::BranchIf { op, a, b, if_false } => {
+                let args = [self.get(a), self.get(if is_binary(op) { b } else { a })];
+                let args = if is_binary(op) { &args[..] } else { &args[..1] };
+                let holds = evaluate::<D>(op, args, &code) != 0;
+                self.domain.branch_if(&self.frames, op, args, holds);
+                self.branch_to(holds, if_false);
+            }
+            Insn::Switch { value, table } => {
+                let value = self.get(value);
+                let table = &code.switches[table as usize];
+                let case = table.cases.iter().find(|(case, _)| *case == D::bits(value));
+                self.domain.switch(&self.frames, value, case.is_some(), &table.cases);
+                self.frame().pc = case.map_or(table.default, |(_, target)| *target);
+            }
+            // SAFETY: forwarded.
+            Insn::CallNative { call } => return unsafe { self.call_native(&code, call) },
+            Insn::CallInline { call } => {
+                let call = &code.inline_calls[call as usize];
+                let args = self.get_all(&call.args);
+                let callee = call.callee.resolve(self.source).clone();
+                self.domain.enter_inline(&self.frames, &callee);
+                self.push(callee, &args);
+            }
+            Insn::Return { values } => {
+                let values = self.get_all(&code.returns[values as usize]);
+                return self.return_values(values);
+            }
+            Insn::ResumeUnwind => {
+                let payload = self.in_flight.take().expect("a panic is in flight in cleanup code");
+                self.domain.unwind(&self.frames);
+                self.frames.pop();
+                if self.frames.is_empty() {
+                    return Some(Outcome::Panic(payload));
+                }
+                return self.propagate(payload);
+            }
+            Insn::Unreachable => panic!("{} reached {} which cannot be reached", code.name, self.frame().pc),
+            Insn::Promote { reg } => {
+                let value = self.get(reg);
+                let value = self.domain.promote(&self.frames, value);
+                self.set_unless_const(reg, value);
+                self.advance();
+            }
+            Insn::Header => {
+                let point = code.merge_point.as_ref().expect("only portals have headers");
+                let mut reds = self.pairs(&point.reds);
+                self.domain.header(&self.frames, &mut reds);
+                self.set_pairs(&reds);
+                self.advance();
+            }
+            Insn::MergePoint => {
+                let point = code.merge_point.as_ref().expect("only portals have merge points");
+                let mut greens = self.pairs(&point.greens);
+                let flow = self.domain.merge_point(&self.frames, &mut greens);
+                self.set_pairs(&greens);
+                if flow == Flow::Stop {
+                    let greens = greens.into_iter().map(|(_, value)| value).collect();
+                    return Some(Outcome::MergePoint { greens, reds: self.get_all(&point.reds) });
+                }
+                self.advance();
+            }
+            Insn::BackEdge => {
+                self.domain.back_edge(&self.frames);
+                self.advance();
+            }
+        }
+        None
+    }
+
+    fn pairs(&mut self, regs: &[Reg]) -> Vec<(Reg, D::Value)> {
+        regs.iter().map(|reg| (*reg, self.get(*reg))).collect()
+    }
+
+    fn set_pairs(&mut self, pairs: &[(Reg, D::Value)]) {
+        for (reg, value) in pairs {
+            self.set_unless_const(*reg, *value);
+        }
+    }
+
+    fn set_unless_const(&mut self, reg: Reg, value: D::Value) {
+        if let Some(register) = self.frame().registers.get_mut(reg.0 as usize) {
+            *register = value;
+        }
+    }
+
+    /// # Safety
+    /// As for [`step`](Self::step).
+    unsafe fn call_native(&mut self, code: &Rc<JitCode>, index: u16) -> Option<Outcome<D::Value>> {
+        let site = &code.native_calls[index as usize];
+        let args = self.get_all(&site.args);
+        self.domain.before_call(&self.frames, site, &args);
+        let words: Vec<u64> = args.iter().map(|arg| D::bits(*arg)).collect();
+        // SAFETY: the front end made the shim for these words.
+        let result = unsafe { call(site.function, &words) };
+        if result.panicked != 0 {
+            // SAFETY: the shim says so, and hands the payload over once.
+            let payload = unsafe { Payload::from_word(result.value) };
+            self.domain.after_call(&self.frames, site, &args, Err(payload));
+            return self.propagate(payload);
+        }
+        let value = self.domain.after_call(&self.frames, site, &args, Ok(result.value));
+        match site.dst {
+            Some(dst) => self.define(dst, value),
+            None => self.advance(),
+        }
+        None
+    }
+
+    fn return_values(&mut self, values: Vec<D::Value>) -> Option<Outcome<D::Value>> {
+        self.domain.leave(&self.frames);
+        self.frames.pop();
+        let Some(caller) = self.frames.last_mut() else {
+            return Some(Outcome::Return(values));
+        };
+        let code = caller.code.clone();
+        let Insn::CallInline { call } = code.insns[caller.pc as usize] else {
+            panic!("{} returned to something that is no call", code.name);
+        };
+        let dsts = &code.inline_calls[call as usize].dsts;
+        assert_eq!(dsts.len(), values.len(), "result words of a call in {}", code.name);
+        for (dst, value) in dsts.iter().zip(values) {
+            caller.registers[dst.0 as usize] = value;
+        }
+        caller.pc += 1;
+        None
+    }
+
+    /// A panic leaves the call at which the innermost activation stands: finds the cleanup code that takes it.
+    fn propagate(&mut self, payload: Payload) -> Option<Outcome<D::Value>> {
+        loop {
+            self.domain.unwind(&self.frames);
+            let frame = self.frame();
+            let unwind = match frame.code.insns[frame.pc as usize] {
+                Insn::CallNative { call } => frame.code.native_calls[call as usize].unwind,
+                Insn::CallInline { call } => frame.code.inline_calls[call as usize].unwind,
+                other => panic!("{}: a panic came out of {other:?}", frame.code.name),
+            };
+            if let Some(target) = unwind {
+                frame.pc = target;
+                self.in_flight = Some(payload);
+                return None;
+            }
+            self.frames.pop();
+            if self.frames.is_empty() {
+                return Some(Outcome::Panic(payload));
+            }
+        }
+    }
+}
+
+fn evaluate<D: Domain>(op: metatrace_ir::Opcode, args: &[D::Value], code: &JitCode) -> u64 {
+    let mut bits = [0; 2];
+    for (bits, arg) in bits.iter_mut().zip(args) {
+        *bits = D::bits(*arg);
+    }
+    eval::eval(op, &bits[..args.len()])
+        .unwrap_or_else(|| panic!("{}: {} is undefined on {bits:?}", code.name, op.name()))
+}
+
+fn item_address<D: Domain>(code: &JitCode, descr: crate::DescrIndex, base: D::Value, index: D::Value) -> u64 {
+    let array = code.descr(descr).array();
+    let offset = D::bits(index).wrapping_mul(array.item_size.into()).wrapping_add(array.offset.into());
+    D::bits(base).wrapping_add(offset)
+}
