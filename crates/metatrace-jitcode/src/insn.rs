@@ -17,6 +17,7 @@ pub type Pc = u32;
 pub struct DescrIndex(pub u16);
 
 /// An instruction. Indices refer to the tables of the jitcode.
+#[allow(missing_docs, reason = "operands bear the names that the variants' texts use")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Insn {
     /// `dst = src`, same kind.

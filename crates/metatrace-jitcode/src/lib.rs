@@ -27,11 +27,13 @@ pub mod domain;
 pub mod insn;
 pub mod interp;
 pub mod liveness;
+pub mod portal;
 mod print;
 
 pub use domain::{Concrete, Domain};
 pub use insn::{DescrIndex, Insn, Pc, Reg};
 pub use interp::{Activation, Interp, Outcome};
+pub use portal::{ParamWord, PortalCode, PortalSource};
 
 use metatrace_ir::{CallDescr, Const, DescrRef, JitCodeId, Kind};
 use std::cell::OnceCell;

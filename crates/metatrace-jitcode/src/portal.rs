@@ -1,0 +1,76 @@
+//! A portal: its jitcode, and the bridge between the native function's variables and words.
+//!
+//! The native portal function keeps its parameters in variables; machine code and the interpreter keep their words in
+//! registers. Three small jitcodes carry them across, so that layouts are known in one place only.
+
+use crate::{CalleeKey, JitCode, JitCodeSource};
+use metatrace_ir::{Kind, RootKind};
+use std::rc::Rc;
+
+/// Where a parameter's word is found at the merge point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ParamWord {
+    /// Index into [`crate::MergePoint::greens`].
+    Green(usize),
+    /// Index into [`crate::MergePoint::reds`].
+    Red(usize),
+}
+
+/// A portal function, staged.
+#[derive(Clone, Debug)]
+pub struct PortalCode {
+    /// The function. Called with the parameters' words it comes to its header; its merge point is known.
+    pub jitcode: Rc<JitCode>,
+    /// From the addresses of the native parameters, in order, to the parameters' words.
+    pub load_params: Rc<JitCode>,
+    /// From the addresses, then the parameters' words: writes the variables.
+    pub store_params: Rc<JitCode>,
+    /// From the address of an uninitialised result, then the result's words: writes it.
+    pub store_result: Rc<JitCode>,
+    /// For each parameter word, where it is found at the merge point.
+    pub param_words: Vec<ParamWord>,
+    /// For each red word, what its type says of the memory behind it.
+    pub red_roots: Vec<Option<RootKind>>,
+}
+
+impl PortalCode {
+    /// The kinds of the reds.
+    pub fn red_kinds(&self) -> Vec<Kind> {
+        self.merge_point().reds.iter().map(|red| self.jitcode.kind(*red)).collect()
+    }
+
+    /// The merge point's registers.
+    pub fn merge_point(&self) -> &crate::MergePoint {
+        self.jitcode.merge_point.as_ref().expect("a portal has a merge point")
+    }
+
+    /// The parameters' words, from those of the merge point.
+    pub fn param_values<V: Copy>(&self, greens: &[V], reds: &[V]) -> Vec<V> {
+        let word = |word: &ParamWord| match *word {
+            ParamWord::Green(n) => greens[n],
+            ParamWord::Red(n) => reds[n],
+        };
+        self.param_words.iter().map(word).collect()
+    }
+
+    /// The reds, from the parameters' words.
+    pub fn reds_of_params<V: Copy>(&self, params: &[V]) -> Vec<V> {
+        let mut reds: Vec<(usize, V)> = self
+            .param_words
+            .iter()
+            .zip(params)
+            .filter_map(|(word, value)| match word {
+                ParamWord::Red(n) => Some((*n, *value)),
+                ParamWord::Green(_) => None,
+            })
+            .collect();
+        reds.sort_by_key(|(n, _)| *n);
+        reds.into_iter().map(|(_, value)| value).collect()
+    }
+}
+
+/// A store of jitcodes that knows portals too.
+pub trait PortalSource: JitCodeSource {
+    /// The portal with this builder, staged now if need be.
+    fn portal(&self, key: CalleeKey) -> Rc<PortalCode>;
+}
