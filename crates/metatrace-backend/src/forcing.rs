@@ -54,7 +54,11 @@ pub struct Countdown {
 impl Countdown {
     /// For `Forcing::OneIn`.
     pub fn new(n: u32, seed: u64) -> Countdown {
-        let countdown = Countdown { left: Cell::new(0), state: Cell::new(seed | 1), n: n.max(1) };
+        let countdown = Countdown {
+            left: Cell::new(0),
+            state: Cell::new(seed | 1),
+            n: n.max(1),
+        };
         countdown.rearm();
         countdown
     }

@@ -11,6 +11,12 @@
 //! 3. [`Backend::compile_bridge`] attaches a trace to a guard: its inputs are the guard's exit values, in order. From
 //!    then on the guard's failure continues in the bridge, in the same frame.
 //!
+//! Guards and `finish` have a name by then. A guard on a panicked call and `finish` take no bridge: what follows them is
+//! not for a trace.
+//!
+//! An `alloca` slot is there until `execute` returns, but may be used for something else once its operation is executed
+//! again, or once a `jump` has gone to a label of another trace.
+//!
 //! Re-entrance: all methods take `&self`, and no interior borrow is held while code runs or a handler works; a handler
 //! may compile bridges and loops, and execute others.
 //!
@@ -100,12 +106,17 @@ pub trait Backend {
     ///
     /// # Errors
     /// Where the backend cannot; nothing has changed then.
+    /// # Panics
+    /// If the token has code already.
     fn compile_loop(&self, token: LoopToken, trace: &Trace) -> Result<Assembled, BackendError>;
 
-    /// Compiles a trace that continues the failure of `guard`, whose inputs are the guard's exit values, and attaches it.
+    /// Compiles a trace that continues the failure of `guard`, whose inputs are the guard's exit values, and attaches it,
+    /// in the place of an earlier bridge if there is one.
     ///
     /// # Errors
     /// Where the backend cannot; nothing has changed then.
+    /// # Panics
+    /// If the guard is not compiled.
     fn compile_bridge(&self, token: LoopToken, guard: GuardId, trace: &Trace) -> Result<Assembled, BackendError>;
 
     /// Runs a loop from its start until an exit, and calls `handler` there.
@@ -115,6 +126,7 @@ pub trait Backend {
     unsafe fn execute(&self, token: LoopToken, args: &[u64], handler: &mut dyn ExitHandler);
 
     /// Gives up the loop and its bridges. Their memory is reused once no activation runs in them; other code must not
-    /// jump to their labels any more.
+    /// jump to their labels any more. An activation that does run in them goes on, and whether its guards still find
+    /// their bridges is up to the backend.
     fn free_loop(&self, token: LoopToken);
 }
