@@ -187,3 +187,61 @@ fn folded_loops_compute_what_plain_ones_do() {
         }
     }
 }
+
+/// Numbers without a pattern, the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// A program of runs, outputs, and loops that step by one and touch other cells on both sides. All loops end.
+fn random_program(random: &mut Random) -> String {
+    let mut source = ">>>".to_owned();
+    for _ in 0..12 {
+        match random.below(8) {
+            0 => source.push_str(".>.>.<<"),
+            1 => source.push('>'),
+            2 => source.push('<'),
+            3..5 => source.push_str(&"+".repeat(random.below(9) as usize)),
+            5 => source.push_str("-+--"),
+            _ => {
+                let (right, left) = (random.below(4) as usize, random.below(4) as usize);
+                let step = ["+", "-"][random.below(2) as usize];
+                // An addition at the cell itself would change the step.
+                let at_right = ["", "+", "--", "+-"][if right == 0 { 0 } else { random.below(4) as usize }];
+                let at_left = ["", "-", "+++"][if right == left { 0 } else { random.below(3) as usize }];
+                let (away, back) = (">".repeat(right), "<".repeat(left));
+                let home = if left > right {
+                    ">".repeat(left - right)
+                } else {
+                    "<".repeat(right - left)
+                };
+                source.push_str(&format!("[{away}{at_right}{back}{at_left}{home}{step}]"));
+            }
+        }
+    }
+    source + ".<.<."
+}
+
+#[test]
+fn random_programs_do_the_same_in_both_forms() {
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut failed = 0;
+    for _ in 0..2000 {
+        let source = random_program(&mut random);
+        let (plain, expected) = outcome(source.as_bytes(), Form::Plain, b"");
+        let (optimized, output) = outcome(source.as_bytes(), Form::Optimized, b"");
+        assert_eq!((optimized.is_ok(), output), (plain.is_ok(), expected), "{source}");
+        failed += usize::from(plain.is_err());
+    }
+    assert!(
+        (200..1800).contains(&failed),
+        "{failed} runs left the tape: too few or too many to tell anything"
+    );
+}
