@@ -60,12 +60,14 @@ pub struct Interp<'a, D: Domain> {
     /// Frame slots live here until the interpreter is dropped.
     slots: Vec<Box<[u128]>>,
     in_flight: Option<Payload>,
+    /// The merge point at which the execution was resumed is not one that it has come to.
+    at_start: bool,
 }
 
 impl<'a, D: Domain> Interp<'a, D> {
     /// An interpreter that stands where `frames` say, the innermost last.
     pub fn new(domain: D, source: &'a dyn JitCodeSource, frames: Vec<Activation<D::Value>>) -> Interp<'a, D> {
-        Interp { domain, source, frames, slots: Vec::new(), in_flight: None }
+        Interp { domain, source, frames, slots: Vec::new(), in_flight: None, at_start: false }
     }
 
     /// The stack of activations.
@@ -94,6 +96,18 @@ impl<'a, D: Domain> Interp<'a, D> {
                 return outcome;
             }
         }
+    }
+
+    /// Goes on behind an exit. An exit *at* a merge point does not count as having come to it: the execution goes on to the
+    /// next one, so that each exit makes progress.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    pub unsafe fn resume(&mut self) -> Outcome<D::Value> {
+        let frame = self.frame();
+        self.at_start = matches!(frame.code.insns[frame.pc as usize], Insn::Header | Insn::MergePoint);
+        // SAFETY: forwarded.
+        unsafe { self.run() }
     }
 
     /// Goes on where the native call at which the innermost activation stands has panicked.
@@ -301,7 +315,8 @@ impl<'a, D: Domain> Interp<'a, D> {
                 let mut greens = self.pairs(&point.greens);
                 let flow = self.domain.merge_point(&self.frames, &mut greens);
                 self.set_pairs(&greens);
-                if flow == Flow::Stop {
+                let at_start = std::mem::take(&mut self.at_start);
+                if flow == Flow::Stop && !at_start {
                     let greens = greens.into_iter().map(|(_, value)| value).collect();
                     return Some(Outcome::MergePoint { greens, reds: self.get_all(&point.reds) });
                 }

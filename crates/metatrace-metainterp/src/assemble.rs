@@ -1,0 +1,105 @@
+//! From a recording to a trace that can be compiled: the part behind a mark is cut out and gets its label and its jump.
+
+use crate::recorder::Mark;
+use metatrace_ir::{Const, Descr, Kind, Op, Opcode, Ref, Root, RootKind, Snapshot, SnapshotId, TargetToken, Trace};
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+
+/// How a cut trace ends.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// A jump with these values of the recording.
+    Jump(TargetToken, Vec<Ref>),
+    /// The recording's own last operation, `finish`.
+    Finish,
+}
+
+/// The loop that starts at `mark`: its inputs are the reds there, its label is `label`.
+///
+/// # Panics
+/// If an operation behind the mark uses a value from before it: a bug of the recorder.
+pub fn cut_loop(
+    recorded: &Trace,
+    mark: &Mark,
+    label: TargetToken,
+    ending: &Ending,
+    roots: &[Option<RootKind>],
+) -> Trace {
+    let kinds: Vec<Kind> = mark.reds.iter().map(|red| recorded.kind(*red)).collect();
+    let mut trace = Trace::new(kinds);
+    trace.roots = roots
+        .iter()
+        .enumerate()
+        .filter_map(|(n, kind)| kind.map(|kind| Root { value: trace.input(n), kind }))
+        .collect();
+    let inputs: Vec<Ref> = (0..mark.reds.len()).map(|n| trace.input(n)).collect();
+    let values = mark.reds.iter().copied().zip(inputs.iter().copied()).collect();
+    trace.push(Op::with_descr(Opcode::Label, &inputs, Rc::new(Descr::Target(label))));
+    let mut cut = Cut { recorded, trace, values, snapshots: FxHashMap::default() };
+    cut.copy_from(mark.op);
+    cut.end(ending);
+    cut.trace
+}
+
+/// Appends the ending to a recording that began at a guard.
+pub fn close_bridge(mut recorded: Trace, ending: Ending) -> Trace {
+    if let Ending::Jump(target, reds) = ending {
+        recorded.push(Op::with_descr(Opcode::Jump, &reds, Rc::new(Descr::Target(target))));
+    }
+    recorded
+}
+
+struct Cut<'a> {
+    recorded: &'a Trace,
+    trace: Trace,
+    values: FxHashMap<Ref, Ref>,
+    snapshots: FxHashMap<SnapshotId, SnapshotId>,
+}
+
+impl Cut<'_> {
+    fn copy_from(&mut self, start: usize) {
+        for n in start..self.recorded.ops.len() {
+            let op = &self.recorded.ops[n];
+            let copy = Op {
+                args: op.args.iter().map(|arg| self.value(*arg)).collect(),
+                snapshot: op.snapshot.map(|snapshot| self.snapshot(snapshot)),
+                ..op.clone()
+            };
+            let value = self.trace.push(copy);
+            self.values.insert(self.recorded.result(n), value);
+        }
+    }
+
+    fn end(&mut self, ending: &Ending) {
+        if let Ending::Jump(target, reds) = ending {
+            let reds: Vec<Ref> = reds.iter().map(|red| self.value(*red)).collect();
+            self.trace.push(Op::with_descr(Opcode::Jump, &reds, Rc::new(Descr::Target(*target))));
+        }
+    }
+
+    fn known(&mut self, value: Ref) -> Option<Ref> {
+        match self.recorded.as_const(value) {
+            Some(constant) => Some(self.trace.constant(constant)),
+            None => self.values.get(&value).copied(),
+        }
+    }
+
+    fn value(&mut self, value: Ref) -> Ref {
+        self.known(value).unwrap_or_else(|| panic!("{value:?} comes from before the merge point"))
+    }
+
+    fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
+        if let Some(known) = self.snapshots.get(&id) {
+            return *known;
+        }
+        let snapshot = &self.recorded.snapshots[id.0 as usize];
+        let parent = snapshot.parent.map(|parent| self.snapshot(parent));
+        // A register that is written on some paths only may be live while it holds nothing: what an earlier pass through
+        // the portal's loop left in it is as good as any other word.
+        let stale = self.trace.constant(Const::int(0));
+        let values = snapshot.values.iter().map(|value| self.known(*value).unwrap_or(stale)).collect();
+        let copy = self.trace.add_snapshot(Snapshot { frame: snapshot.frame, values, parent });
+        self.snapshots.insert(id, copy);
+        copy
+    }
+}

@@ -1,0 +1,33 @@
+//! The meta-interpreter: decides when to trace, records, has traces compiled, and takes over at every exit.
+//!
+//! ```text
+//! back-edge ─▶ warm ─▶ engine ─▶ recorder ─▶ assemble ─▶ (optimiser) ─▶ resume ─▶ (backend)
+//!                        ▲                                                 │
+//!                        └── exit: rebuild frames, blackhole or bridge ◀───┘
+//! ```
+//!
+//! - [`warm`]: back-edge counters; [`params`]: tuning; [`stats`]: what has been done; [`abort`]: reasons to give up;
+//! - [`recorder`]: the tracer; [`assemble`]: loops cut out of recordings;
+//! - [`resume`]: frames at a guard, written once, read by blackhole and bridge tracer; [`roots`]: what bridges inherit;
+//! - [`engine`]: green keys, loops, guards, and the protocol of entering and leaving code.
+//!
+//! Invariants: no interior borrow is held while user code, machine code or a recording runs, so portals may be re-entered;
+//! at most one recording is under way; giving up never disturbs an execution. Absent: any knowledge of a particular
+//! backend or of how jitcode is made.
+
+pub mod abort;
+pub mod assemble;
+pub mod engine;
+pub mod params;
+pub mod recorder;
+pub mod resume;
+pub mod roots;
+pub mod stats;
+pub mod value;
+pub mod warm;
+
+pub use abort::Abort;
+pub use engine::{Engine, Entry, Location, Next};
+pub use params::{ConfigError, Parameters};
+pub use recorder::GreenKey;
+pub use stats::Stats;

@@ -1,0 +1,195 @@
+//! The parameters of a driver, after RPython's names and defaults, and their textual form.
+
+use std::fmt;
+
+/// Tuning of a driver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parameters {
+    /// Back-edges at one green key until it is traced.
+    pub threshold: u32,
+    /// Exits at one guard until a bridge is traced from it.
+    pub trace_eagerness: u32,
+    /// Operations after which a trace is given up.
+    pub trace_limit: u32,
+    /// How much the back-edge counters shrink each time a trace is made, in thousandths.
+    pub decay: u32,
+    /// Calls that may nest in a trace.
+    pub max_inline_depth: u32,
+    /// Bridges one loop may have.
+    pub max_bridges: u32,
+    /// Whether traces are optimised.
+    pub optimize: bool,
+    /// Whether any abort is a failure (a panic that says why): for tests.
+    pub strict: bool,
+    /// Guards forced to fail about once in so many executions; 0: none. For tests.
+    pub force_exits: u32,
+    /// Start of the sequence that chooses them.
+    pub seed: u64,
+    /// Every execution of the guard with this number is forced to fail. For tests.
+    pub force_guard: Option<u32>,
+    /// Whether traces run in the reference executor instead of machine code. For tests.
+    pub reference: bool,
+    /// Whether the JIT is on at all.
+    pub enabled: bool,
+}
+
+impl Default for Parameters {
+    fn default() -> Parameters {
+        Parameters {
+            threshold: 1039,
+            trace_eagerness: 200,
+            trace_limit: 6000,
+            decay: 40,
+            max_inline_depth: 64,
+            max_bridges: 1000,
+            optimize: true,
+            strict: false,
+            force_exits: 0,
+            seed: 1,
+            force_guard: None,
+            reference: false,
+            enabled: true,
+        }
+    }
+}
+
+/// A parameter text that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigError {
+    /// There is no such parameter.
+    Unknown(String),
+    /// The value does not fit the parameter.
+    BadValue {
+        /// Which parameter.
+        name: String,
+        /// What was given.
+        value: String,
+        /// What is expected.
+        expected: &'static str,
+    },
+    /// Not of the form `name=value`.
+    NoValue(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Unknown(name) => {
+                write!(f, "unknown JIT parameter '{name}' (known: {})", Parameters::NAMES.join(", "))
+            }
+            ConfigError::BadValue { name, value, expected } => {
+                write!(f, "JIT parameter '{name}' cannot be '{value}': {expected} expected")
+            }
+            ConfigError::NoValue(text) => write!(f, "JIT parameter '{text}' has no value: 'name=value' expected"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Parameters {
+    /// The names the textual form knows.
+    pub const NAMES: &'static [&'static str] = &[
+        "threshold",
+        "trace_eagerness",
+        "trace_limit",
+        "decay",
+        "max_inline_depth",
+        "max_bridges",
+        "enable_opts",
+        "strict",
+        "force_exits",
+        "seed",
+        "force_guard",
+        "backend",
+    ];
+
+    /// Applies a text: `off`, `default`, or `name=value` pairs separated by commas.
+    ///
+    /// # Errors
+    /// Names the part that cannot be used; nothing has changed then.
+    pub fn apply(&mut self, text: &str) -> Result<(), ConfigError> {
+        let mut changed = self.clone();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            match part {
+                "off" => changed.enabled = false,
+                "default" => changed = Parameters::default(),
+                _ => {
+                    let (name, value) = part.split_once('=').ok_or_else(|| ConfigError::NoValue(part.to_owned()))?;
+                    changed.set(name.trim(), value.trim())?;
+                }
+            }
+        }
+        *self = changed;
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        match name {
+            "threshold" => self.threshold = number(name, value, 1)?,
+            "trace_eagerness" => self.trace_eagerness = number(name, value, 1)?,
+            "trace_limit" => self.trace_limit = number(name, value, 1)?,
+            "decay" => self.decay = number(name, value, 0)?.min(1000),
+            "max_inline_depth" => self.max_inline_depth = number(name, value, 0)?,
+            "max_bridges" => self.max_bridges = number(name, value, 0)?,
+            "enable_opts" => self.optimize = choice(name, value, &[("all", true), ("", false), ("none", false)])?,
+            "strict" => self.strict = choice(name, value, &[("1", true), ("0", false)])?,
+            "force_exits" => self.force_exits = number(name, value, 0)?,
+            "seed" => self.seed = number(name, value, 0)?.into(),
+            "force_guard" => self.force_guard = Some(number(name, value, 0)?),
+            "backend" => self.reference = choice(name, value, &[("reference", true), ("native", false)])?,
+            _ => return Err(ConfigError::Unknown(name.to_owned())),
+        }
+        Ok(())
+    }
+}
+
+fn number(name: &str, value: &str, least: u32) -> Result<u32, ConfigError> {
+    let bad = |expected| ConfigError::BadValue { name: name.to_owned(), value: value.to_owned(), expected };
+    let number: u32 = value.parse().map_err(|_| bad("a whole number below 2^32"))?;
+    if number < least { Err(bad("a number above 0")) } else { Ok(number) }
+}
+
+fn choice(name: &str, value: &str, choices: &[(&str, bool)]) -> Result<bool, ConfigError> {
+    let known = choices.iter().find(|(text, _)| *text == value);
+    let expected = match choices {
+        [("all", _), ..] => "'all' or 'none'",
+        [("reference", _), ..] => "'reference' or 'native'",
+        _ => "0 or 1",
+    };
+    known.map(|(_, choice)| *choice).ok_or_else(|| ConfigError::BadValue {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        expected,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_set_parameters() {
+        let mut params = Parameters::default();
+        params.apply("threshold=10, trace_limit=100").expect("a good text");
+        assert_eq!((params.threshold, params.trace_limit, params.trace_eagerness), (10, 100, 200));
+        params.apply("default,off").expect("a good text");
+        assert_eq!(params, Parameters { enabled: false, ..Parameters::default() });
+    }
+
+    #[test]
+    fn bad_texts_change_nothing_and_say_why() {
+        let mut params = Parameters::default();
+        for (text, part) in [
+            ("threshold=10,treshold=3", "unknown JIT parameter 'treshold'"),
+            ("threshold=many", "a whole number"),
+            ("threshold=0", "above 0"),
+            ("threshold", "name=value"),
+            ("strict=yes", "0 or 1"),
+        ] {
+            let error = params.apply(text).expect_err("a bad text").to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(params, Parameters::default());
+    }
+}

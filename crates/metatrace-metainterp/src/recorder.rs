@@ -1,0 +1,490 @@
+//! The tracer: the domain that records what the jitcode interpreter does.
+//!
+//! A recording begins at a merge point or at a guard's exit and ends in one of the ways of [`End`]. Operations whose
+//! operands are all constants are not recorded; loads from frozen memory behind a constant are constants. Giving up never
+//! disturbs the execution: once [`Recorder::end`] is set, the recorder only passes words on until the next merge point.
+//!
+//! **Closing.** At a merge point behind a back-edge, the recorder jumps to the loop of that green key if there is one, else
+//! closes the loop if the recording has passed this key before, else remembers the place (a [`Mark`]). A loop that closes
+//! at a mark behind the recording's start is cut out of it: inner loops are so compiled first. What makes the cut right is
+//! that at a [header](metatrace_jitcode::Insn::Header) only the reds are live, and that there they are made distinct values
+//! of the trace (a constant or repeated red becomes a `same_as`), so that nothing recorded behind a mark depends on what
+//! was recorded before it.
+
+use crate::abort::Abort;
+use crate::value::{Source, Value};
+use metatrace_ir::{
+    CallDescr, Const, Descr, Effect, Frame, Kind, Op, Opcode, Ref, Snapshot, SnapshotId, TargetToken, Trace,
+};
+use metatrace_jitcode::domain::Flow;
+use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
+use metatrace_native::Payload;
+use smallvec::SmallVec;
+use std::rc::Rc;
+
+/// The words of a green key.
+pub type GreenKey = SmallVec<[u64; 4]>;
+
+/// A place where the recording passed a merge point.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The green key there.
+    pub key: GreenKey,
+    /// Operations recorded before.
+    pub op: usize,
+    /// The reds: distinct values of the trace.
+    pub reds: Vec<Ref>,
+}
+
+/// How a recording ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// It came back to a mark.
+    Close {
+        /// Which one.
+        mark: Mark,
+        /// The reds at the end.
+        reds: Vec<Ref>,
+    },
+    /// It came to a loop that exists.
+    Jump {
+        /// The loop's label.
+        target: TargetToken,
+        /// The reds at the end.
+        reds: Vec<Ref>,
+    },
+    /// The portal returned; the last operation is `finish`.
+    Finish,
+    /// Given up.
+    Aborted(Abort),
+}
+
+/// What the recorder must know of its driver.
+pub trait Surroundings {
+    /// The label of the loop with this green key, if it has been compiled.
+    fn target(&self, key: &[u64]) -> Option<TargetToken>;
+
+    /// The printable location of a green key, where merge points are to be recorded.
+    fn location(&self, key: &[u64]) -> Option<String>;
+}
+
+/// Bounds of a recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Operations.
+    pub ops: usize,
+    /// Nested calls.
+    pub depth: usize,
+}
+
+/// Records one trace. See the module's documentation.
+pub struct Recorder<'a> {
+    /// What has been recorded.
+    pub trace: Trace,
+    /// How the recording ended, once it has.
+    pub end: Option<End>,
+    /// Instructions seen, recorded or not.
+    pub executed: u64,
+    surroundings: &'a dyn Surroundings,
+    limits: Limits,
+    /// Snapshots of suspended frames, outermost first, made when first needed.
+    suspended: Vec<Option<SnapshotId>>,
+    marks: Vec<Mark>,
+    /// The header that was passed last, until its merge point.
+    header: Option<Mark>,
+    behind_back_edge: bool,
+    /// Whether the next merge point is the one where the recording starts.
+    at_start: bool,
+    /// The branch that made the guard which a bridge starts from: its outcome is known.
+    known_branch: Option<(usize, Pc)>,
+}
+
+impl<'a> Recorder<'a> {
+    /// A recording that starts at a merge point; the trace's inputs are the reds.
+    pub fn new_loop(trace: Trace, surroundings: &'a dyn Surroundings, limits: Limits) -> Recorder<'a> {
+        let reds = (0..trace.inputs.len()).map(|n| trace.input(n)).collect();
+        let start = Mark { key: GreenKey::new(), op: 0, reds };
+        Recorder { header: Some(start), at_start: true, ..Recorder::new(trace, surroundings, limits, 1) }
+    }
+
+    /// A recording that starts at a guard with `depth` frames; `known_branch`: the instruction, in the innermost frame,
+    /// that is a branch whose outcome the guard's failure has decided.
+    pub fn new_bridge(
+        trace: Trace,
+        surroundings: &'a dyn Surroundings,
+        limits: Limits,
+        depth: usize,
+        known_branch: Option<Pc>,
+    ) -> Recorder<'a> {
+        let known_branch = known_branch.map(|pc| (depth, pc));
+        Recorder { known_branch, ..Recorder::new(trace, surroundings, limits, depth) }
+    }
+
+    fn new(trace: Trace, surroundings: &'a dyn Surroundings, limits: Limits, depth: usize) -> Recorder<'a> {
+        Recorder {
+            trace,
+            end: None,
+            executed: 0,
+            surroundings,
+            limits,
+            suspended: vec![None; depth - 1],
+            marks: Vec::new(),
+            header: None,
+            behind_back_edge: false,
+            at_start: false,
+            known_branch: None,
+        }
+    }
+
+    /// Gives up.
+    pub fn abort(&mut self, reason: Abort) {
+        if self.end.is_none() {
+            self.end = Some(End::Aborted(reason));
+        }
+    }
+
+    /// The merge points passed so far; the first is where a loop's recording started.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    fn recording(&mut self) -> bool {
+        self.executed += 1;
+        self.end.is_none()
+    }
+
+    fn push(&mut self, op: Op) -> Ref {
+        if self.trace.ops.len() >= self.limits.ops {
+            self.abort(Abort::TraceTooLong);
+        }
+        self.trace.push(op)
+    }
+
+    /// How the trace writes a value.
+    fn reference(&mut self, value: Value) -> Ref {
+        match value.source {
+            Source::Trace(reference) => reference,
+            Source::Const | Source::Frozen => self.trace.constant(Const { kind: value.kind, bits: value.bits }),
+        }
+    }
+
+    fn references(&mut self, values: &[Value]) -> SmallVec<[Ref; 4]> {
+        values.iter().map(|value| self.reference(*value)).collect()
+    }
+
+    fn record(&mut self, opcode: Opcode, args: &[Value], descr: Option<&Rc<Descr>>, result: u64) -> Value {
+        let args = self.references(args);
+        let kind = opcode.result().unwrap_or(Kind::Int);
+        let value = self.push(Op { args, descr: descr.cloned(), ..Op::new(opcode, &[]) });
+        Value::traced(kind, result, value)
+    }
+
+    fn guard(&mut self, frames: &[Activation<Value>], opcode: Opcode, args: &[Value], position: Position) {
+        let snapshot = self.snapshot(frames, position);
+        let args = self.references(args);
+        self.push(Op { args, ..Op::with_snapshot(opcode, &[], snapshot) });
+    }
+
+    /// The chain of frames, the innermost as it stands, the others inside their calls.
+    fn snapshot(&mut self, frames: &[Activation<Value>], position: Position) -> SnapshotId {
+        let (innermost, callers) = frames.split_last().expect("an activation is running");
+        let mut parent = None;
+        for (depth, frame) in callers.iter().enumerate() {
+            let known = self.suspended[depth];
+            parent = Some(known.unwrap_or_else(|| self.frame_snapshot(frame, Position::Calling, parent)));
+            self.suspended[depth] = parent;
+        }
+        self.frame_snapshot(innermost, position, parent)
+    }
+
+    fn frame_snapshot(
+        &mut self,
+        frame: &Activation<Value>,
+        position: Position,
+        parent: Option<SnapshotId>,
+    ) -> SnapshotId {
+        let live = frame.code.live(frame.pc, position);
+        let values = live.iter().map(|reg| self.reference(frame.registers[reg.0 as usize])).collect();
+        let frame = Some(Frame { jitcode: frame.code.id, pc: frame.pc });
+        self.trace.add_snapshot(Snapshot { frame, values, parent })
+    }
+
+    /// Whether this branch's outcome is known because a bridge starts at it. Asked once.
+    fn outcome_is_known(&mut self, frames: &[Activation<Value>]) -> bool {
+        let here = (frames.len(), frames.last().expect("an activation is running").pc);
+        self.known_branch.take() == Some(here)
+    }
+
+    fn make_const(&mut self, frames: &[Activation<Value>], value: Value) -> Value {
+        if value.is_const() {
+            return value;
+        }
+        let constant = Value::constant(value.kind, value.bits);
+        self.guard(frames, Opcode::GuardValue, &[value, constant], Position::Before);
+        constant
+    }
+
+    /// Whether `base` points to memory that does not change, along a path that says so.
+    fn is_frozen(base: Value, index: Option<Value>, frozen: bool) -> bool {
+        frozen && base.source == Source::Frozen && index.is_none_or(Value::is_const)
+    }
+}
+
+/// `Frozen` memory behind a word loaded from frozen memory, or computed from a frozen address, is frozen as well.
+fn frozen(kind: Kind, bits: u64) -> Value {
+    Value { bits, kind, source: Source::Frozen }
+}
+
+fn layout(descr: &Descr) -> (Kind, bool) {
+    match descr {
+        Descr::Field(field) => (field.word.kind(), field.frozen),
+        Descr::Array(array) => (array.word.kind(), array.frozen),
+        other => panic!("not a memory location: {other:?}"),
+    }
+}
+
+fn operands(base: Value, index: Option<Value>) -> SmallVec<[Value; 3]> {
+    std::iter::once(base).chain(index).collect()
+}
+
+impl Domain for Recorder<'_> {
+    type Value = Value;
+
+    fn bits(value: Value) -> u64 {
+        value.bits
+    }
+
+    fn constant(&mut self, constant: Const) -> Value {
+        Value::constant(constant.kind, constant.bits)
+    }
+
+    fn pure(&mut self, op: Opcode, args: &[Value], result: u64) -> Value {
+        let kind = op.result().expect("a pure operation has a result");
+        if !self.recording() || args.iter().all(|arg| arg.is_const()) {
+            // sub-slices of frozen memory: an address computed from a frozen one
+            let is_frozen = args.iter().any(|arg| arg.source == Source::Frozen);
+            return if is_frozen { frozen(kind, result) } else { Value::constant(kind, result) };
+        }
+        self.record(op, args, None, result)
+    }
+
+    fn overflow(
+        &mut self,
+        frames: &[Activation<Value>],
+        op: Opcode,
+        args: [Value; 2],
+        result: u64,
+        overflowed: bool,
+    ) -> Value {
+        if !self.recording() || args.iter().all(|arg| arg.is_const()) {
+            return Value::constant(Kind::Int, result);
+        }
+        let value = self.record(op, &args, None, result);
+        let guard = if overflowed { Opcode::GuardOverflow } else { Opcode::GuardNoOverflow };
+        self.guard(frames, guard, &[], Position::Before);
+        value
+    }
+
+    fn address(
+        &mut self,
+        code: &JitCode,
+        descr: DescrIndex,
+        base: Value,
+        index: Option<Value>,
+        result: u64,
+    ) -> Value {
+        let descr = code.descr(descr);
+        let all_const = base.is_const() && index.is_none_or(Value::is_const);
+        if !self.recording() || all_const {
+            let is_frozen = Self::is_frozen(base, index, layout(descr).1);
+            return if is_frozen { frozen(Kind::Ref, result) } else { Value::constant(Kind::Ref, result) };
+        }
+        let opcode = if index.is_some() { Opcode::PtrItem } else { Opcode::PtrField };
+        self.record(opcode, &operands(base, index), Some(descr), result)
+    }
+
+    fn load(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, result: u64) -> Value {
+        let descr = code.descr(descr);
+        let (kind, is_frozen_path) = layout(descr);
+        if Self::is_frozen(base, index, is_frozen_path) {
+            self.executed += 1;
+            return frozen(kind, result);
+        }
+        if !self.recording() {
+            return Value::constant(kind, result);
+        }
+        let opcode = if index.is_some() { Opcode::getarrayitem(kind) } else { Opcode::getfield(kind) };
+        self.record(opcode, &operands(base, index), Some(descr), result)
+    }
+
+    fn store(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, value: Value) {
+        if self.recording() {
+            let opcode = if index.is_some() { Opcode::SetarrayitemRaw } else { Opcode::SetfieldGc };
+            let mut args = operands(base, index);
+            args.push(value);
+            self.record(opcode, &args, Some(code.descr(descr)), 0);
+        }
+    }
+
+    fn alloca(&mut self, code: &JitCode, descr: DescrIndex, address: u64) -> Value {
+        if !self.recording() {
+            return Value::constant(Kind::Ref, address);
+        }
+        self.record(Opcode::Alloca, &[], Some(code.descr(descr)), address)
+    }
+
+    fn branch(&mut self, frames: &[Activation<Value>], cond: Value, holds: bool) {
+        if self.recording() && !self.outcome_is_known(frames) && !cond.is_const() {
+            let guard = if holds { Opcode::GuardTrue } else { Opcode::GuardFalse };
+            self.guard(frames, guard, &[cond], Position::Before);
+        }
+    }
+
+    fn branch_if(&mut self, frames: &[Activation<Value>], op: Opcode, args: &[Value], holds: bool) {
+        if self.recording() && !self.outcome_is_known(frames) && !args.iter().all(|arg| arg.is_const()) {
+            let cond = self.record(op, args, None, holds.into());
+            let guard = if holds { Opcode::GuardTrue } else { Opcode::GuardFalse };
+            self.guard(frames, guard, &[cond], Position::Before);
+        }
+    }
+
+    fn switch(&mut self, frames: &[Activation<Value>], value: Value, case: bool, cases: &[(u64, Pc)]) {
+        self.known_branch = None;
+        if !self.recording() || value.is_const() {
+            return;
+        }
+        if case {
+            self.make_const(frames, value);
+            return;
+        }
+        for (case, _) in cases {
+            let case = Value::constant(Kind::Int, *case);
+            let equal = self.record(Opcode::IntEq, &[value, case], None, 0);
+            self.guard(frames, Opcode::GuardFalse, &[equal], Position::Before);
+        }
+    }
+
+    fn promote(&mut self, frames: &[Activation<Value>], value: Value) -> Value {
+        if self.recording() { self.make_const(frames, value) } else { value }
+    }
+
+    fn before_call(&mut self, _: &[Activation<Value>], _: &NativeCall, _: &[Value]) {}
+
+    fn after_call(
+        &mut self,
+        frames: &[Activation<Value>],
+        call: &NativeCall,
+        args: &[Value],
+        result: Result<u64, Payload>,
+    ) -> Value {
+        let descr: &CallDescr = call.call_descr();
+        let kind = descr.result.unwrap_or(Kind::Int);
+        let Ok(result) = result else {
+            self.abort(Abort::Panic);
+            return Value::constant(kind, 0);
+        };
+        let elidable = descr.effect == Effect::Elidable;
+        if !self.recording() || (elidable && args.iter().all(|arg| arg.is_const())) {
+            return Value::constant(kind, result);
+        }
+        let opcode = match (elidable, descr.result) {
+            (true, Some(Kind::Int)) => Opcode::CallPureI,
+            (true, Some(Kind::Ref)) => Opcode::CallPureR,
+            (_, result) => Opcode::call(result),
+        };
+        let mut operands: SmallVec<[Value; 8]> = SmallVec::new();
+        operands.push(Value::constant(Kind::Int, call.function));
+        operands.extend_from_slice(args);
+        let value = self.record(opcode, &operands, Some(&call.descr), result);
+        if descr.can_panic {
+            self.guard(frames, Opcode::GuardNoException, &[], Position::Unwinding);
+        }
+        value
+    }
+
+    fn enter_inline(&mut self, frames: &[Activation<Value>], _: &JitCode) {
+        self.known_branch = None;
+        if self.recording() {
+            if frames.len() > self.limits.depth {
+                self.abort(Abort::InliningTooDeep);
+            }
+            self.suspended.push(None);
+        }
+    }
+
+    fn leave(&mut self, frames: &[Activation<Value>]) {
+        if !self.recording() {
+            return;
+        }
+        if self.suspended.pop().is_none() {
+            let snapshot = self.snapshot(frames, Position::Before);
+            self.push(Op::with_snapshot(Opcode::Finish, &[], snapshot));
+            if self.end.is_none() {
+                self.end = Some(End::Finish);
+            }
+        }
+    }
+
+    fn unwind(&mut self, _: &[Activation<Value>]) {
+        self.abort(Abort::Panic);
+    }
+
+    fn header(&mut self, _: &[Activation<Value>], reds: &mut [(Reg, Value)]) {
+        if !self.recording() || !self.behind_back_edge || self.header.is_some() {
+            return;
+        }
+        let mut seen = SmallVec::<[Ref; 8]>::new();
+        for (_, red) in reds.iter_mut() {
+            let fresh = match red.source {
+                Source::Trace(value) if !seen.contains(&value) => value,
+                _ => {
+                    *red = self.record(Opcode::same_as(red.kind), &[*red], None, red.bits);
+                    self.reference(*red)
+                }
+            };
+            seen.push(fresh);
+        }
+        self.header = Some(Mark { key: GreenKey::new(), op: self.trace.ops.len(), reds: seen.into_vec() });
+    }
+
+    fn merge_point(&mut self, frames: &[Activation<Value>], greens: &mut [(Reg, Value)]) -> Flow {
+        if !self.recording() {
+            return Flow::Stop;
+        }
+        self.known_branch = None;
+        let frame = frames.last().expect("an activation is running");
+        let point = frame.code.merge_point.as_ref().expect("a merge point is a portal's");
+        for ((_, green), is_frozen) in greens.iter_mut().zip(&point.frozen) {
+            *green = self.make_const(frames, *green);
+            if *is_frozen {
+                green.source = Source::Frozen;
+            }
+        }
+        let key: GreenKey = greens.iter().map(|(_, green)| green.bits).collect();
+        if let Some(location) = self.surroundings.location(&key) {
+            let descr = Rc::new(Descr::Location(0, 0, location));
+            self.push(Op::with_descr(Opcode::DebugMergePoint, &[], descr));
+        }
+        let Some(mark) = self.header.take() else {
+            return if self.end.is_some() { Flow::Stop } else { Flow::Continue };
+        };
+        self.behind_back_edge = false;
+        let is_start = std::mem::take(&mut self.at_start);
+        let mark = Mark { key, ..mark };
+        if !is_start && self.end.is_none() {
+            let reds: Vec<Value> = point.reds.iter().map(|red| frame.registers[red.0 as usize]).collect();
+            let reds: Vec<Ref> = reds.into_iter().map(|red| self.reference(red)).collect();
+            if let Some(target) = self.surroundings.target(&mark.key) {
+                self.end = Some(End::Jump { target, reds });
+            } else if let Some(known) = self.marks.iter().rfind(|known| known.key == mark.key) {
+                self.end = Some(End::Close { mark: known.clone(), reds });
+            }
+        }
+        self.marks.push(mark);
+        if self.end.is_some() { Flow::Stop } else { Flow::Continue }
+    }
+
+    fn back_edge(&mut self, _: &[Activation<Value>]) {
+        self.behind_back_edge = true;
+    }
+}

@@ -1,0 +1,225 @@
+//! The engine on a portal written as jitcode by hand: which loops and bridges it makes, and that execution with them ends
+//! where plain execution does.
+//!
+//! The guest: `while i < n { if i & 7 == 0 { s += 3 } else { s += i } i += 1 }`, with two merge points' worth of greens:
+//! the single green is a constant 0, the reds are `i`, `n`, `s` in a native array.
+
+use metatrace_backend::reference::ReferenceExecutor;
+use metatrace_backend::{Backend, Forcing};
+use metatrace_ir::{Const, Descr, FieldDescr, JitCodeId, Kind, Memory, Opcode, Pointee, Word};
+use metatrace_jitcode::liveness::Liveness;
+use metatrace_jitcode::{
+    CalleeKey, DescrIndex, Insn, JitCode, JitCodeSource, MergePoint, ParamWord, PortalCode, PortalSource, Reg,
+};
+use metatrace_metainterp::engine::hash_greens;
+use metatrace_metainterp::{Abort, Engine, Entry, Next, Parameters, Stats};
+use std::rc::Rc;
+
+fn blank(id: u32, name: &str, params: &[Kind]) -> JitCode {
+    JitCode {
+        id: JitCodeId(id),
+        name: name.into(),
+        params: params.to_vec(),
+        results: Vec::new(),
+        registers: params.to_vec(),
+        consts: Vec::new(),
+        insns: Vec::new(),
+        descrs: Vec::new(),
+        native_calls: Vec::new(),
+        inline_calls: Vec::new(),
+        switches: Vec::new(),
+        returns: Vec::new(),
+        merge_point: None,
+        liveness: Liveness::default(),
+    }
+}
+
+fn finished(mut code: JitCode) -> Rc<JitCode> {
+    code.liveness = Liveness::compute(&code);
+    Rc::new(code)
+}
+
+fn word_field() -> Rc<Descr> {
+    Rc::new(Descr::Field(FieldDescr {
+        name: "Variable.word".into(),
+        offset: 0,
+        word: Word::U64,
+        memory: Memory::Rust,
+        frozen: true,
+        pointee: Pointee::Unknown,
+    }))
+}
+
+/// `fn guest(pc, i, n, s) -> s`, all words.
+fn guest() -> Rc<JitCode> {
+    let (pc, i, n, s, t) = (Reg(0), Reg(1), Reg(2), Reg(3), Reg(4));
+    let (zero, one, three, seven) = (Reg(5), Reg(6), Reg(7), Reg(8));
+    let pure = |op, dst, a, b| Insn::Pure { op, dst, a, b };
+    let mut code = blank(0, "guest", &[Kind::Int; 4]);
+    code.results = vec![Kind::Int];
+    code.registers.push(Kind::Int);
+    code.consts = [0, 1, 3, 7].map(Const::int).to_vec();
+    code.merge_point = Some(MergePoint { greens: Box::new([pc]), frozen: Box::new([false]), reds: Box::new([i, n, s]) });
+    code.returns = vec![Box::new([s])];
+    code.insns = vec![
+        Insn::Header,
+        Insn::MergePoint,
+        Insn::BranchIf { op: Opcode::IntLt, a: i, b: n, if_false: 10 },
+        pure(Opcode::IntAnd, t, i, seven),
+        Insn::BranchIf { op: Opcode::IntEq, a: t, b: zero, if_false: 11 },
+        pure(Opcode::IntAdd, s, s, three),
+        pure(Opcode::IntAdd, i, i, one),
+        Insn::BackEdge,
+        Insn::Goto { to: 0 },
+        Insn::Unreachable,
+        Insn::Return { values: 0 },
+        pure(Opcode::IntAdd, s, s, i),
+        Insn::Goto { to: 6 },
+    ];
+    finished(code)
+}
+
+struct Source {
+    codes: Vec<Rc<JitCode>>,
+    portal: Rc<PortalCode>,
+}
+
+impl Source {
+    fn new() -> Source {
+        let load = |dst, base| Insn::Load { dst: Reg(dst), base: Reg(base), descr: DescrIndex(0) };
+        let store = |base, src| Insn::Store { base: Reg(base), src: Reg(src), descr: DescrIndex(0) };
+        let mut load_params = blank(1, "load", &[Kind::Ref; 4]);
+        load_params.registers.extend([Kind::Int; 4]);
+        load_params.descrs = vec![word_field()];
+        load_params.returns = vec![(4..8).map(Reg).collect()];
+        load_params.insns = (0..4).map(|n| load(4 + n, n)).chain([Insn::Return { values: 0 }]).collect();
+        let kinds = [[Kind::Ref; 4], [Kind::Int; 4]].concat();
+        let mut store_params = blank(2, "store", &kinds);
+        store_params.descrs = vec![word_field()];
+        store_params.returns = vec![Box::new([])];
+        store_params.insns = (0..4).map(|n| store(n, 4 + n)).chain([Insn::Return { values: 0 }]).collect();
+        let mut store_result = blank(3, "result", &[Kind::Ref, Kind::Int]);
+        store_result.descrs = vec![word_field()];
+        store_result.returns = vec![Box::new([])];
+        store_result.insns = vec![store(0, 1), Insn::Return { values: 0 }];
+        let portal = Rc::new(PortalCode {
+            jitcode: guest(),
+            load_params: finished(load_params),
+            store_params: finished(store_params),
+            store_result: finished(store_result),
+            param_words: vec![ParamWord::Green(0), ParamWord::Red(0), ParamWord::Red(1), ParamWord::Red(2)],
+            red_roots: vec![None; 3],
+        });
+        let codes = vec![
+            portal.jitcode.clone(),
+            portal.load_params.clone(),
+            portal.store_params.clone(),
+            portal.store_result.clone(),
+        ];
+        Source { codes, portal }
+    }
+}
+
+impl JitCodeSource for Source {
+    fn jitcode(&self, key: CalleeKey) -> Rc<JitCode> {
+        panic!("nothing is called: {key:?}")
+    }
+
+    fn by_id(&self, id: JitCodeId) -> Rc<JitCode> {
+        self.codes[id.0 as usize].clone()
+    }
+}
+
+impl PortalSource for Source {
+    fn portal(&self, _: CalleeKey) -> Rc<PortalCode> {
+        self.portal.clone()
+    }
+}
+
+/// What a portal's native function does, here for the guest above.
+fn run(n: u64, params: &str) -> (u64, Stats) {
+    let mut parameters = Parameters::default();
+    parameters.apply(params).expect("good parameters");
+    let make_backend = |params: &Parameters| {
+        let forcing = match params.force_exits {
+            0 => Forcing::Off,
+            n => Forcing::OneIn { n, seed: params.seed },
+        };
+        Ok(Box::new(ReferenceExecutor::new(forcing)) as Box<dyn Backend>)
+    };
+    let engine = Engine::new(parameters, Box::new(Source::new()), Box::new(make_backend));
+    let mut vars = [0u64, 0, n, 0];
+    let mut result = 0u64;
+    let hash = hash_greens(&[0]);
+    loop {
+        let [_, i, n, s] = &mut vars;
+        if *i >= *n {
+            return (*s, engine.stats());
+        }
+        *s += if *i & 7 == 0 { 3 } else { *i };
+        *i += 1;
+        if !engine.counters().tick(hash) {
+            continue;
+        }
+        let params: Vec<u64> = vars.iter_mut().map(|var| std::ptr::from_mut(var) as u64).collect();
+        let entry = Entry {
+            portal: CalleeKey(1),
+            name: "guest",
+            location: None,
+            greens: &[0],
+            hash,
+            params: &params,
+            result: &raw mut result as u64,
+        };
+        // SAFETY: the addresses are those of the variables and of the result.
+        match unsafe { engine.enter(&entry) } {
+            Next::Go => {}
+            Next::Return => return (result, engine.stats()),
+            Next::Panic(_) => panic!("the guest does not panic"),
+        }
+    }
+}
+
+fn expected(n: u64) -> u64 {
+    (0..n).map(|i| if i & 7 == 0 { 3 } else { i }).sum()
+}
+
+#[test]
+fn a_loop_and_its_bridges_stay_in_compiled_code() {
+    let (result, stats) = run(100_000, "threshold=5,trace_eagerness=4,strict=1");
+    assert_eq!(result, expected(100_000));
+    assert_eq!((stats.loops, stats.bridges, stats.total_aborts()), (1, 1, 0), "{stats:?}");
+    assert!(stats.entries < 10 && stats.exits < 10, "{stats:?}");
+}
+
+#[test]
+fn every_threshold_gives_the_same() {
+    for n in [1, 2, 3, 9, 50, 1000] {
+        for params in ["off", "", "threshold=1", "threshold=1,trace_eagerness=1", "threshold=7,trace_limit=300"] {
+            assert_eq!(run(n, params).0, expected(n), "{n} {params}");
+        }
+    }
+}
+
+#[test]
+fn forced_exits_change_nothing() {
+    for seed in 1..30 {
+        let (result, stats) = run(2000, &format!("threshold=2,trace_eagerness=3,force_exits=5,seed={seed}"));
+        assert_eq!(result, expected(2000));
+        assert!(stats.exits > 0 && stats.loops > 0, "{stats:?}");
+    }
+}
+
+#[test]
+fn too_long_a_trace_is_given_up_for_good_in_the_end() {
+    let (result, stats) = run(100_000, "threshold=3,trace_limit=2");
+    assert_eq!(result, expected(100_000));
+    assert_eq!(stats.loops, 0);
+    assert_eq!(stats.aborts[&Abort::TraceTooLong], 6, "{stats:?}");
+}
+
+#[test]
+#[should_panic(expected = "trace too long")]
+fn strict_mode_fails_on_an_abort() {
+    run(1000, "threshold=3,trace_limit=2,strict=1");
+}
