@@ -5,17 +5,24 @@
 //! - [`descr`]: facts of layout or effect (fields, arrays, sizes, calls);
 //! - [`trace`]: a [`Trace`](trace::Trace), its guards' snapshots, its roots, and the builder;
 //! - [`eval`]: what each pure operation computes, on plain words: the one definition of Rust's arithmetic that constant
-//!   folding, the jitcode interpreter and the reference executor share.
+//!   folding, the jitcode interpreter and the reference executor share;
+//! - [`text`]: the textual form, printed and parsed; [`mod@verify`]: the invariants, checked;
+//! - [`compare`]: whether two traces are the same.
 //!
 //! Invariants: every value is a 64-bit word of one of three kinds; every operand is defined before it is used; a trace
 //! has one entry and ends in `jump` or `finish`. Absent: anything that knows how traces are made or executed.
 #![forbid(unsafe_code)]
 
+pub mod compare;
 pub mod descr;
 pub mod eval;
 pub mod op;
+#[cfg(feature = "random")]
+pub mod random;
+pub mod text;
 pub mod trace;
 pub mod value;
+pub mod verify;
 
 pub use descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
@@ -23,3 +30,4 @@ pub use descr::{
 pub use op::{Class, OpInfo, Opcode};
 pub use trace::{Frame, GuardId, JitCodeId, Op, Root, RootKind, Snapshot, SnapshotId, Trace};
 pub use value::{Const, Kind, Ref};
+pub use verify::verify;

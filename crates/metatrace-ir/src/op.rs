@@ -367,6 +367,10 @@ impl FromStr for Opcode {
     type Err = UnknownOpcode;
 
     fn from_str(name: &str) -> Result<Opcode, UnknownOpcode> {
-        Opcode::ALL.iter().copied().find(|op| op.name() == name).ok_or(UnknownOpcode)
+        Opcode::ALL
+            .iter()
+            .copied()
+            .find(|op| op.name() == name)
+            .ok_or(UnknownOpcode)
     }
 }

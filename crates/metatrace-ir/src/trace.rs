@@ -46,7 +46,7 @@ pub struct Frame {
 }
 
 /// One interpreter frame at a guard, and the frames that called it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Snapshot {
     /// Which frame; `None` in traces written by hand, whose guards list just values.
     pub frame: Option<Frame>,
@@ -74,22 +74,36 @@ pub struct Op {
 impl Op {
     /// An operation without descriptor and snapshot.
     pub fn new(opcode: Opcode, args: &[Ref]) -> Op {
-        Op { opcode, args: SmallVec::from_slice(args), descr: None, snapshot: None, guard: None }
+        Op {
+            opcode,
+            args: SmallVec::from_slice(args),
+            descr: None,
+            snapshot: None,
+            guard: None,
+        }
     }
 
     /// With a descriptor.
     pub fn with_descr(opcode: Opcode, args: &[Ref], descr: DescrRef) -> Op {
-        Op { descr: Some(descr), ..Op::new(opcode, args) }
+        Op {
+            descr: Some(descr),
+            ..Op::new(opcode, args)
+        }
     }
 
     /// With a snapshot.
     pub fn with_snapshot(opcode: Opcode, args: &[Ref], snapshot: SnapshotId) -> Op {
-        Op { snapshot: Some(snapshot), ..Op::new(opcode, args) }
+        Op {
+            snapshot: Some(snapshot),
+            ..Op::new(opcode, args)
+        }
     }
 
     /// The descriptor. Panics where there is none: the verifier has let a wrong operation through.
     pub fn descr(&self) -> &DescrRef {
-        self.descr.as_ref().unwrap_or_else(|| panic!("{} without a descriptor", self.opcode.name()))
+        self.descr
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} without a descriptor", self.opcode.name()))
     }
 }
 
@@ -132,7 +146,10 @@ pub struct Trace {
 impl Trace {
     /// An empty trace with these inputs.
     pub fn new(inputs: Vec<Kind>) -> Trace {
-        Trace { inputs, ..Trace::default() }
+        Trace {
+            inputs,
+            ..Trace::default()
+        }
     }
 
     /// The value of input `n`.
@@ -193,7 +210,9 @@ impl Trace {
             None => self.inputs[value.as_value().expect("not a constant")],
             Some(n) => {
                 let op = &self.ops[n];
-                op.opcode.result().unwrap_or_else(|| panic!("{} has no result", op.opcode.name()))
+                op.opcode
+                    .result()
+                    .unwrap_or_else(|| panic!("{} has no result", op.opcode.name()))
             }
         }
     }

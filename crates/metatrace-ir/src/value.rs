@@ -95,16 +95,25 @@ pub struct Const {
 impl Const {
     /// An integer constant.
     pub fn int(value: i64) -> Const {
-        Const { kind: Kind::Int, bits: value as u64 }
+        Const {
+            kind: Kind::Int,
+            bits: value as u64,
+        }
     }
 
     /// A pointer constant.
     pub fn ptr(address: u64) -> Const {
-        Const { kind: Kind::Ref, bits: address }
+        Const {
+            kind: Kind::Ref,
+            bits: address,
+        }
     }
 
     /// A float constant.
     pub fn float(value: f64) -> Const {
-        Const { kind: Kind::Float, bits: value.to_bits() }
+        Const {
+            kind: Kind::Float,
+            bits: value.to_bits(),
+        }
     }
 }
