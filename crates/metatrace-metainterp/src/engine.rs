@@ -7,13 +7,13 @@
 use crate::abort::{Abort, Backoff};
 use crate::assemble::{Ending, close_bridge, cut_loop};
 use crate::params::Parameters;
-use crate::recorder::{End, GreenKey, Limits, Mark, Recorder, Surroundings};
+use crate::recorder::{End, GreenKey, Limits, Mark, Recorder, Setting, Surroundings};
 use crate::resume::{self, ResumeData};
 use crate::stats::Stats;
 use crate::value::Value;
 use crate::warm::Counters;
 use metatrace_backend::{Backend, BackendError, Exit, ExitHandler, LoopToken};
-use metatrace_ir::{Class, GuardId, Kind, Opcode, Ref, Root, TargetToken, Trace};
+use metatrace_ir::{Class, GuardId, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, CalleeKey, Concrete, Insn, Interp, JitCode, Outcome, PortalCode, PortalSource};
 use metatrace_native::Payload;
@@ -342,9 +342,10 @@ impl Engine {
         handler.outcome.expect("a backend reports the exit")
     }
 
-    fn limits(&self) -> Limits {
+    fn setting<'a>(&self, surroundings: &'a dyn Surroundings, code: &'a PortalCode) -> Setting<'a> {
         let params = self.params.borrow();
-        Limits { ops: params.trace_limit as usize, depth: params.max_inline_depth as usize }
+        let limits = Limits { ops: params.trace_limit as usize, depth: params.max_inline_depth as usize };
+        Setting { surroundings, limits, red_roots: &code.red_roots }
     }
 
     /// Executes from a merge point, recording a loop.
@@ -354,11 +355,12 @@ impl Engine {
     unsafe fn record_loop(&self, portal: PortalId, greens: &[u64], words: &[u64]) -> Outcome<u64> {
         let code = self.portal_code(portal);
         let kinds = code.red_kinds();
-        let trace = Trace::new(kinds.clone());
+        let mut trace = Trace::new(kinds.clone());
+        trace.roots = roots_of_inputs(&code.red_roots);
         let traced: Vec<Value> = {
             let reds = code.reds_of_params(words);
             let reds: Vec<Value> =
-                reds.iter().enumerate().map(|(n, red)| Value::traced(kinds[n], *red, trace.input(n))).collect();
+                reds.iter().enumerate().map(|(n, red)| Value::traced(kinds[n], *red, Ref::value(n))).collect();
             let greens: Vec<Value> = greens.iter().map(|green| Value::constant(Kind::Int, *green)).collect();
             let mut values = code.param_values(&greens, &reds);
             for (value, kind) in values.iter_mut().zip(&code.jitcode.params) {
@@ -367,7 +369,8 @@ impl Engine {
             values
         };
         let surroundings = KeySurroundings { engine: self, portal };
-        let recorder = Recorder::new_loop(trace, &surroundings, self.limits());
+        let setting = self.setting(&surroundings, &code);
+        let recorder = Recorder::new_loop(trace, setting);
         let mut interp = Interp::new(recorder, &*self.source, Vec::new());
         // SAFETY: the words are the parameters', by the caller's promise.
         let outcome = self.recording(|| unsafe { interp.call(&code.jitcode, &traced) });
@@ -564,20 +567,19 @@ impl Engine {
             (guard.portal, guard.token)
         };
         let surroundings = KeySurroundings { engine: self, portal };
+        let code = self.portal_code(portal);
         let (recorder, frames) = {
             let guard = guard_cell.borrow();
             let resume = &guard.resume;
             let mut trace = Trace::new(resume.kinds.to_vec());
-            let roots = resume.roots.iter().enumerate();
-            trace.roots =
-                roots.filter_map(|(n, kind)| kind.map(|kind| Root { value: trace.input(n), kind })).collect();
+            trace.roots = roots_of_inputs(&resume.roots);
             let inputs: Vec<Value> = (0..exit.values.len())
                 .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
                 .collect();
             let frames =
                 resume.rebuild(&*self.source, |n| inputs[n], |constant| Value::constant(constant.kind, constant.bits));
             let known = self.known_branch(resume, &frames);
-            (Recorder::new_bridge(trace, &surroundings, self.limits(), frames.len(), known), frames)
+            (Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known), frames)
         };
         let mut interp = Interp::new(recorder, &*self.source, frames);
         // SAFETY: the frames hold what the trace's snapshot says is live.
@@ -684,6 +686,12 @@ fn concrete(outcome: Outcome<Value>) -> Outcome<u64> {
         Outcome::Return(values) => Outcome::Return(bits(values)),
         Outcome::Panic(payload) => Outcome::Panic(payload),
     }
+}
+
+/// Facts about the inputs of a trace, from what is known of each.
+fn roots_of_inputs(kinds: &[Option<RootKind>]) -> Vec<Root> {
+    let root = |(n, kind): (usize, &Option<RootKind>)| kind.map(|kind| Root { value: Ref::value(n), kind });
+    kinds.iter().enumerate().filter_map(root).collect()
 }
 
 fn optimized(trace: &Trace) -> Trace {

@@ -8,6 +8,7 @@
 //!
 //! - [`warm`]: back-edge counters; [`params`]: tuning; [`stats`]: what has been done; [`abort`]: reasons to give up;
 //! - [`recorder`]: the tracer; [`assemble`]: loops cut out of recordings;
+//! - [`heapcache`]: what the tracer knows of memory;
 //! - [`resume`]: frames at a guard, written once, read by blackhole and bridge tracer; [`roots`]: what bridges inherit;
 //! - [`engine`]: green keys, loops, guards, and the protocol of entering and leaving code.
 //!
@@ -18,6 +19,7 @@
 pub mod abort;
 pub mod assemble;
 pub mod engine;
+pub mod heapcache;
 pub mod params;
 pub mod recorder;
 pub mod resume;

@@ -12,9 +12,10 @@
 //! was recorded before it.
 
 use crate::abort::Abort;
+use crate::heapcache::HeapCache;
 use crate::value::{Source, Value};
 use metatrace_ir::{
-    CallDescr, Const, Descr, Effect, Frame, Kind, Op, Opcode, Ref, Snapshot, SnapshotId, TargetToken, Trace,
+    CallDescr, Const, Descr, Effect, Frame, Kind, Op, Opcode, Ref, RootKind, Snapshot, SnapshotId, TargetToken, Trace,
 };
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
@@ -77,6 +78,17 @@ pub struct Limits {
     pub depth: usize,
 }
 
+/// What a recording is made for.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The driver.
+    pub surroundings: &'a dyn Surroundings,
+    /// Bounds.
+    pub limits: Limits,
+    /// What is known of the memory behind the portal's reds.
+    pub red_roots: &'a [Option<RootKind>],
+}
+
 /// Records one trace. See the module's documentation.
 pub struct Recorder<'a> {
     /// What has been recorded.
@@ -87,6 +99,9 @@ pub struct Recorder<'a> {
     pub executed: u64,
     surroundings: &'a dyn Surroundings,
     limits: Limits,
+    heap: HeapCache,
+    /// What is known of the reds' memory at a merge point.
+    red_roots: &'a [Option<RootKind>],
     /// Snapshots of suspended frames, outermost first, made when first needed.
     suspended: Vec<Option<SnapshotId>>,
     marks: Vec<Mark>,
@@ -101,32 +116,34 @@ pub struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// A recording that starts at a merge point; the trace's inputs are the reds.
-    pub fn new_loop(trace: Trace, surroundings: &'a dyn Surroundings, limits: Limits) -> Recorder<'a> {
+    pub fn new_loop(trace: Trace, setting: Setting<'a>) -> Recorder<'a> {
         let reds = (0..trace.inputs.len()).map(|n| trace.input(n)).collect();
         let start = Mark { key: GreenKey::new(), op: 0, reds };
-        Recorder { header: Some(start), at_start: true, ..Recorder::new(trace, surroundings, limits, 1) }
+        Recorder { header: Some(start), at_start: true, ..Recorder::new(trace, setting, 1) }
     }
 
     /// A recording that starts at a guard with `depth` frames; `known_branch`: the instruction, in the innermost frame,
     /// that is a branch whose outcome the guard's failure has decided.
     pub fn new_bridge(
         trace: Trace,
-        surroundings: &'a dyn Surroundings,
-        limits: Limits,
+        setting: Setting<'a>,
         depth: usize,
         known_branch: Option<Pc>,
     ) -> Recorder<'a> {
         let known_branch = known_branch.map(|pc| (depth, pc));
-        Recorder { known_branch, ..Recorder::new(trace, surroundings, limits, depth) }
+        Recorder { known_branch, ..Recorder::new(trace, setting, depth) }
     }
 
-    fn new(trace: Trace, surroundings: &'a dyn Surroundings, limits: Limits, depth: usize) -> Recorder<'a> {
+    fn new(trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
+        let Setting { surroundings, limits, red_roots } = setting;
         Recorder {
+            heap: HeapCache::new(trace.roots.iter().map(|root| (root.value, root.kind))),
             trace,
             end: None,
             executed: 0,
             surroundings,
             limits,
+            red_roots,
             suspended: vec![None; depth - 1],
             marks: Vec::new(),
             header: None,
@@ -165,6 +182,14 @@ impl<'a> Recorder<'a> {
         match value.source {
             Source::Trace(reference) => reference,
             Source::Const | Source::Frozen => self.trace.constant(Const { kind: value.kind, bits: value.bits }),
+        }
+    }
+
+    /// The reference of a value that is no constant.
+    fn trace_ref(&self, value: Value) -> Ref {
+        match value.source {
+            Source::Trace(reference) => reference,
+            Source::Const | Source::Frozen => panic!("{value:?} is a constant"),
         }
     }
 
@@ -221,6 +246,7 @@ impl<'a> Recorder<'a> {
         }
         let constant = Value::constant(value.kind, value.bits);
         self.guard(frames, Opcode::GuardValue, &[value, constant], Position::Before);
+        self.heap.became_const(self.trace_ref(value), constant);
         constant
     }
 
@@ -265,7 +291,15 @@ impl Domain for Recorder<'_> {
             let is_frozen = args.iter().any(|arg| arg.source == Source::Frozen);
             return if is_frozen { frozen(kind, result) } else { Value::constant(kind, result) };
         }
-        self.record(op, args, None, result)
+        let value = self.record(op, args, None, result);
+        match op {
+            Opcode::SameAsI | Opcode::SameAsR | Opcode::CastPtrToInt | Opcode::CastIntToPtr => {
+                self.heap.copied(self.trace_ref(value), args[0]);
+            }
+            Opcode::IntAdd | Opcode::IntSub => self.heap.derived(self.trace_ref(value), args),
+            _ => {}
+        }
+        value
     }
 
     fn overflow(
@@ -300,7 +334,9 @@ impl Domain for Recorder<'_> {
             return if is_frozen { frozen(Kind::Ref, result) } else { Value::constant(Kind::Ref, result) };
         }
         let opcode = if index.is_some() { Opcode::PtrItem } else { Opcode::PtrField };
-        self.record(opcode, &operands(base, index), Some(descr), result)
+        let value = self.record(opcode, &operands(base, index), Some(descr), result);
+        self.heap.address(self.trace_ref(value), base, index, descr);
+        value
     }
 
     fn load(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, result: u64) -> Value {
@@ -313,8 +349,14 @@ impl Domain for Recorder<'_> {
         if !self.recording() {
             return Value::constant(kind, result);
         }
+        if let Some(known) = self.heap.load(base, index, descr) {
+            debug_assert_eq!(known.bits, result, "what {descr:?} is known to hold");
+            return known;
+        }
         let opcode = if index.is_some() { Opcode::getarrayitem(kind) } else { Opcode::getfield(kind) };
-        self.record(opcode, &operands(base, index), Some(descr), result)
+        let value = self.record(opcode, &operands(base, index), Some(descr), result);
+        self.heap.loaded(base, index, descr, value);
+        value
     }
 
     fn store(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, value: Value) {
@@ -323,6 +365,7 @@ impl Domain for Recorder<'_> {
             let mut args = operands(base, index);
             args.push(value);
             self.record(opcode, &args, Some(code.descr(descr)), 0);
+            self.heap.store(base, index, code.descr(descr), value);
         }
     }
 
@@ -330,7 +373,9 @@ impl Domain for Recorder<'_> {
         if !self.recording() {
             return Value::constant(Kind::Ref, address);
         }
-        self.record(Opcode::Alloca, &[], Some(code.descr(descr)), address)
+        let value = self.record(Opcode::Alloca, &[], Some(code.descr(descr)), address);
+        self.heap.alloca(self.trace_ref(value));
+        value
     }
 
     fn branch(&mut self, frames: &[Activation<Value>], cond: Value, holds: bool) {
@@ -396,6 +441,9 @@ impl Domain for Recorder<'_> {
         operands.push(Value::constant(Kind::Int, call.function));
         operands.extend_from_slice(args);
         let value = self.record(opcode, &operands, Some(&call.descr), result);
+        if !elidable {
+            self.heap.call(args);
+        }
         if descr.can_panic {
             self.guard(frames, Opcode::GuardNoException, &[], Position::Unwinding);
         }
@@ -444,6 +492,8 @@ impl Domain for Recorder<'_> {
             };
             seen.push(fresh);
         }
+        let roots = seen.iter().zip(self.red_roots);
+        self.heap = HeapCache::new(roots.filter_map(|(red, kind)| kind.map(|kind| (*red, kind))));
         self.header = Some(Mark { key: GreenKey::new(), op: self.trace.ops.len(), reds: seen.into_vec() });
     }
 
