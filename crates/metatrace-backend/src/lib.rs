@@ -20,8 +20,10 @@
 //! Re-entrance: all methods take `&self`, and no interior borrow is held while code runs or a handler works; a handler
 //! may compile bridges and loops, and execute others.
 //!
-//! [`conformance`] is the suite that every backend passes; [`reference`] is the executor that interprets traces.
+//! [`reference`](mod@reference) is the executor that interprets traces. The module `conformance`, behind the feature of that name, is the
+//! suite that every backend passes.
 
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod forcing;
 pub mod reference;

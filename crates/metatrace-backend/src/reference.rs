@@ -469,3 +469,26 @@ impl Backend for ReferenceExecutor {
         state.guards.retain(|_, (_, owner)| *owner != token);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ReferenceExecutor;
+    use crate::conformance;
+
+    #[test]
+    fn passes_the_suite() {
+        for case in conformance::cases() {
+            println!("{}", case.name); // shown where it fails
+            (case.run)(&mut |forcing| Box::new(ReferenceExecutor::new(forcing)));
+        }
+    }
+
+    /// The programs that backends are compared on run to their end.
+    #[test]
+    fn runs_random_programs() {
+        for seed in 0..300 {
+            let make = || ReferenceExecutor::new(crate::Forcing::Off);
+            conformance::random::compare(seed, conformance::random::Size::smoke(), &make(), &make());
+        }
+    }
+}
