@@ -36,6 +36,25 @@ fn plain(location: &str) -> String {
     location.replace("Guard", "guard").replace(',', ".").replace(['\n', '#'], " ")
 }
 
+/// The body of `jit-backend-dump`: the code's bytes.
+pub fn dump_text(address: u64, code: &[u8]) -> String {
+    let bytes: String = code.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("BACKEND x86_64\nSYS_EXECUTABLE metatrace\nCODE_DUMP @{address:x} +0  {bytes}")
+}
+
+/// The body of `jit-backend-addr`: where a trace's code lies.
+pub fn address_text(kind: &TraceKind, address: u64, size: usize) -> String {
+    let end = address + size as u64;
+    match kind {
+        TraceKind::Loop(number, location) => {
+            let location = plain(location);
+            format!("Loop {number} ({location}) has address {address:#x} to {end:#x} (bootstrap {address:#x})")
+        }
+        TraceKind::Bridge(guard) => format!("bridge out of Guard {guard:#x} has address {address:#x} to {end:#x}"),
+        TraceKind::Recorded => format!("a recording has address {address:#x} to {end:#x}"),
+    }
+}
+
 /// How often something was done, and how long it took in all.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Counters {

@@ -15,7 +15,7 @@
 
 mod jit;
 
-pub use jit::{Counters, Summary, TraceKind, trace_text};
+pub use jit::{Counters, Summary, TraceKind, address_text, dump_text, trace_text};
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};

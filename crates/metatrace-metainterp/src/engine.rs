@@ -12,10 +12,12 @@ use crate::resume::{self, ResumeData};
 use crate::stats::Stats;
 use crate::value::Value;
 use crate::warm::Counters;
-use metatrace_backend::{Backend, BackendError, Exit, ExitHandler, LoopToken};
+use metatrace_backend::{Assembled, Backend, BackendError, Exit, ExitHandler, LoopToken};
+use metatrace_ir::text::Offsets;
 use metatrace_ir::{Class, GuardId, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, CalleeKey, Concrete, Insn, Interp, JitCode, Outcome, PortalCode, PortalSource};
+use metatrace_log::{Log, TraceKind, trace_text};
 use metatrace_native::Payload;
 use rustc_hash::FxHashMap;
 use std::any::Any;
@@ -156,6 +158,8 @@ pub struct Engine {
     state: RefCell<State>,
     stats: RefCell<Stats>,
     tracing: Cell<bool>,
+    log: Option<Log>,
+    start: Instant,
 }
 
 /// What to do at a back-edge that is due.
@@ -178,6 +182,34 @@ impl Engine {
             state: RefCell::default(),
             stats: RefCell::default(),
             tracing: Cell::new(false),
+            log: None,
+            start: Instant::now(),
+        }
+    }
+
+    /// From here on, writes what it does to `log`.
+    pub fn set_log(&mut self, log: Log) {
+        self.log = Some(log);
+    }
+
+    /// Ends the log with the summary.
+    ///
+    /// # Errors
+    /// What was wrong with writing the log.
+    pub fn finish_log(&mut self) -> std::io::Result<()> {
+        let Some(log) = self.log.take() else { return Ok(()) };
+        let total = self.start.elapsed().as_nanos() as u64;
+        log.write_section("jit-summary", || self.stats().summary(total));
+        log.finish()
+    }
+
+    fn section(&self, category: &'static str) -> Option<metatrace_log::Section<'_>> {
+        self.log.as_ref().map(|log| log.section(category))
+    }
+
+    fn log<T: std::fmt::Display>(&self, category: &'static str, content: impl FnOnce() -> T) {
+        if let Some(log) = &self.log {
+            log.write_section(category, content);
         }
     }
 
@@ -370,6 +402,7 @@ impl Engine {
         };
         let surroundings = KeySurroundings { engine: self, portal };
         let setting = self.setting(&surroundings, &code);
+        let _section = self.section("jit-tracing");
         let recorder = Recorder::new_loop(trace, setting);
         let mut interp = Interp::new(recorder, &*self.source, Vec::new());
         // SAFETY: the words are the parameters', by the caller's promise.
@@ -438,7 +471,8 @@ impl Engine {
         let code = self.portal_code(portal);
         let trace = cut_loop(&recorder.trace, mark, label, ending, &code.red_roots);
         let token = LoopToken(self.state.borrow().loops.len() as u32);
-        self.compile(portal, token, &trace, |backend, trace| backend.compile_loop(token, trace).map(|_| ()))?;
+        let kind = TraceKind::Loop(token.0, self.location(portal, &mark.key));
+        self.compile(portal, token, &kind, &trace, |backend, trace| backend.compile_loop(token, trace))?;
         let state = &mut *self.state.borrow_mut();
         let hash_cell = state.cell_by_key(portal, &mark.key);
         let cell = &mut state.cells[hash_cell.0];
@@ -455,10 +489,12 @@ impl Engine {
         &self,
         portal: PortalId,
         token: LoopToken,
+        kind: &TraceKind,
         recorded: &Trace,
-        assemble: impl FnOnce(&dyn Backend, &Trace) -> Result<(), BackendError>,
+        assemble: impl FnOnce(&dyn Backend, &Trace) -> Result<Assembled, BackendError>,
     ) -> Result<(), Abort> {
         let start = Instant::now();
+        self.log("jit-log-noopt", || trace_text(recorded, &TraceKind::Recorded, None));
         check(recorded);
         let optimize = self.params.borrow().optimize;
         let mut trace = if optimize { optimized(recorded) } else { recorded.clone() };
@@ -469,7 +505,8 @@ impl Engine {
         }
         check(&trace);
         let resume = resume::encode(&trace);
-        assemble(self.backend()?, &trace)?;
+        let assembled = assemble(self.backend()?, &trace)?;
+        self.log_compiled(kind, &trace, &assembled);
         let guard = |resume| Guard { portal, token, resume, exits: 0, backoff: Backoff::default() };
         let guards = resume.into_iter().flatten().map(|resume| Rc::new(RefCell::new(guard(resume))));
         self.state.borrow_mut().guards.extend(guards);
@@ -481,10 +518,29 @@ impl Engine {
         Ok(())
     }
 
+    fn log_compiled(&self, kind: &TraceKind, trace: &Trace, assembled: &Assembled) {
+        if self.log.is_none() {
+            return;
+        }
+        if !assembled.code.is_empty() {
+            let _section = self.section("jit-backend");
+            self.log("jit-backend-dump", || metatrace_log::dump_text(assembled.address, &assembled.code));
+            self.log("jit-backend-addr", || metatrace_log::address_text(kind, assembled.address, assembled.code.len()));
+        }
+        let offsets = Offsets { ops: &assembled.op_offsets, end: assembled.code.len() as u32 };
+        let offsets = (!assembled.op_offsets.is_empty()).then_some(offsets);
+        let category = match kind {
+            TraceKind::Bridge(_) => "jit-log-opt-bridge",
+            TraceKind::Loop(..) | TraceKind::Recorded => "jit-log-opt-loop",
+        };
+        self.log(category, || trace_text(trace, kind, offsets));
+    }
+
     fn count_recording(&self, recorder: &Recorder<'_>) {
         let stats = &mut *self.stats.borrow_mut();
         let of_class = |class| recorder.trace.ops.iter().filter(|op| op.opcode.class() == class).count() as u64;
         stats.ops += recorder.executed;
+        stats.heapcached_ops += recorder.heapcached;
         stats.recorded_ops += recorder.trace.ops.len() as u64;
         stats.recorded_calls += of_class(Class::Call);
         stats.recorded_guards += of_class(Class::Guard);
@@ -492,6 +548,7 @@ impl Engine {
 
     fn count_abort(&self, reason: Abort, place: &str) {
         *self.stats.borrow_mut().aborts.entry(reason).or_default() += 1;
+        self.log("jit-abort", || format!("{place}: {reason}"));
         if self.params.borrow().strict {
             panic!("strict: a trace at {place} was given up: {reason}");
         }
@@ -581,6 +638,7 @@ impl Engine {
             let known = self.known_branch(resume, &frames);
             (Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known), frames)
         };
+        let _section = self.section("jit-tracing");
         let mut interp = Interp::new(recorder, &*self.source, frames);
         // SAFETY: the frames hold what the trace's snapshot says is live.
         let outcome = self.recording(|| unsafe { interp.resume() });
@@ -630,9 +688,8 @@ impl Engine {
             return Err(Abort::TooManyBridges);
         }
         let trace = close_bridge(recorder.trace, ending);
-        self.compile(portal, token, &trace, |backend, trace| {
-            backend.compile_bridge(token, guard, trace).map(|_| ())
-        })?;
+        let kind = TraceKind::Bridge(guard.0);
+        self.compile(portal, token, &kind, &trace, |backend, trace| backend.compile_bridge(token, guard, trace))?;
         guard_cell.borrow_mut().backoff.give_up();
         self.state.borrow_mut().loops[token.0 as usize].bridges += 1;
         self.stats.borrow_mut().bridges += 1;
@@ -656,6 +713,13 @@ impl Engine {
                 self.stats.borrow_mut().demotions += 1;
             }
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Whoever wants to know of an error has called `finish_log`.
+        let _ = self.finish_log();
     }
 }
 
@@ -734,7 +798,9 @@ impl Surroundings for KeySurroundings<'_> {
         self.engine.code_of(self.portal, key).map(|(_, target)| target)
     }
 
-    fn location(&self, _: &[u64]) -> Option<String> {
-        None
+    fn location(&self, key: &[u64]) -> Option<String> {
+        let log = self.engine.log.as_ref()?;
+        let is_read = log.wants("jit-log-noopt") || log.wants("jit-log-opt-loop") || log.wants("jit-log-opt-bridge");
+        is_read.then(|| self.engine.location(self.portal, key))
     }
 }

@@ -97,6 +97,8 @@ pub struct Recorder<'a> {
     pub end: Option<End>,
     /// Instructions seen, recorded or not.
     pub executed: u64,
+    /// Loads whose result was known.
+    pub heapcached: u64,
     surroundings: &'a dyn Surroundings,
     limits: Limits,
     heap: HeapCache,
@@ -141,6 +143,7 @@ impl<'a> Recorder<'a> {
             trace,
             end: None,
             executed: 0,
+            heapcached: 0,
             surroundings,
             limits,
             red_roots,
@@ -351,6 +354,7 @@ impl Domain for Recorder<'_> {
         }
         if let Some(known) = self.heap.load(base, index, descr) {
             debug_assert_eq!(known.bits, result, "what {descr:?} is known to hold");
+            self.heapcached += 1;
             return known;
         }
         let opcode = if index.is_some() { Opcode::getarrayitem(kind) } else { Opcode::getfield(kind) };

@@ -1,6 +1,7 @@
 //! What a driver has done, for tests, logs and curious authors.
 
 use crate::abort::Abort;
+use metatrace_log::{Counters, Summary};
 use std::collections::BTreeMap;
 
 /// Counters of a driver.
@@ -22,8 +23,10 @@ pub struct Stats {
     pub tracings: u64,
     /// Traces handed to the backend.
     pub backend_runs: u64,
-    /// Operations executed while recording, and those recorded.
+    /// Operations executed while recording.
     pub ops: u64,
+    /// Loads that the tracer knew the result of.
+    pub heapcached_ops: u64,
     /// Operations recorded.
     pub recorded_ops: u64,
     /// Of these, calls.
@@ -44,5 +47,30 @@ impl Stats {
     /// Aborts of all reasons.
     pub fn total_aborts(&self) -> u64 {
         self.aborts.values().sum()
+    }
+
+    /// As the log has them; `total_ns`: since the driver was made.
+    pub fn summary(&self, total_ns: u64) -> Summary {
+        let aborts = |reasons: &[Abort]| reasons.iter().filter_map(|reason| self.aborts.get(reason)).sum();
+        let too_long = aborts(&[Abort::TraceTooLong]);
+        let bad_loop = aborts(&[Abort::NoMergePoint, Abort::InliningTooDeep, Abort::Panic]);
+        Summary {
+            tracing: Counters { count: self.tracings, ns: self.tracing_ns },
+            backend: Counters { count: self.backend_runs, ns: self.backend_ns },
+            total_ns,
+            ops: self.ops,
+            heapcached_ops: self.heapcached_ops,
+            recorded_ops: self.recorded_ops,
+            calls: self.recorded_calls,
+            guards: self.recorded_guards,
+            opt_ops: self.opt_ops,
+            opt_guards: self.opt_guards,
+            abort_too_long: too_long,
+            abort_compiling: self.total_aborts() - too_long - bad_loop,
+            abort_bad_loop: bad_loop,
+            loops: self.loops,
+            bridges: self.bridges,
+            freed_loops: self.demotions,
+        }
     }
 }
