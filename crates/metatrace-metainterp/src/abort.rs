@@ -74,18 +74,24 @@ impl From<BackendError> for Abort {
 /// What is left to try at a place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Backoff {
-    aborts: u32,
+    failures: u32,
     given_up: bool,
 }
 
 impl Backoff {
     /// Attempts after which a place is left alone for good.
-    pub const MAX_ABORTS: u32 = 6;
+    pub const MAX_FAILURES: u32 = 6;
 
     /// Records an abort.
     pub fn abort(&mut self, reason: Abort) {
-        self.aborts += 1;
-        self.given_up |= reason.retry() == Retry::Never || self.aborts >= Self::MAX_ABORTS;
+        self.fail();
+        self.given_up |= reason.retry() == Retry::Never;
+    }
+
+    /// Records that what was compiled did not pay.
+    pub fn fail(&mut self) {
+        self.failures += 1;
+        self.given_up |= self.failures >= Self::MAX_FAILURES;
     }
 
     /// Leaves the place alone for good.
@@ -98,9 +104,9 @@ impl Backoff {
         self.given_up
     }
 
-    /// The threshold after the aborts so far.
+    /// The threshold after the failures so far.
     pub fn scale(&self, threshold: u32) -> u32 {
-        threshold.saturating_mul(1 << self.aborts.min(16))
+        threshold.saturating_mul(1 << self.failures.min(16))
     }
 }
 
@@ -116,7 +122,7 @@ mod tests {
         backoff.abort(Abort::TraceTooLong);
         assert_eq!(backoff.scale(10), 40);
         assert!(!backoff.has_given_up());
-        for _ in 2..Backoff::MAX_ABORTS {
+        for _ in 2..Backoff::MAX_FAILURES {
             backoff.abort(Abort::Panic);
         }
         assert!(backoff.has_given_up());

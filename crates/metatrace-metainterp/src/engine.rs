@@ -305,7 +305,11 @@ impl Engine {
     }
 
     fn decide(&self, portal: PortalId, entry: &Entry<'_>) -> Action {
-        let threshold = self.params.borrow().threshold;
+        let Parameters { threshold, enabled, .. } = *self.params.borrow();
+        if !enabled {
+            self.counters.unpin(entry.hash);
+            return Action::Stay;
+        }
         let state = &mut *self.state.borrow_mut();
         let cell = state.cell(portal, entry.greens, entry.hash);
         let cell = &mut state.cells[cell.0];
@@ -708,7 +712,7 @@ impl Engine {
             let cell = &mut state.cells[entered.cell.0];
             if cell.code.is_some_and(|(current, _)| current == token) {
                 cell.code = None;
-                cell.backoff.abort(Abort::TraceTooLong);
+                cell.backoff.fail();
                 self.counters.unpin(cell.hash);
                 self.stats.borrow_mut().demotions += 1;
             }
