@@ -1,0 +1,370 @@
+//! Control flow: branches, matches, loops, and the ways out of them.
+//!
+//! ```text
+//! if c { a } else { b }
+//!
+//! { let mut j = Join::new(); let f = block();
+//!   { let ts = scope(true); let c = C; test(leave(ts, c), f); }
+//!   j.arm('then: { Some(A) });                   // an edge to the join, if the arm arrives
+//!   switch(f); j.arm('else: { scope(true); Some(B) });
+//!   match j.end() { Some(v) => v, None => break 'around None } }
+//! ```
+//!
+//! A loop is a block `h` that its body goes back to (`again`) and `continue` goes to (`cont`); `break` is an edge to the
+//! join behind it.
+
+use crate::body::{Body, Target};
+use crate::syntax;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{
+    Arm, BinOp, Block, Expr, ExprBinary, ExprBlock, ExprBreak, ExprContinue, ExprForLoop, ExprIf, ExprLoop, ExprMatch,
+    ExprRange, ExprReturn, ExprWhile, Label, RangeLimits,
+};
+
+/// What a loop does before each iteration, other than its body.
+struct Step {
+    /// Evaluated at its head; goes to the failure block when the loop is over. Declares names that the body sees.
+    condition: TokenStream,
+    /// Where the condition goes.
+    fail: Ident,
+    /// Whether it binds variables, and so owns what must be dropped.
+    binds: bool,
+}
+
+impl Body {
+    pub(crate) fn if_(&mut self, branch: &ExprIf) -> TokenStream {
+        let (join, fail) = (self.local("j"), self.local("f"));
+        let (then, owned) = self.names(|body| {
+            let condition = body.condition(&branch.cond, &fail);
+            let (exit, value) = body.arm(|body| body.block(&branch.then_branch));
+            let arm = quote!(#join.arm(#exit: { ::core::option::Option::Some(#value) }););
+            if !has_let(&branch.cond) {
+                return (quote!(#condition #arm), None);
+            }
+            // What the condition owns lives until the arm has ended; and is dropped where a pattern has failed, too.
+            let owned = body.local("cs");
+            let then = quote! {
+                let #owned;
+                {
+                    __mt::scope24();
+                    __mt::scope(false);
+                    #condition
+                    #owned = __mt::snap(#join.depth);
+                    #arm
+                }
+            };
+            (then, Some(owned))
+        });
+        let drops = owned.map(|owned| quote!(__mt::drop_list(&#owned);));
+        let otherwise = match &branch.else_branch {
+            None => quote!(#join.arm(::core::option::Option::Some(__mt::unit()));),
+            Some((_, other)) => {
+                let (exit, value) = self.arm(|body| body.value(other));
+                quote!(#join.arm(#exit: { __mt::scope(true); ::core::option::Option::Some(#value) });)
+            }
+        };
+        let end = self.end_of(&join);
+        quote_spanned! {branch.if_token.span=> {
+            let mut #join = __mt::Join::new();
+            let #fail = __mt::block();
+            #then
+            __mt::switch(#fail);
+            #drops
+            #otherwise
+            #end
+        }}
+    }
+
+    pub(crate) fn match_(&mut self, matching: &ExprMatch) -> TokenStream {
+        let (join, scrutinee) = (self.local("j"), self.local("m"));
+        let place = self.place(&matching.expr);
+        let arms: Vec<TokenStream> = matching
+            .arms
+            .iter()
+            .map(|arm| self.match_arm(arm, &scrutinee, &join))
+            .collect();
+        let end = self.end_of(&join);
+        quote_spanned! {matching.match_token.span=> {
+            let #scrutinee = __mt::scrut(#place);
+            let mut #join = __mt::Join::new();
+            #(#arms)*
+            #end
+        }}
+    }
+
+    fn match_arm(&mut self, arm: &Arm, scrutinee: &Ident, join: &Ident) -> TokenStream {
+        let fail = self.local("f");
+        self.names(|body| {
+            let matcher = body.pattern(&arm.pat, &scrutinee.to_token_stream(), &fail);
+            let guard = arm.guard.as_ref().map(|(_, guard)| {
+                let (peeks, guard) = (&matcher.peeks, body.condition(guard, &fail));
+                quote!({ #(#peeks)* #guard })
+            });
+            let (exit, value) = body.arm(|body| body.value(&arm.body));
+            let (cfgs, tests, binds) = (syntax::cfgs(&arm.attrs), matcher.tests, matcher.binds);
+            quote! {
+                #(#cfgs)*
+                {
+                    let #fail = __mt::block();
+                    __mt::scope(false);
+                    #(#tests)*
+                    #guard
+                    #(#binds)*
+                    #join.arm(#exit: { __mt::scope(true); ::core::option::Option::Some(#value) });
+                    __mt::switch(#fail);
+                }
+            }
+        })
+    }
+
+    /// Tests of a condition, with its let chains: falls through where it holds, goes to `fail` where not. Declares the names.
+    pub(crate) fn condition(&mut self, condition: &Expr, fail: &Ident) -> TokenStream {
+        match condition {
+            Expr::Let(binding) => {
+                let scrutinee = self.local("s");
+                let place = self.place(&binding.expr);
+                let matcher = self.pattern(&binding.pat, &scrutinee.to_token_stream(), fail);
+                let (tests, binds) = (matcher.tests, matcher.binds);
+                quote!(let #scrutinee = __mt::scrut(#place); #(#tests)* #(#binds)*)
+            }
+            Expr::Binary(ExprBinary {
+                left,
+                op: BinOp::And(_),
+                right,
+                ..
+            }) => {
+                let mut tests = self.condition(left, fail);
+                tests.extend(self.condition(right, fail));
+                tests
+            }
+            Expr::Group(group) => self.condition(&group.expr, fail),
+            condition => {
+                let (temps, holds) = (self.local("ts"), self.local("c"));
+                let value = self.value(condition);
+                quote_spanned! {condition.span()=> {
+                    let #temps = __mt::scope(true);
+                    let #holds = #value;
+                    __mt::test(__mt::leave(#temps, #holds), #fail);
+                }}
+            }
+        }
+    }
+
+    /// `a && b`, `a || b`
+    pub(crate) fn lazy(&mut self, binary: &ExprBinary) -> TokenStream {
+        let (join, fail) = (self.local("j"), self.local("f"));
+        let left = self.value(&binary.left);
+        let (exit, right) = self.arm(|body| body.value(&binary.right));
+        let right = quote!(#join.arm(#exit: { __mt::scope(true); ::core::option::Option::Some(#right) }););
+        let decided = |value: bool| quote!(#join.arm(::core::option::Option::Some(__mt::lit(#value))););
+        let (holds, fails) = match binary.op {
+            BinOp::Or(_) => (decided(true), right),
+            _ => (right, decided(false)),
+        };
+        quote_spanned! {binary.op.span()=> {
+            let mut #join = __mt::Join::new();
+            let #fail = __mt::block();
+            __mt::test(#left, #fail);
+            #holds
+            __mt::switch(#fail);
+            #fails
+            #join.end().unwrap()
+        }}
+    }
+
+    pub(crate) fn labelled_block(&mut self, block: &ExprBlock, label: &Label) -> TokenStream {
+        let join = self.local("j");
+        let target = Target {
+            label: Some(label.name.ident.clone()),
+            join: join.clone(),
+            head: None,
+        };
+        let (exit, value) = self.target(target, |body| body.arm(|body| body.block(&block.block)));
+        let end = self.end_of(&join);
+        let arrives = self.local("v");
+        quote! {{
+            let mut #join = __mt::Join::new();
+            let #arrives = #exit: { ::core::option::Option::Some(#value) };
+            #join.arm(#arrives);
+            #end
+        }}
+    }
+
+    pub(crate) fn loop_(&mut self, forever: &ExprLoop) -> TokenStream {
+        let (join, head) = (self.local("j"), self.local("h"));
+        let merge_point = self.merge_point();
+        let body = self.loop_body(forever.label.as_ref(), &forever.body, &join, &head);
+        let end = self.end_of(&join);
+        quote_spanned! {forever.loop_token.span=> {
+            let mut #join = __mt::Join::new();
+            let #head = __mt::block();
+            __mt::goto(#head);
+            __mt::switch(#head);
+            #merge_point
+            #body
+            #end
+        }}
+    }
+
+    pub(crate) fn while_(&mut self, repeat: &ExprWhile) -> TokenStream {
+        let merge_point = self.merge_point();
+        self.stepped(
+            repeat.label.as_ref(),
+            &repeat.body,
+            merge_point,
+            repeat.while_token.span,
+            |body| {
+                let fail = body.local("f");
+                let condition = body.condition(&repeat.cond, &fail);
+                let binds = has_let(&repeat.cond);
+                Step { condition, fail, binds }
+            },
+        )
+    }
+
+    pub(crate) fn for_(&mut self, each: &ExprForLoop) -> TokenStream {
+        let iterator = self.local("it");
+        let source = match syntax::bare(&each.expr) {
+            Expr::Range(ExprRange {
+                start: Some(start),
+                end: Some(end),
+                limits,
+                ..
+            }) => {
+                let range = match limits {
+                    RangeLimits::HalfOpen(_) => "range",
+                    RangeLimits::Closed(_) => "range_inclusive",
+                };
+                let range = Ident::new(range, limits.span());
+                let (start, end) = (self.value(start), self.value(end));
+                quote_spanned!(each.expr.span()=> __mt::#range(#start, #end))
+            }
+            other => self.value(other),
+        };
+        let repeat = self.stepped(
+            each.label.as_ref(),
+            &each.body,
+            TokenStream::new(),
+            each.for_token.span,
+            |body| {
+                let (fail, item, scrutinee) = (body.local("f"), body.local("x"), body.local("s"));
+                let matcher = body.pattern(&each.pat, &scrutinee.to_token_stream(), &fail);
+                let (tests, binds) = (matcher.tests, matcher.binds);
+                let condition = quote! {
+                    let #item = __mt::JitIter::next(&#iterator, #fail);
+                    let #scrutinee = __mt::scrut(__mt::tmp(#item));
+                    #(#tests)*
+                    #(#binds)*
+                };
+                let binds = true;
+                Step { condition, fail, binds }
+            },
+        );
+        quote_spanned! {each.for_token.span=> {
+            let #iterator = __mt::IntoJitIter::jit_iter(#source);
+            #repeat
+        }}
+    }
+
+    /// A loop that ends when something at its head fails.
+    fn stepped(
+        &mut self,
+        label: Option<&Label>,
+        block: &Block,
+        at_head: TokenStream,
+        span: Span,
+        step: impl FnOnce(&mut Body) -> Step,
+    ) -> TokenStream {
+        let (join, head, owned) = (self.local("j"), self.local("h"), self.local("cs"));
+        let (Step { condition, fail, binds }, repeated) = self.names(|body| {
+            let step = step(body);
+            let repeated = body.loop_body(label, block, &join, &head);
+            (step, repeated)
+        });
+        let (iterate, drops) = if binds {
+            let iterate = quote! {
+                let #owned;
+                {
+                    __mt::scope(true);
+                    __mt::scope(false);
+                    #condition
+                    #owned = __mt::snap(#join.depth);
+                    #repeated
+                }
+            };
+            (iterate, Some(quote!(__mt::drop_list(&#owned);)))
+        } else {
+            (quote!(#condition #repeated), None)
+        };
+        quote_spanned! {span=> {
+            let mut #join = __mt::Join::new();
+            let #head = __mt::block();
+            __mt::goto(#head);
+            __mt::switch(#head);
+            #at_head
+            let #fail = __mt::block();
+            #iterate
+            __mt::switch(#fail);
+            #drops
+            #join.arm(::core::option::Option::Some(__mt::unit()));
+            #join.end().unwrap()
+        }}
+    }
+
+    fn loop_body(&mut self, label: Option<&Label>, block: &Block, join: &Ident, head: &Ident) -> TokenStream {
+        let target = Target {
+            label: label.map(|label| label.name.ident.clone()),
+            join: join.clone(),
+            head: Some(head.clone()),
+        };
+        let (exit, value) = self.target(target, |body| body.arm(|body| body.block(block)));
+        quote!(__mt::again(#exit: { ::core::option::Option::Some(#value) }, #head, #join.depth);)
+    }
+
+    pub(crate) fn break_(&mut self, leave: &ExprBreak) -> TokenStream {
+        let value = match &leave.expr {
+            Some(value) => self.value(value),
+            None => quote!(__mt::unit()),
+        };
+        let Some(target) = self.find_target(leave.label.as_ref()) else {
+            return self.error(leave, "nothing to break out of in this function");
+        };
+        let join = target.join.clone();
+        let (stop, result) = (self.stop(), self.local("v"));
+        quote_spanned!(leave.break_token.span=> { let #result = #value; #join.brk(#result); #stop })
+    }
+
+    pub(crate) fn continue_(&mut self, next: &ExprContinue) -> TokenStream {
+        let target = self.find_target(next.label.as_ref());
+        let Some((join, Some(head))) = target.map(|target| (target.join.clone(), target.head.clone())) else {
+            return self.error(next, "no loop to continue in this function");
+        };
+        let stop = self.stop();
+        quote_spanned!(next.continue_token.span=> { __mt::cont(#head, #join.depth); #stop })
+    }
+
+    pub(crate) fn return_(&mut self, leave: &ExprReturn) -> TokenStream {
+        let value = match &leave.expr {
+            Some(value) => self.value(value),
+            None => quote!(__mt::unit()),
+        };
+        let (stop, output, result) = (self.stop(), self.output.clone(), self.local("v"));
+        quote_spanned!(leave.return_token.span=> { let #result = #value; __mt::ret::<#output>(&#result); #stop })
+    }
+}
+
+fn has_let(condition: &Expr) -> bool {
+    match condition {
+        Expr::Let(_) => true,
+        Expr::Binary(ExprBinary {
+            left,
+            op: BinOp::And(_),
+            right,
+            ..
+        }) => has_let(left) || has_let(right),
+        Expr::Group(group) => has_let(&group.expr),
+        _ => false,
+    }
+}
