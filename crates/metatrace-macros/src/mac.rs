@@ -110,7 +110,7 @@ impl Parse for Matches {
 /// What `vec!` is given.
 enum VecOf {
     List(Exprs),
-    Repeat(Expr, Expr),
+    Repeat(Box<(Expr, Expr)>),
 }
 
 impl Parse for VecOf {
@@ -121,7 +121,7 @@ impl Parse for VecOf {
         let first: Expr = input.parse()?;
         if input.peek(Token![;]) {
             input.parse::<Token![;]>()?;
-            return Ok(VecOf::Repeat(first, input.parse()?));
+            return Ok(VecOf::Repeat(Box::new((first, input.parse()?))));
         }
         let mut list = Exprs::new();
         list.push_value(first);
@@ -367,8 +367,8 @@ impl Body {
     fn vec(&mut self, mac: &Macro, list: &VecOf) -> TokenStream {
         let span = mac.span();
         match list {
-            VecOf::Repeat(value, count) => {
-                let (value, count) = (self.value(value), self.value(count));
+            VecOf::Repeat(repeat) => {
+                let (value, count) = (self.value(&repeat.0), self.value(&repeat.1));
                 quote_spanned!(span=> __mt::vec_repeat(#value, #count))
             }
             VecOf::List(list) => {

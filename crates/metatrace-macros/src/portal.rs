@@ -50,6 +50,7 @@ pub(crate) struct Portal {
     location: Option<syn::Path>,
     /// The body, without the merge point.
     pub(crate) block: Block,
+    merge_point: Macro,
     /// Name and type of each parameter; `self` without a type.
     params: Vec<(Ident, Option<Type>)>,
     /// Type and const parameters around.
@@ -145,6 +146,7 @@ impl Portal {
             green_params,
             location: args.location,
             block,
+            merge_point,
             params,
             generics: type_level_params(around.into_iter().chain([&sig.generics])),
         })
@@ -205,6 +207,10 @@ impl Portal {
             },
         }
         .visit_block_mut(&mut block);
+        if let Some(body) = loop_body(&mut block) {
+            let merge_point = &self.merge_point;
+            body.stmts.insert(0, parse_quote!(#merge_point;));
+        }
         let (repeat, tail) = match &*block.stmts {
             [repeat, tail] => (repeat, Some(tail)),
             [repeat] => (repeat, None),
@@ -373,11 +379,7 @@ fn strip_merge_point(block: &Block, errors: &mut Errors) -> Option<(Block, Macro
         errors.at(&block.stmts[2], NOT_A_LOOP);
         return None;
     }
-    let body = match block.stmts.first_mut() {
-        Some(Stmt::Expr(Expr::Loop(forever), _)) => &mut forever.body,
-        Some(Stmt::Expr(Expr::While(repeat), _)) => &mut repeat.body,
-        _ => return None,
-    };
+    let body = loop_body(&mut block)?;
     match body
         .stmts
         .first()
@@ -395,6 +397,15 @@ fn strip_merge_point(block: &Block, errors: &mut Errors) -> Option<(Block, Macro
             }
             None
         }
+    }
+}
+
+/// The body of the portal's loop.
+fn loop_body(block: &mut Block) -> Option<&mut Block> {
+    match block.stmts.first_mut() {
+        Some(Stmt::Expr(Expr::Loop(forever), _)) => Some(&mut forever.body),
+        Some(Stmt::Expr(Expr::While(repeat), _)) => Some(&mut repeat.body),
+        _ => None,
     }
 }
 
@@ -517,15 +528,23 @@ impl<'ast> Visit<'ast> for BackEdges<'_> {
     fn visit_item(&mut self, _: &'ast Item) {}
 }
 
-/// Replaces `can_enter_jit!()` in the native function.
+/// Puts the back-edge behind `can_enter_jit!()` in the native function. The author's macros stay, so that his imports of
+/// them are used; they expand to nothing.
 struct Native {
     back_edge: Expr,
 }
 
+impl Native {
+    fn behind(&self, mac: &Macro) -> Expr {
+        let back_edge = &self.back_edge;
+        parse_quote!({ #mac; #back_edge })
+    }
+}
+
 impl VisitMut for Native {
     fn visit_stmt_mut(&mut self, stmt: &mut Stmt) {
-        if statement_macro(stmt, "can_enter_jit").is_some() {
-            *stmt = Stmt::Expr(self.back_edge.clone(), None);
+        if let Some(mac) = statement_macro(stmt, "can_enter_jit") {
+            *stmt = Stmt::Expr(self.behind(mac), None);
         } else {
             visit_mut::visit_stmt_mut(self, stmt);
         }
@@ -533,7 +552,7 @@ impl VisitMut for Native {
 
     fn visit_expr_mut(&mut self, expr: &mut Expr) {
         match expr {
-            Expr::Macro(mac) if syntax::macro_name(&mac.mac) == "can_enter_jit" => *expr = self.back_edge.clone(),
+            Expr::Macro(mac) if syntax::macro_name(&mac.mac) == "can_enter_jit" => *expr = self.behind(&mac.mac),
             _ => visit_mut::visit_expr_mut(self, expr),
         }
     }
