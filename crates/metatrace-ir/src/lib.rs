@@ -3,7 +3,7 @@
 //! - [`op`]: the one table of operations, with names, operand kinds and effects;
 //! - [`value`]: kinds, references to values, constants;
 //! - [`descr`]: facts of layout or effect (fields, arrays, sizes, calls);
-//! - [`trace`]: a [`Trace`](trace::Trace), its guards' snapshots, its roots, and the builder;
+//! - [`trace`]: a [`Trace`], its guards' snapshots, its roots, and the builder;
 //! - [`eval`]: what each pure operation computes, on plain words: the one definition of Rust's arithmetic that constant
 //!   folding, the jitcode interpreter and the reference executor share;
 //! - [`text`]: the textual form, printed and parsed; [`mod@verify`]: the invariants, checked;

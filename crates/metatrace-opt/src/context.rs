@@ -1,0 +1,171 @@
+//! What the passes may ask of the trace that is being built, and what they tell each other.
+
+use crate::range::{Range, transfer};
+use metatrace_ir::{Const, Descr, Kind, Op, Ref, Root, SnapshotId, Trace};
+
+/// The new trace as the passes see it: they read definitions, make constants and add facts, but only the driver adds
+/// operations.
+pub(crate) struct Context {
+    trace: Trace,
+    /// The first value that is defined in this part of the trace: of older ones nothing is known behind a label.
+    part: usize,
+    /// By value: where an int lies.
+    ranges: Vec<Range>,
+    /// By value: itself, or the constant that a guard has proved it to be.
+    equal: Vec<Ref>,
+    /// What was learnt since the driver last looked.
+    learned: Vec<(Ref, Ref)>,
+    /// What is known of the memory behind inputs and arguments of the last label.
+    roots: Vec<Root>,
+    /// The operation before was one that sets the overflow flag and is no longer there: whether it overflows.
+    pub(crate) overflow: Option<bool>,
+    /// The operation before was a call and is no longer there.
+    pub(crate) call_removed: bool,
+}
+
+impl Context {
+    pub(crate) fn new(input: &Trace) -> Context {
+        let mut trace = Trace::new(input.inputs.clone());
+        trace.ops.reserve(input.ops.len());
+        let translate = |root: &Root| match input.as_const(root.value) {
+            Some(constant) => Root {
+                value: trace.constant(constant),
+                ..*root
+            },
+            None => *root,
+        };
+        trace.roots = input.roots.iter().map(translate).collect();
+        let inputs = input.inputs.len();
+        Context {
+            part: inputs,
+            ranges: vec![Range::FULL; inputs],
+            equal: (0..inputs).map(Ref::value).collect(),
+            learned: Vec::new(),
+            roots: trace.roots.clone(),
+            overflow: None,
+            call_removed: false,
+            trace,
+        }
+    }
+
+    /// The operation that defines a value; `None` for constants, inputs, and what a label has made anew.
+    pub(crate) fn definition(&self, value: Ref) -> Option<&Op> {
+        let n = self.trace.defining_op(value)?;
+        (value.as_value()? >= self.part).then(|| &self.trace.ops[n])
+    }
+
+    /// The reference to a constant.
+    pub(crate) fn constant(&mut self, constant: Const) -> Ref {
+        self.trace.constant(constant)
+    }
+
+    /// The reference to a constant int.
+    pub(crate) fn int(&mut self, value: i64) -> Ref {
+        self.trace.constant(Const::int(value))
+    }
+
+    /// The bits of a constant.
+    pub(crate) fn bits(&self, value: Ref) -> Option<u64> {
+        self.trace.as_const(value).map(|constant| constant.bits)
+    }
+
+    pub(crate) fn kind(&self, value: Ref) -> Kind {
+        self.trace.kind(value)
+    }
+
+    /// Where an int lies; full for other kinds.
+    pub(crate) fn range(&self, value: Ref) -> Range {
+        match (self.trace.as_const(value), value.as_value()) {
+            (Some(Const { kind: Kind::Int, bits }), _) => Range::constant(bits as i64),
+            (_, Some(n)) => self.ranges[n],
+            _ => Range::FULL,
+        }
+    }
+
+    /// What is known of the memory behind values of this part.
+    pub(crate) fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// The value, or the constant that it is known to be.
+    pub(crate) fn resolve(&self, value: Ref) -> Ref {
+        value.as_value().map_or(value, |n| self.equal[n])
+    }
+
+    /// A guard has proved that `value` is `constant`.
+    pub(crate) fn learn(&mut self, value: Ref, constant: Ref) {
+        if let Some(n) = value.as_value()
+            && self.equal[n] == value
+        {
+            self.equal[n] = constant;
+            self.learned.push((value, constant));
+        }
+    }
+
+    /// A guard has proved that an int lies in `range`. A contradiction, behind which nothing is ever executed, changes
+    /// nothing.
+    pub(crate) fn narrow(&mut self, value: Ref, range: Range) {
+        if let Some(n) = value.as_value()
+            && let Some(narrowed) = self.ranges[n].intersect(range)
+        {
+            self.ranges[n] = narrowed;
+        }
+    }
+
+    // ---- for the driver
+
+    pub(crate) fn take_learned(&mut self) -> Vec<(Ref, Ref)> {
+        std::mem::take(&mut self.learned)
+    }
+
+    /// Appends an operation; returns the value it defines.
+    pub(crate) fn push(&mut self, op: Op) -> Ref {
+        let range = self.range_of(&op);
+        let value = self.trace.push(op);
+        self.ranges.push(range);
+        self.equal.push(value);
+        value
+    }
+
+    fn range_of(&self, op: &Op) -> Range {
+        let word = match op.descr.as_deref() {
+            Some(Descr::Field(field)) => Some(field.word),
+            Some(Descr::Array(array)) => Some(array.word),
+            _ => None,
+        };
+        match (op.opcode.class(), word) {
+            (metatrace_ir::Class::Load, Some(word)) => Range::of_word(word),
+            _ => {
+                let operand = |n: usize| op.args.get(n).map_or(Range::FULL, |arg| self.range(*arg));
+                transfer(op.opcode, operand(0), operand(1))
+            }
+        }
+    }
+
+    pub(crate) fn add_snapshot(&mut self, snapshot: metatrace_ir::Snapshot) -> SnapshotId {
+        self.trace.add_snapshot(snapshot)
+    }
+
+    /// A label with these arguments was pushed: forgets what was known of them. What `roots` said of `before`, the
+    /// arguments in the part that ends, holds of the arguments: whoever jumps here keeps to it.
+    pub(crate) fn start_part(&mut self, before: &[Ref], args: &[Ref]) {
+        self.part = self.trace.value_count();
+        for &arg in args {
+            let n = arg.as_value().expect("a label's argument is no constant");
+            self.ranges[n] = Range::FULL;
+            self.equal[n] = arg;
+        }
+        let roots = std::mem::take(&mut self.roots);
+        self.roots = roots
+            .into_iter()
+            .filter_map(|root| match before.iter().position(|value| *value == root.value) {
+                Some(n) => Some(Root { value: args[n], ..root }),
+                None => root.value.is_const().then_some(root),
+            })
+            .collect();
+    }
+
+    pub(crate) fn into_trace(self) -> Trace {
+        self.trace
+    }
+}

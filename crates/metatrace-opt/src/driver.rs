@@ -1,0 +1,199 @@
+//! Walks over the trace, sends each operation through the passes, and writes the new trace.
+//!
+//! Snapshots are translated when the first guard that has them is written, and shared as before; a frame that two guards
+//! share so keeps the values it had at the first, which are the same. Those that no operation has any more are gone.
+
+use crate::context::Context;
+use crate::{Decision, Pass, Rewrites};
+use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
+use rustc_hash::FxHashSet;
+
+/// More replacements of one operation than that are a cycle of rules.
+const MAX_REPLACEMENTS: usize = 64;
+
+/// The optimised trace, and what was done.
+pub(crate) fn run(input: &Trace, mut passes: Vec<Box<dyn Pass>>) -> (Trace, Rewrites) {
+    let mut context = Context::new(input);
+    for pass in &mut passes {
+        pass.start(&[], &[], &mut context);
+    }
+    let mut values: Vec<_> = (0..input.inputs.len()).map(|n| Some(Ref::value(n))).collect();
+    values.resize(input.value_count(), None);
+    let snapshots = vec![None; input.snapshots.len()];
+    let mut driver = Driver {
+        input,
+        context,
+        passes,
+        values,
+        snapshots,
+        part: 0,
+        rewrites: Rewrites::default(),
+    };
+    for n in 0..input.ops.len() {
+        driver.op(n);
+    }
+    let trace = driver.context.into_trace();
+    if cfg!(debug_assertions)
+        && let Err(error) = metatrace_ir::verify(&trace)
+    {
+        let given = metatrace_ir::verify(input);
+        panic!("the optimised trace is not valid: {error}\nthe given one: {given:?}\n{input}\n---\n{trace}");
+    }
+    (trace, driver.rewrites)
+}
+
+struct Driver<'a> {
+    input: &'a Trace,
+    context: Context,
+    passes: Vec<Box<dyn Pass>>,
+    /// By value of the given trace: its value in the new one.
+    values: Vec<Option<Ref>>,
+    /// By snapshot of the given trace: its translation, and the part of the trace in which that is valid.
+    snapshots: Vec<Option<(u32, SnapshotId)>>,
+    /// The number of labels passed.
+    part: u32,
+    rewrites: Rewrites,
+}
+
+impl Driver<'_> {
+    fn op(&mut self, n: usize) {
+        let op = &self.input.ops[n];
+        if op.opcode == Opcode::Label {
+            return self.label(n);
+        }
+        if !matches!(op.opcode, Opcode::GuardNoOverflow | Opcode::GuardOverflow) {
+            self.context.overflow = None;
+        }
+        if op.opcode != Opcode::GuardNoException {
+            self.context.call_removed = false;
+        }
+        let args = op.args.iter().map(|arg| self.value(*arg)).collect();
+        let op = Op {
+            opcode: op.opcode,
+            args,
+            descr: op.descr.clone(),
+            snapshot: op.snapshot,
+            guard: op.guard,
+        };
+        let value = self.rewrite(op);
+        self.values[self.input.inputs.len() + n] = value;
+    }
+
+    /// The value in the new trace.
+    fn value(&mut self, value: Ref) -> Ref {
+        match value.as_value() {
+            None => self.context.constant(self.input.as_const(value).expect("a constant")),
+            Some(n) => self.context.resolve(self.values[n].expect("defined before it is used")),
+        }
+    }
+
+    /// Sends an operation through the passes and writes what is left of it. Its snapshot is still the given trace's.
+    fn rewrite(&mut self, mut op: Op) -> Option<Ref> {
+        let class = op.opcode.class();
+        for _ in 0..MAX_REPLACEMENTS {
+            match self.decide(&op) {
+                Decision::Keep => return self.emit(op),
+                Decision::Replace(rule, replacement) => {
+                    self.rewrites.count(rule);
+                    if class == Class::Overflow && replacement.opcode.class() != Class::Overflow {
+                        self.context.overflow = Some(false);
+                    }
+                    op = replacement;
+                }
+                Decision::Equal(rule, value) => {
+                    self.rewrites.count(rule);
+                    self.context.call_removed = class == Class::Call;
+                    if class == Class::Overflow {
+                        self.context.overflow.get_or_insert(false);
+                    }
+                    return Some(value);
+                }
+                Decision::Remove(rule) => {
+                    self.rewrites.count(rule);
+                    return None;
+                }
+            }
+        }
+        panic!("rules replace each other without end: {op:?} in\n{}", self.input);
+    }
+
+    fn decide(&mut self, op: &Op) -> Decision {
+        let mut decisions = self.passes.iter_mut().map(|pass| pass.visit(op, &mut self.context));
+        decisions
+            .find(|decision| *decision != Decision::Keep)
+            .unwrap_or(Decision::Keep)
+    }
+
+    fn emit(&mut self, mut op: Op) -> Option<Ref> {
+        op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
+        let value = self.context.push(op.clone());
+        for pass in &mut self.passes {
+            pass.emitted(&op, value, &mut self.context);
+        }
+        for (value, constant) in self.context.take_learned() {
+            for pass in &mut self.passes {
+                pass.learned(value, constant, &self.context);
+            }
+        }
+        op.opcode.result().map(|_| value)
+    }
+
+    fn snapshot(&mut self, innermost: SnapshotId) -> SnapshotId {
+        let mut untranslated = Vec::new();
+        let mut next = Some(innermost);
+        let mut parent = None;
+        while let Some(id) = next {
+            let translated = self.snapshots[id.0 as usize].filter(|(part, _)| *part == self.part);
+            parent = translated.map(|(_, id)| id);
+            if parent.is_some() {
+                break;
+            }
+            untranslated.push(id);
+            next = self.input.snapshots[id.0 as usize].parent;
+        }
+        for id in untranslated.into_iter().rev() {
+            let Snapshot { frame, values, .. } = &self.input.snapshots[id.0 as usize];
+            let values = values.iter().map(|value| self.value(*value)).collect();
+            let translated = self.context.add_snapshot(Snapshot {
+                frame: *frame,
+                values,
+                parent,
+            });
+            self.snapshots[id.0 as usize] = Some((self.part, translated));
+            parent = Some(translated);
+        }
+        parent.expect("the innermost frame at least")
+    }
+
+    /// A label keeps its number of arguments. They are distinct values in the given trace, but two may be the same, or a
+    /// constant, by now: then a copy is made.
+    fn label(&mut self, n: usize) {
+        let op = &self.input.ops[n];
+        let mut taken = FxHashSet::default();
+        let mut before = Vec::new();
+        let mut args = Vec::new();
+        for arg in &op.args {
+            let value = self.values[arg.as_value().expect("a label's argument is no constant")];
+            let value = value.expect("defined before it is used");
+            before.push(value);
+            if value.is_const() || !taken.insert(value) {
+                let copy = Op::new(Opcode::same_as(self.context.kind(value)), &[value]);
+                args.push(self.context.push(copy));
+            } else {
+                args.push(value);
+            }
+        }
+        self.context.push(Op {
+            args: args.iter().copied().collect(),
+            ..op.clone()
+        });
+        self.context.start_part(&before, &args);
+        for pass in &mut self.passes {
+            pass.start(&before, &args, &mut self.context);
+        }
+        for (arg, value) in op.args.iter().zip(args) {
+            self.values[arg.as_value().expect("a label's argument is no constant")] = Some(value);
+        }
+        self.part += 1;
+    }
+}

@@ -1,0 +1,100 @@
+//! Constants and algebra: operations on constants are computed, constants go to the right, and the rules of
+//! [`rules`](crate::rules) apply.
+//!
+//! A guard whose condition is a constant is gone or becomes `guard_always_fails`: what follows is never executed then, but
+//! stays, so that the trace ends as it did.
+
+use crate::context::Context;
+use crate::rules::{self, Outcome};
+use crate::{Decision, Pass};
+use metatrace_ir::eval::{eval, overflows};
+use metatrace_ir::{Class, Const, Op, Opcode, Ref};
+use smallvec::SmallVec;
+
+/// The rules that are not in the table.
+pub(crate) const RULES: &[&str] = &[
+    "constant",
+    "constant_right",
+    "comparison_constant_right",
+    "overflow_guard_holds",
+    "overflow_guard_fails",
+];
+
+pub(crate) struct Fold;
+
+impl Pass for Fold {
+    fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
+        if let Some(constant) = constant(op, context) {
+            return Decision::Equal("constant", constant);
+        }
+        if let Some(guard) = overflow_guard(op, context) {
+            return guard;
+        }
+        if let [a, b] = op.args[..]
+            && a.is_const()
+            && !b.is_const()
+            && let Some((rule, opcode)) = exchanged(op.opcode)
+        {
+            return Decision::Replace(
+                rule,
+                Op {
+                    opcode,
+                    args: SmallVec::from_slice(&[b, a]),
+                    ..op.clone()
+                },
+            );
+        }
+        match rules::apply(op, context) {
+            None => Decision::Keep,
+            Some((rule, Outcome::Op(op))) => Decision::Replace(rule, op),
+            Some((rule, Outcome::Value(value))) => Decision::Equal(rule, value),
+            Some((rule, Outcome::Nothing)) => Decision::Remove(rule),
+        }
+    }
+}
+
+/// The result, if all operands are constants for which it is defined.
+fn constant(op: &Op, context: &mut Context) -> Option<Ref> {
+    if !matches!(op.opcode.class(), Class::Pure | Class::Partial | Class::Overflow) {
+        return None;
+    }
+    let args: SmallVec<[u64; 2]> = op.args.iter().map(|arg| context.bits(*arg)).collect::<Option<_>>()?;
+    let bits = eval(op.opcode, &args)?;
+    if op.opcode.class() == Class::Overflow {
+        context.overflow = Some(overflows(op.opcode, args[0], args[1]));
+    }
+    let kind = op.opcode.result().expect("arithmetic has a result");
+    Some(context.constant(Const { kind, bits }))
+}
+
+/// A guard on an overflow flag that is known.
+fn overflow_guard(op: &Op, context: &Context) -> Option<Decision> {
+    let overflow = context.overflow?;
+    let holds = match op.opcode {
+        Opcode::GuardNoOverflow => !overflow,
+        Opcode::GuardOverflow => overflow,
+        _ => return None,
+    };
+    Some(if holds {
+        Decision::Remove("overflow_guard_holds")
+    } else {
+        Decision::Replace(
+            "overflow_guard_fails",
+            Op {
+                opcode: Opcode::GuardAlwaysFails,
+                ..op.clone()
+            },
+        )
+    })
+}
+
+/// The operation with its operands exchanged.
+fn exchanged(opcode: Opcode) -> Option<(&'static str, Opcode)> {
+    if opcode.info().commutative {
+        Some(("constant_right", opcode))
+    } else if opcode.is_comparison() {
+        Some(("comparison_constant_right", opcode.swapped()?))
+    } else {
+        None
+    }
+}

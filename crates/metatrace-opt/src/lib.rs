@@ -1,0 +1,157 @@
+//! The optimiser: one forward walk over a trace, which every operation makes through all passes.
+//!
+//! ```text
+//! [p0, i1]                                          [p0, i1]
+//! i2 = getarrayitem_raw_i(i1, 0, descr=bytes)       i2 = getarrayitem_raw_i(i1, 0, descr=bytes)
+//! i3 = int_add(i2, 1)                               i3 = int_add(i2, 1)
+//! i4 = int_and(i3, 255)                   ──▶       i4 = int_and(i3, 255)
+//! setarrayitem_raw(i1, 0, i4, descr=bytes)          setarrayitem_raw(i1, 0, i4, descr=bytes)
+//! i5 = getarrayitem_raw_i(i1, 0, descr=bytes)       i6 = int_is_true(i4)
+//! i6 = int_is_true(i5)                              guard_true(i4) [p0, i1]
+//! guard_true(i6) [p0, i1]                           jump(p0, i1, descr=TargetToken(0))
+//! jump(p0, i1, descr=TargetToken(0))
+//! ```
+//!
+//! - `driver` walks, maps values, snapshots and labels, and alone writes the new trace;
+//! - `context` is what passes may ask: definitions, constants, ranges, what guards have proved;
+//! - the passes, in their order: `guards` (what guards prove), `fold` (constants, and the rules of `rules`),
+//!   `pure` (common subexpressions), `heap` (loads and stores).
+//!
+//! **The contract of a pass.** `Pass::visit` sees an operation whose operands are values of the new trace and says what
+//! becomes of it: `Decision`. A replacement makes the way through all passes again. `Pass::emitted` sees what is kept,
+//! and learns from it. At a `label` everything learnt is forgotten, for other traces jump there; only facts about roots
+//! stay with the arguments that carry them. All passes take constant time per operation.
+//!
+//! Values that nobody uses any more stay in the trace: the backend's backward scan drops them. Absent: virtuals, stores
+//! that are delayed, loop peeling, bounds beyond what one definition or one comparison with a constant says.
+#![forbid(unsafe_code)]
+
+mod context;
+mod driver;
+mod fold;
+mod guards;
+mod heap;
+mod pure;
+mod range;
+mod rules;
+
+use context::Context;
+use metatrace_ir::{Op, Ref, Trace};
+use rustc_hash::FxHashMap;
+
+/// Which passes take part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Constants and algebra.
+    pub fold: bool,
+    /// What guards prove.
+    pub guards: bool,
+    /// Common subexpressions.
+    pub pure: bool,
+    /// Loads and stores.
+    pub heap: bool,
+}
+
+impl Default for Options {
+    /// All passes.
+    fn default() -> Options {
+        Options {
+            fold: true,
+            guards: true,
+            pure: true,
+            heap: true,
+        }
+    }
+}
+
+/// How often each rule has rewritten an operation.
+#[derive(Clone, Default, Debug)]
+pub struct Rewrites {
+    counts: FxHashMap<&'static str, u32>,
+}
+
+impl Rewrites {
+    fn count(&mut self, rule: &'static str) {
+        *self.counts.entry(rule).or_insert(0) += 1;
+    }
+
+    /// How often the rule has.
+    pub fn of(&self, rule: &str) -> u32 {
+        self.counts.get(rule).copied().unwrap_or(0)
+    }
+
+    /// The rules that have, and how often, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.counts.iter().map(|(rule, count)| (*rule, *count))
+    }
+}
+
+/// A trace that does the same, with the same inputs, guards and exits: the first guard of the given trace that fails
+/// fails here too, with the same values.
+///
+/// # Panics
+/// In debug builds, if the result breaks an invariant of traces: a bug here, or the given trace breaks it already.
+pub fn optimize(trace: &Trace, options: &Options) -> Trace {
+    optimize_counting(trace, options).0
+}
+
+/// As [`optimize`], with a count of what was done.
+///
+/// # Panics
+/// As [`optimize`].
+pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) {
+    let mut passes: Vec<Box<dyn Pass>> = Vec::new();
+    if options.guards {
+        passes.push(Box::new(guards::Guards::default()));
+    }
+    if options.fold {
+        passes.push(Box::new(fold::Fold));
+    }
+    if options.pure {
+        passes.push(Box::new(pure::Pure::default()));
+    }
+    if options.heap {
+        passes.push(Box::new(heap::Heap::default()));
+    }
+    driver::run(trace, passes)
+}
+
+/// The names of all rules.
+pub fn rule_names() -> impl Iterator<Item = &'static str> {
+    let table = rules::TABLE.iter().map(|rule| rule.name);
+    table.chain(
+        [fold::RULES, guards::RULES, pure::RULES, heap::RULES]
+            .into_iter()
+            .flatten()
+            .copied(),
+    )
+}
+
+/// What becomes of an operation, and by which rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Decision {
+    /// It goes on to the next pass, at last into the new trace.
+    Keep,
+    /// Another operation takes its place; it starts at the first pass.
+    Replace(&'static str, Op),
+    /// Its result is this value.
+    Equal(&'static str, Ref),
+    /// It has no result, and nothing takes its place.
+    Remove(&'static str),
+}
+
+/// A pass. See the module's documentation.
+trait Pass {
+    /// What becomes of the operation, whose operands are values of the new trace.
+    fn visit(&mut self, op: &Op, context: &mut Context) -> Decision;
+
+    /// The operation is now part of the trace and defines `value`, if it has a result.
+    fn emitted(&mut self, _op: &Op, _value: Ref, _context: &mut Context) {}
+
+    /// A guard has proved that a value is this constant.
+    fn learned(&mut self, _value: Ref, _constant: Ref, _context: &Context) {}
+
+    /// A part of the trace begins: at its start, and behind each label, where nothing else is known than the
+    /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
+    fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
+}

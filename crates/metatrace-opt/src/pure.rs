@@ -1,0 +1,116 @@
+//! Common subexpressions: an operation without effect that was done before, on the same operands, is that value.
+//!
+//! ```text
+//! i2 = int_add(i0, i1)      i2 = int_add(i0, i1)
+//! i3 = int_add(i1, i0)  ──▶ i4 = int_lt(i2, i0)
+//! i4 = int_lt(i3, i0)       jump(i2, i4, i4, …)
+//! i5 = int_gt(i0, i3)
+//! jump(i3, i4, i5, …)
+//! ```
+//!
+//! Calls of elidable functions are among them: the first did not panic, so the guard behind the second goes too. A sum
+//! that a guard has seen not to overflow is the sum without the check as well.
+
+use crate::context::Context;
+use crate::{Decision, Pass};
+use metatrace_ir::{Class, Descr, Op, Opcode, Ref};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+/// The rules of this pass.
+pub(crate) const RULES: &[&str] = &[
+    "common_subexpression",
+    "common_overflow_check",
+    "common_call",
+    "exception_guard_of_common_call",
+];
+
+/// Operations with the same key have the same result.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    opcode: Opcode,
+    args: SmallVec<[Ref; 4]>,
+    /// Of addresses: distance of items and offset.
+    place: (u32, u32),
+}
+
+#[derive(Default)]
+pub(crate) struct Pure {
+    known: FxHashMap<Key, Ref>,
+    /// The operation before, if it set the overflow flag.
+    unchecked: Option<(Key, Ref)>,
+}
+
+impl Pass for Pure {
+    fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
+        if op.opcode == Opcode::GuardNoException && context.call_removed {
+            return Decision::Remove("exception_guard_of_common_call");
+        }
+        match key(op).and_then(|key| self.known.get(&key)) {
+            None => Decision::Keep,
+            Some(&value) => {
+                let rule = match op.opcode.class() {
+                    Class::Overflow => "common_overflow_check",
+                    Class::Call => "common_call",
+                    _ => "common_subexpression",
+                };
+                Decision::Equal(rule, context.resolve(value))
+            }
+        }
+    }
+
+    fn emitted(&mut self, op: &Op, value: Ref, _context: &mut Context) {
+        let unchecked = self.unchecked.take();
+        if op.opcode == Opcode::GuardNoOverflow {
+            self.known.extend(unchecked);
+        }
+        let Some(key) = key(op) else { return };
+        let wrapping = match op.opcode {
+            Opcode::IntAddOvf => Opcode::IntAdd,
+            Opcode::IntSubOvf => Opcode::IntSub,
+            Opcode::IntMulOvf => Opcode::IntMul,
+            opcode => opcode,
+        };
+        if wrapping != op.opcode {
+            self.unchecked = Some((key.clone(), value));
+        }
+        self.known.insert(
+            Key {
+                opcode: wrapping,
+                ..key
+            },
+            value,
+        );
+    }
+
+    fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {
+        self.known.clear();
+        self.unchecked = None;
+    }
+}
+
+/// The key of an operation that may be merged with its like.
+fn key(op: &Op) -> Option<Key> {
+    let is_pure_call = matches!(op.opcode, Opcode::CallPureI | Opcode::CallPureR);
+    if !is_pure_call && !matches!(op.opcode.class(), Class::Pure | Class::Partial | Class::Overflow) {
+        return None;
+    }
+    let place = match op.descr.as_deref() {
+        Some(Descr::Field(field)) => (0, field.offset),
+        Some(Descr::Array(array)) => (array.item_size, array.offset),
+        // the function's address is an operand
+        _ => (0, 0),
+    };
+    let mut key = Key {
+        opcode: op.opcode,
+        args: op.args.clone(),
+        place,
+    };
+    if op.opcode.info().commutative {
+        key.args.sort_unstable();
+    } else if let Some(smaller) = op.opcode.swapped().filter(|swapped| *swapped < op.opcode) {
+        key.opcode = smaller;
+        key.args.reverse();
+    }
+    Some(key)
+}

@@ -1,0 +1,475 @@
+//! The table of algebraic rules, and what matches it.
+//!
+//! A rule is a name, a pattern, what takes its place, and perhaps a condition:
+//!
+//! ```text
+//! add_constants: (IntAdd (IntAdd x c) d) => (IntAdd x {IntAdd c d});
+//! mask_keeps: (IntAnd x c) => x, if |m| …;
+//! ```
+//!
+//! `x`, `y` are any values, the same letter the same value; `c`, `d` are constants, known by their bits; a number or `[n]`
+//! is the constant with these bits. What takes the place is a value, a constant, `{…}` computed now by
+//! [`eval`](metatrace_ir::eval), an operation `(…)` (a guard keeps its exit), or `none`: the guard is gone. A rule whose
+//! pattern is an operation that sets the overflow flag says, by having another in its place, that it does not overflow.
+//!
+//! Every rule is tested against `eval` on boundary values, and seen to fire in a golden trace. Rules must make progress:
+//! nothing may lead back to what it came from. Operands of commutative patterns are tried in both orders; [`fold`] puts
+//! constants on the right, and so do the patterns.
+//!
+//! [`fold`]: crate::fold
+
+use crate::context::Context;
+use crate::range::Range;
+use metatrace_ir::eval::eval;
+use metatrace_ir::{Const, Kind, Op, Opcode, Ref};
+use smallvec::SmallVec;
+use std::sync::OnceLock;
+
+/// What a rule looks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pattern {
+    /// Any value: variable 0 or 1.
+    Value(usize),
+    /// Any constant: variable 0 or 1.
+    Constant(usize),
+    /// The constant with these bits.
+    Bits(u64),
+    /// A value with this definition.
+    Op(Opcode, &'static [Pattern]),
+}
+
+/// What takes the place of what was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Term {
+    Value(usize),
+    Constant(usize),
+    Bits(u64),
+    /// A constant computed from constants.
+    Eval(Opcode, &'static [Term]),
+    Op(Opcode, &'static [Term]),
+    /// Nothing: a guard that always holds.
+    None,
+}
+
+/// What the variables of a pattern stand for, as far as conditions ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Matched {
+    /// Where `x` and `y` lie, if they are ints.
+    pub(crate) ranges: [Option<Range>; 2],
+    /// The bits of `c` and `d`.
+    pub(crate) constants: [u64; 2],
+}
+
+impl Matched {
+    fn x(&self) -> Range {
+        self.ranges[0].unwrap_or(Range::FULL)
+    }
+
+    fn y(&self) -> Range {
+        self.ranges[1].unwrap_or(Range::FULL)
+    }
+
+    fn c(&self) -> u64 {
+        self.constants[0]
+    }
+
+    fn d(&self) -> u64 {
+        self.constants[1]
+    }
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    pub(crate) name: &'static str,
+    pub(crate) opcode: Opcode,
+    pub(crate) args: &'static [Pattern],
+    pub(crate) term: Term,
+    pub(crate) condition: fn(&Matched) -> bool,
+}
+
+macro_rules! pattern {
+    (x) => { Pattern::Value(0) };
+    (y) => { Pattern::Value(1) };
+    (c) => { Pattern::Constant(0) };
+    (d) => { Pattern::Constant(1) };
+    ($bits:literal) => { Pattern::Bits($bits) };
+    ([$bits:expr]) => { Pattern::Bits($bits) };
+    (($op:ident $($arg:tt)*)) => { Pattern::Op(Opcode::$op, &[$(pattern!($arg)),*]) };
+}
+
+macro_rules! term {
+    (none) => { Term::None };
+    (x) => { Term::Value(0) };
+    (y) => { Term::Value(1) };
+    (c) => { Term::Constant(0) };
+    (d) => { Term::Constant(1) };
+    ($bits:literal) => { Term::Bits($bits) };
+    ([$bits:expr]) => { Term::Bits($bits) };
+    ({$op:ident $($arg:tt)*}) => { Term::Eval(Opcode::$op, &[$(term!($arg)),*]) };
+    (($op:ident $($arg:tt)*)) => { Term::Op(Opcode::$op, &[$(term!($arg)),*]) };
+}
+
+macro_rules! condition {
+    () => {
+        |_| true
+    };
+    ($condition:expr) => {
+        $condition
+    };
+}
+
+macro_rules! rules {
+    ($($name:ident: ($op:ident $($arg:tt)*) => $term:tt $(, if $condition:expr)?;)*) => {
+        &[$(Rule {
+            name: stringify!($name),
+            opcode: Opcode::$op,
+            args: &[$(pattern!($arg)),*],
+            term: term!($term),
+            condition: condition!($($condition)?),
+        }),*]
+    };
+}
+
+const ONES: u64 = u64::MAX;
+
+/// All bits up to the highest that a natural number of this range can have.
+fn mask_of(range: Range) -> u64 {
+    ONES.checked_shr(range.hi.leading_zeros()).unwrap_or(0)
+}
+
+/// The low `8 * bytes` bits.
+fn low_bytes(bytes: u64) -> u64 {
+    ONES >> (64 - 8 * bytes)
+}
+
+/// Whether a division by this float is a multiplication by its inverse, to the last bit.
+fn has_exact_inverse(bits: u64) -> bool {
+    let value = f64::from_bits(bits);
+    bits & ((1 << 52) - 1) == 0 && value.is_normal() && value.recip().is_normal()
+}
+
+/// The rules; of those that match, the first applies.
+pub(crate) static TABLE: &[Rule] = rules! {
+    // ---- sums. Differences with a constant become sums, so that constants meet
+    add_zero: (IntAdd x 0) => x;
+    add_constants: (IntAdd (IntAdd x c) d) => (IntAdd x {IntAdd c d});
+    add_to_difference: (IntAdd (IntSub c x) d) => (IntSub {IntAdd c d} x);
+    add_cancels: (IntAdd (IntSub x y) y) => x;
+    add_negated: (IntAdd x (IntNeg y)) => (IntSub x y);
+    add_self: (IntAdd x x) => (IntLshift x 1);
+    sub_self: (IntSub x x) => 0;
+    sub_constant: (IntSub x c) => (IntAdd x {IntNeg c});
+    sub_from_zero: (IntSub 0 x) => (IntNeg x);
+    sub_sum_from_constant: (IntSub c (IntAdd x d)) => (IntSub {IntSub c d} x);
+    sub_difference_from_constant: (IntSub c (IntSub d x)) => (IntAdd x {IntSub c d});
+    sub_cancels: (IntSub (IntAdd x y) y) => x;
+    sub_whole: (IntSub x (IntAdd x y)) => (IntNeg y);
+    sub_difference_cancels: (IntSub x (IntSub x y)) => y;
+    sub_part: (IntSub (IntSub x y) x) => (IntNeg y);
+    sub_negated: (IntSub x (IntNeg y)) => (IntAdd x y);
+    neg_neg: (IntNeg (IntNeg x)) => x;
+    neg_difference: (IntNeg (IntSub x y)) => (IntSub y x);
+    // ---- products and quotients
+    mul_zero: (IntMul x 0) => 0;
+    mul_one: (IntMul x 1) => x;
+    mul_minus_one: (IntMul x [ONES]) => (IntNeg x);
+    mul_power_of_two: (IntMul x c) => (IntLshift x {IntCtz c}), if |m| m.c().is_power_of_two();
+    mul_constants: (IntMul (IntMul x c) d) => (IntMul x {IntMul c d});
+    mul_high_zero: (UintMulHigh x 0) => 0;
+    mul_high_one: (UintMulHigh x 1) => 0;
+    div_one: (IntFloordiv x 1) => x;
+    mod_one: (IntMod x 1) => 0;
+    div_natural: (IntFloordiv x c) => (UintRshift x {IntCtz c}),
+        if |m| m.x().is_natural() && m.c().is_power_of_two() && m.c() as i64 > 0;
+    mod_natural: (IntMod x c) => (IntAnd x {IntSub c 1}),
+        if |m| m.x().is_natural() && m.c().is_power_of_two() && m.c() as i64 > 0;
+    udiv_power_of_two: (UintFloordiv x c) => (UintRshift x {IntCtz c}), if |m| m.c().is_power_of_two();
+    umod_power_of_two: (UintMod x c) => (IntAnd x {IntSub c 1}), if |m| m.c().is_power_of_two();
+    // ---- bits
+    and_zero: (IntAnd x 0) => 0;
+    and_ones: (IntAnd x [ONES]) => x;
+    and_self: (IntAnd x x) => x;
+    and_inverse: (IntAnd x (IntInvert x)) => 0;
+    and_constants: (IntAnd (IntAnd x c) d) => (IntAnd x {IntAnd c d});
+    and_again: (IntAnd (IntAnd x y) y) => (IntAnd x y);
+    and_keeps: (IntAnd x c) => x, if |m| m.x().is_natural() && mask_of(m.x()) & !m.c() == 0;
+    and_of_signext: (IntAnd (IntSignext x c) d) => (IntAnd x d), if |m| m.d() & !low_bytes(m.c()) == 0;
+    or_zero: (IntOr x 0) => x;
+    or_ones: (IntOr x [ONES]) => [ONES];
+    or_self: (IntOr x x) => x;
+    or_constants: (IntOr (IntOr x c) d) => (IntOr x {IntOr c d});
+    xor_zero: (IntXor x 0) => x;
+    xor_ones: (IntXor x [ONES]) => (IntInvert x);
+    xor_self: (IntXor x x) => 0;
+    xor_constants: (IntXor (IntXor x c) d) => (IntXor x {IntXor c d});
+    xor_cancels: (IntXor (IntXor x y) y) => x;
+    xor_bool: (IntXor x 1) => (IntIsZero x), if |m| m.x().is_bool();
+    invert_invert: (IntInvert (IntInvert x)) => x;
+    // ---- shifts: the low 6 bits count
+    lshift_count: (IntLshift x c) => (IntLshift x {IntAnd c 63}), if |m| m.c() > 63;
+    rshift_count: (IntRshift x c) => (IntRshift x {IntAnd c 63}), if |m| m.c() > 63;
+    urshift_count: (UintRshift x c) => (UintRshift x {IntAnd c 63}), if |m| m.c() > 63;
+    lshift_zero: (IntLshift x 0) => x;
+    rshift_zero: (IntRshift x 0) => x;
+    urshift_zero: (UintRshift x 0) => x;
+    lshift_of_zero: (IntLshift 0 x) => 0;
+    rshift_of_zero: (IntRshift 0 x) => 0;
+    urshift_of_zero: (UintRshift 0 x) => 0;
+    lshift_twice: (IntLshift (IntLshift x c) d) => (IntLshift x {IntAdd c d}), if |m| m.c().saturating_add(m.d()) < 64;
+    rshift_twice: (IntRshift (IntRshift x c) d) => (IntRshift x {IntAdd c d}), if |m| m.c().saturating_add(m.d()) < 64;
+    urshift_twice: (UintRshift (UintRshift x c) d) => (UintRshift x {IntAdd c d}),
+        if |m| m.c().saturating_add(m.d()) < 64;
+    lshift_out: (IntLshift (IntLshift x c) d) => 0, if |m| m.c() < 64 && m.d() < 64 && m.c() + m.d() > 63;
+    urshift_out: (UintRshift (UintRshift x c) d) => 0, if |m| m.c() < 64 && m.d() < 64 && m.c() + m.d() > 63;
+    shift_up_and_down: (UintRshift (IntLshift x c) c) => (IntAnd x {UintRshift [ONES] c});
+    shift_down_and_up: (IntLshift (UintRshift x c) c) => (IntAnd x {IntLshift [ONES] c});
+    shift_down_and_up_signed: (IntLshift (IntRshift x c) c) => (IntAnd x {IntLshift [ONES] c});
+    shift_signext_byte: (IntRshift (IntLshift x 56) 56) => (IntSignext x 1);
+    shift_signext_half: (IntRshift (IntLshift x 48) 48) => (IntSignext x 2);
+    shift_signext_word: (IntRshift (IntLshift x 32) 32) => (IntSignext x 4);
+    rshift_natural: (IntRshift x c) => (UintRshift x c), if |m| m.x().is_natural();
+    signext_keeps: (IntSignext x c) => x, if |m| m.x().within(Range::of_signext(m.c()));
+    signext_wider: (IntSignext (IntSignext x c) d) => (IntSignext x c), if |m| m.c() <= m.d();
+    signext_narrower: (IntSignext (IntSignext x c) d) => (IntSignext x d), if |m| m.d() < m.c();
+    signext_of_and: (IntSignext (IntAnd x c) d) => (IntSignext x d), if |m| low_bytes(m.d()) & !m.c() == 0;
+    // ---- overflow that cannot happen
+    add_ovf_zero: (IntAddOvf x 0) => x;
+    sub_ovf_zero: (IntSubOvf x 0) => x;
+    sub_ovf_self: (IntSubOvf x x) => 0;
+    mul_ovf_zero: (IntMulOvf x 0) => 0;
+    mul_ovf_one: (IntMulOvf x 1) => x;
+    add_ovf_in_range: (IntAddOvf x y) => (IntAdd x y), if |m| m.x().add(m.y()).is_some();
+    sub_ovf_in_range: (IntSubOvf x y) => (IntSub x y), if |m| m.x().sub(m.y()).is_some();
+    mul_ovf_in_range: (IntMulOvf x y) => (IntMul x y), if |m| m.x().mul(m.y()).is_some();
+    // ---- comparisons of the same, and of what cannot meet
+    lt_self: (IntLt x x) => 0;
+    le_self: (IntLe x x) => 1;
+    eq_self: (IntEq x x) => 1;
+    ne_self: (IntNe x x) => 0;
+    gt_self: (IntGt x x) => 0;
+    ge_self: (IntGe x x) => 1;
+    ult_self: (UintLt x x) => 0;
+    ule_self: (UintLe x x) => 1;
+    ugt_self: (UintGt x x) => 0;
+    uge_self: (UintGe x x) => 1;
+    ptr_eq_self: (PtrEq x x) => 1;
+    ptr_ne_self: (PtrNe x x) => 0;
+    lt_always: (IntLt x y) => 1, if |m| m.x().hi < m.y().lo;
+    lt_never: (IntLt x y) => 0, if |m| m.x().lo >= m.y().hi;
+    le_always: (IntLe x y) => 1, if |m| m.x().hi <= m.y().lo;
+    le_never: (IntLe x y) => 0, if |m| m.x().lo > m.y().hi;
+    gt_always: (IntGt x y) => 1, if |m| m.x().lo > m.y().hi;
+    gt_never: (IntGt x y) => 0, if |m| m.x().hi <= m.y().lo;
+    ge_always: (IntGe x y) => 1, if |m| m.x().lo >= m.y().hi;
+    ge_never: (IntGe x y) => 0, if |m| m.x().hi < m.y().lo;
+    eq_never: (IntEq x y) => 0, if |m| m.x().intersect(m.y()).is_none();
+    ne_always: (IntNe x y) => 1, if |m| m.x().intersect(m.y()).is_none();
+    // unsigned orders of natural numbers are the signed ones; others follow from constants at the ends
+    ult_natural: (UintLt x y) => (IntLt x y), if |m| m.x().is_natural() && m.y().is_natural();
+    ule_natural: (UintLe x y) => (IntLe x y), if |m| m.x().is_natural() && m.y().is_natural();
+    ugt_natural: (UintGt x y) => (IntGt x y), if |m| m.x().is_natural() && m.y().is_natural();
+    uge_natural: (UintGe x y) => (IntGe x y), if |m| m.x().is_natural() && m.y().is_natural();
+    ult_zero: (UintLt x 0) => 0;
+    uge_zero: (UintGe x 0) => 1;
+    ult_one: (UintLt x 1) => (IntIsZero x);
+    uge_one: (UintGe x 1) => (IntIsTrue x);
+    ugt_zero: (UintGt x 0) => (IntIsTrue x);
+    ule_zero: (UintLe x 0) => (IntIsZero x);
+    // ---- equality, truth, and the comparisons they are about
+    eq_zero: (IntEq x 0) => (IntIsZero x);
+    ne_zero: (IntNe x 0) => (IntIsTrue x);
+    eq_one_of_bool: (IntEq x 1) => x, if |m| m.x().is_bool();
+    ne_one_of_bool: (IntNe x 1) => (IntIsZero x), if |m| m.x().is_bool();
+    eq_sum: (IntEq (IntAdd x c) d) => (IntEq x {IntSub d c});
+    ne_sum: (IntNe (IntAdd x c) d) => (IntNe x {IntSub d c});
+    is_true_of_bool: (IntIsTrue x) => x, if |m| m.x().is_bool();
+    is_true_never_zero: (IntIsTrue x) => 1, if |m| m.x().lo > 0 || m.x().hi < 0;
+    is_zero_never_zero: (IntIsZero x) => 0, if |m| m.x().lo > 0 || m.x().hi < 0;
+    is_zero_of_is_true: (IntIsZero (IntIsTrue x)) => (IntIsZero x);
+    is_zero_of_is_zero: (IntIsZero (IntIsZero x)) => (IntIsTrue x);
+    is_zero_of_difference: (IntIsZero (IntSub x y)) => (IntEq x y);
+    is_true_of_difference: (IntIsTrue (IntSub x y)) => (IntNe x y);
+    is_zero_of_xor: (IntIsZero (IntXor x y)) => (IntEq x y);
+    is_true_of_xor: (IntIsTrue (IntXor x y)) => (IntNe x y);
+    is_zero_of_neg: (IntIsZero (IntNeg x)) => (IntIsZero x);
+    is_true_of_neg: (IntIsTrue (IntNeg x)) => (IntIsTrue x);
+    not_lt: (IntIsZero (IntLt x y)) => (IntGe x y);
+    not_le: (IntIsZero (IntLe x y)) => (IntGt x y);
+    not_gt: (IntIsZero (IntGt x y)) => (IntLe x y);
+    not_ge: (IntIsZero (IntGe x y)) => (IntLt x y);
+    not_eq: (IntIsZero (IntEq x y)) => (IntNe x y);
+    not_ne: (IntIsZero (IntNe x y)) => (IntEq x y);
+    not_ult: (IntIsZero (UintLt x y)) => (UintGe x y);
+    not_ule: (IntIsZero (UintLe x y)) => (UintGt x y);
+    not_ugt: (IntIsZero (UintGt x y)) => (UintLe x y);
+    not_uge: (IntIsZero (UintGe x y)) => (UintLt x y);
+    not_ptr_eq: (IntIsZero (PtrEq x y)) => (PtrNe x y);
+    not_ptr_ne: (IntIsZero (PtrNe x y)) => (PtrEq x y);
+    not_float_eq: (IntIsZero (FloatEq x y)) => (FloatNe x y);
+    not_float_ne: (IntIsZero (FloatNe x y)) => (FloatEq x y);
+    // ---- floats: only what keeps every bit, of NaN too
+    float_neg_neg: (FloatNeg (FloatNeg x)) => x;
+    float_abs_neg: (FloatAbs (FloatNeg x)) => (FloatAbs x);
+    float_abs_abs: (FloatAbs (FloatAbs x)) => (FloatAbs x);
+    float_div_by_power_of_two: (FloatTruediv x c) => (FloatMul x {FloatTruediv [0x3ff0_0000_0000_0000] c}),
+        if |m| has_exact_inverse(m.c());
+    // ---- conversions there and back
+    ptr_to_int_to_ptr: (CastIntToPtr (CastPtrToInt x)) => x;
+    int_to_ptr_to_int: (CastPtrToInt (CastIntToPtr x)) => x;
+    float_to_bits_to_float: (ConvertLonglongBytesToFloat (ConvertFloatBytesToLonglong x)) => x;
+    bits_to_float_to_bits: (ConvertFloatBytesToLonglong (ConvertLonglongBytesToFloat x)) => x;
+    int_to_float_to_int: (CastFloatToInt (CastIntToFloat x)) => x,
+        if |m| m.x().within(Range::new(-(1 << 53), 1 << 53));
+    same_int: (SameAsI x) => x;
+    same_ptr: (SameAsR x) => x;
+    same_float: (SameAsF x) => x;
+    // ---- guards
+    guard_true_of_is_true: (GuardTrue (IntIsTrue x)) => (GuardTrue x);
+    guard_true_of_is_zero: (GuardTrue (IntIsZero x)) => (GuardFalse x);
+    guard_false_of_is_true: (GuardFalse (IntIsTrue x)) => (GuardFalse x);
+    guard_false_of_is_zero: (GuardFalse (IntIsZero x)) => (GuardTrue x);
+    guard_true_of_null: (GuardTrue (PtrEq x 0)) => (GuardIsnull x);
+    guard_false_of_null: (GuardFalse (PtrEq x 0)) => (GuardNonnull x);
+    guard_true_of_nonnull: (GuardTrue (PtrNe x 0)) => (GuardNonnull x);
+    guard_false_of_nonnull: (GuardFalse (PtrNe x 0)) => (GuardIsnull x);
+    guard_true_fails: (GuardTrue 0) => (GuardAlwaysFails);
+    guard_true_holds: (GuardTrue x) => none, if |m| m.x().lo > 0 || m.x().hi < 0;
+    guard_false_holds: (GuardFalse 0) => none;
+    guard_false_fails: (GuardFalse x) => (GuardAlwaysFails), if |m| m.x().lo > 0 || m.x().hi < 0;
+    guard_value_holds: (GuardValue c d) => none, if |m| m.c() == m.d();
+    guard_value_fails: (GuardValue c d) => (GuardAlwaysFails), if |m| m.c() != m.d();
+    guard_value_out_of_range: (GuardValue x y) => (GuardAlwaysFails), if |m| m.x().intersect(m.y()).is_none();
+    guard_nonnull_fails: (GuardNonnull 0) => (GuardAlwaysFails);
+    guard_nonnull_holds: (GuardNonnull c) => none, if |m| m.c() != 0;
+    guard_isnull_holds: (GuardIsnull 0) => none;
+    guard_isnull_fails: (GuardIsnull c) => (GuardAlwaysFails), if |m| m.c() != 0;
+};
+
+/// The rules whose pattern begins with this operation.
+fn rules_of(opcode: Opcode) -> &'static [Rule] {
+    static BY_OPCODE: OnceLock<Vec<Vec<Rule>>> = OnceLock::new();
+    let by_opcode = BY_OPCODE.get_or_init(|| {
+        let of = |opcode: &Opcode| TABLE.iter().filter(|rule| rule.opcode == *opcode).copied().collect();
+        Opcode::ALL.iter().map(of).collect()
+    });
+    &by_opcode[opcode as usize]
+}
+
+/// What an operation may become.
+pub(crate) enum Outcome {
+    Op(Op),
+    Value(Ref),
+    Nothing,
+}
+
+/// The first rule that applies to `op`, and what it makes of it.
+pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Outcome)> {
+    for rule in rules_of(op.opcode) {
+        let mut found = Found::default();
+        if found.all(rule.args, &op.args, op.opcode.info().commutative, context)
+            && (rule.condition)(&found.matched(context))
+        {
+            return Some((rule.name, found.build(rule.term, op, context)));
+        }
+    }
+    None
+}
+
+/// The variables of a pattern while it is matched.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    values: [Option<Ref>; 2],
+    constants: [Option<u64>; 2],
+}
+
+impl Found {
+    /// Whether the patterns match; variables are bound only then.
+    fn all(&mut self, patterns: &[Pattern], args: &[Ref], commutative: bool, context: &Context) -> bool {
+        let before = *self;
+        let in_order = |found: &mut Found, args: &mut dyn Iterator<Item = Ref>| {
+            patterns
+                .iter()
+                .zip(args)
+                .all(|(pattern, arg)| found.one(pattern, arg, context))
+        };
+        if in_order(self, &mut args.iter().copied()) {
+            return true;
+        }
+        *self = before;
+        if commutative && in_order(self, &mut args.iter().rev().copied()) {
+            return true;
+        }
+        *self = before;
+        false
+    }
+
+    fn one(&mut self, pattern: &Pattern, value: Ref, context: &Context) -> bool {
+        match *pattern {
+            Pattern::Value(n) => *self.values[n].get_or_insert(value) == value,
+            Pattern::Constant(n) => context
+                .bits(value)
+                .is_some_and(|bits| *self.constants[n].get_or_insert(bits) == bits),
+            Pattern::Bits(bits) => context.bits(value) == Some(bits),
+            Pattern::Op(opcode, patterns) => match context.definition(value) {
+                Some(op) if op.opcode == opcode => self.all(patterns, &op.args, opcode.info().commutative, context),
+                _ => false,
+            },
+        }
+    }
+
+    fn matched(&self, context: &Context) -> Matched {
+        let range = |value: Option<Ref>| Some(context.range(value?));
+        Matched {
+            ranges: self.values.map(range),
+            constants: self.constants.map(|constant| constant.unwrap_or(0)),
+        }
+    }
+
+    fn build(&self, term: Term, op: &Op, context: &mut Context) -> Outcome {
+        match term {
+            Term::None => Outcome::Nothing,
+            Term::Op(opcode, args) => {
+                let args: SmallVec<[Ref; 4]> = args.iter().map(|arg| self.value(*arg, Kind::Int, context)).collect();
+                // no rule is about operations with a descriptor
+                Outcome::Op(Op {
+                    opcode,
+                    args,
+                    descr: None,
+                    snapshot: op.snapshot,
+                    guard: op.guard,
+                })
+            }
+            term => Outcome::Value(self.value(term, op.opcode.result().unwrap_or(Kind::Int), context)),
+        }
+    }
+
+    /// A value or a constant of `kind`; the kind of a computed constant is its operation's.
+    fn value(&self, term: Term, kind: Kind, context: &mut Context) -> Ref {
+        let bits = match term {
+            Term::Value(n) => return self.values[n].expect("the pattern has the variable"),
+            term => evaluate(term, self.constants.map(|constant| constant.unwrap_or(0))),
+        };
+        let kind = match term {
+            Term::Eval(opcode, _) => opcode.result().unwrap_or(kind),
+            _ => kind,
+        };
+        context.constant(Const { kind, bits })
+    }
+}
+
+/// The bits of a constant term.
+fn evaluate(term: Term, constants: [u64; 2]) -> u64 {
+    match term {
+        Term::Constant(n) => constants[n],
+        Term::Bits(bits) => bits,
+        Term::Eval(opcode, args) => {
+            let args: SmallVec<[u64; 2]> = args.iter().map(|arg| evaluate(*arg, constants)).collect();
+            eval(opcode, &args).expect("rules compute what is defined")
+        }
+        Term::Value(_) | Term::Op(..) | Term::None => unreachable!("not a constant"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
