@@ -763,7 +763,7 @@ fn roots_of_inputs(kinds: &[Option<RootKind>]) -> Vec<Root> {
 }
 
 fn optimized(trace: &Trace) -> Trace {
-    trace.clone()
+    metatrace_opt::optimize(trace, &metatrace_opt::Options::default())
 }
 
 /// In debug builds, a trace that breaks an invariant is a bug of ours, found where it was made.
