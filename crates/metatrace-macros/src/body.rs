@@ -23,6 +23,7 @@
 //! statement, tail, arm, condition, guard and lazy operand.
 
 use crate::errors::Errors;
+use crate::expr::Context;
 use crate::names;
 use crate::portal::PortalTwin;
 use crate::syntax;
@@ -51,6 +52,8 @@ pub(crate) struct Target {
     pub(crate) join: Ident,
     /// The block that `continue` goes to; a labelled block has none.
     pub(crate) head: Option<Ident>,
+    /// The type of what `break` gives, where known.
+    pub(crate) ty: Option<Type>,
 }
 
 /// A twin's body in the making.
@@ -88,7 +91,15 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
     let probes = probes(source.receiver, source.params, source.output);
     let portal = body.portal.as_ref().map(PortalTwin::begin);
     let params = body.params(source.receiver, source.params);
-    let (exit, value) = body.arm(|body| body.block(source.block));
+    let (exit, value) = body.arm(|body| {
+        body.block(
+            source.block,
+            Context {
+                extended: false,
+                ty: Some(source.output),
+            },
+        )
+    });
     let lookups = lookups(&body.methods, &body.associated);
     *errors = std::mem::take(&mut body.errors);
     let stage = names::stage();

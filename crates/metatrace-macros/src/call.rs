@@ -14,6 +14,7 @@
 
 use crate::body::Body;
 use crate::errors::OUTLINE;
+use crate::expr::Context;
 use crate::names;
 use crate::pat::split_variant;
 use crate::syntax;
@@ -31,11 +32,15 @@ pub(crate) struct Arguments {
 
 impl Body {
     /// Evaluates arguments in order.
-    pub(crate) fn arguments<'e>(&mut self, args: impl IntoIterator<Item = &'e Expr>, extended: bool) -> Arguments {
+    pub(crate) fn arguments<'e>(
+        &mut self,
+        args: impl IntoIterator<Item = &'e Expr>,
+        context: Context<'_>,
+    ) -> Arguments {
         let mut lets = TokenStream::new();
         let mut names = Vec::new();
         for arg in args {
-            let value = self.operand(arg, extended);
+            let value = self.value_in(arg, context);
             let name = self.local("x");
             lets.extend(quote!(let #name = #value;));
             names.push(name);
@@ -43,7 +48,7 @@ impl Body {
         Arguments { lets, names }
     }
 
-    pub(crate) fn call(&mut self, call: &ExprCall, extended: bool) -> TokenStream {
+    pub(crate) fn call(&mut self, call: &ExprCall, context: Context<'static>) -> TokenStream {
         let Expr::Path(path) = syntax::bare(&call.func) else {
             return self.error(
                 &call.func,
@@ -58,7 +63,8 @@ impl Body {
         }
         let last = path.path.segments.last().expect("a path has segments");
         let constructor = names::is_capitalised(&last.ident);
-        let Arguments { lets, names } = self.arguments(&call.args, extended && constructor);
+        let context = if constructor { context } else { Context::default() };
+        let Arguments { lets, names } = self.arguments(&call.args, context);
         let call = if constructor {
             self.constructor_call(path, &names)
         } else if syntax::is_exit(&call.func) {
@@ -134,7 +140,7 @@ impl Body {
     pub(crate) fn method_call(&mut self, call: &ExprMethodCall) -> TokenStream {
         let receiver = self.local("r");
         let place = self.place(&call.receiver);
-        let Arguments { lets, names } = self.arguments(&call.args, false);
+        let Arguments { lets, names } = self.arguments(&call.args, Context::default());
         let (method, turbofish) = (names::method(&call.method), &call.turbofish);
         self.methods.insert((method.to_string(), names.len()));
         quote_spanned! {call.method.span()=> {
@@ -144,7 +150,7 @@ impl Body {
         }}
     }
 
-    pub(crate) fn struct_literal(&mut self, literal: &ExprStruct, extended: bool) -> TokenStream {
+    pub(crate) fn struct_literal(&mut self, literal: &ExprStruct, context: Context<'static>) -> TokenStream {
         let span = literal.path.span();
         let (owner, variant) = split_variant(&literal.path);
         let new = match &variant {
@@ -156,7 +162,7 @@ impl Body {
         let mut sets = TokenStream::new();
         for field in &literal.fields {
             let cfgs = syntax::cfgs(&field.attrs);
-            let (value, name, member) = (self.operand(&field.expr, extended), self.local("x"), &field.member);
+            let (value, name, member) = (self.value_in(&field.expr, context), self.local("x"), &field.member);
             lets.extend(quote!(#(#cfgs)* let #name = #value;));
             sets.extend(quote_spanned!(member.span()=> #(#cfgs)* __mt::Place::__init(&#made.#member, &#name);));
         }
@@ -194,7 +200,7 @@ impl Body {
                 "`residual!` takes a call of a named function: `residual!(f(x))`",
             );
         };
-        let Arguments { lets, names } = self.arguments(&call.args, false);
+        let Arguments { lets, names } = self.arguments(&call.args, Context::default());
         let native = self.native_call(path, &names);
         quote!({ #lets #native })
     }

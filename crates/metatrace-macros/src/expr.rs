@@ -17,38 +17,70 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
     BinOp, Block, Expr, ExprArray, ExprAssign, ExprBinary, ExprLit, ExprPath, ExprRange, ExprReference, ExprRepeat,
-    ExprTuple, ExprUnary, Lit, Local, LocalInit, Pat, RangeLimits, Stmt, Token, UnOp, parse_quote,
+    ExprTuple, ExprUnary, Lit, Local, LocalInit, Pat, RangeLimits, Stmt, Token, Type, UnOp, parse_quote,
 };
 
-/// How long the operand of a `&` lives that is not a place.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lifetime {
-    /// As long as other temporaries.
-    Statement,
-    /// As long as the variable that the `let` binds.
-    Block,
+/// What is known of where a value goes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Context<'a> {
+    /// It initialises a variable: what it borrows lives as long as that, and not only as long as other temporaries.
+    pub(crate) extended: bool,
+    /// Its type, which the arms of a branch are coerced to one by one. A macro knows it of results and annotated `let`s.
+    pub(crate) ty: Option<&'a Type>,
+}
+
+impl Context<'_> {
+    /// An operand's: its type is not known.
+    fn operand(self) -> Context<'static> {
+        Context {
+            extended: self.extended,
+            ty: None,
+        }
+    }
 }
 
 impl Body {
     /// An expression's value.
     pub(crate) fn value(&mut self, expr: &Expr) -> TokenStream {
-        self.value_living(expr, Lifetime::Statement)
+        self.value_in(expr, Context::default())
     }
 
-    /// The value of a `let`'s initialiser: what it borrows may live as long as the variable.
-    pub(crate) fn extended_value(&mut self, expr: &Expr) -> TokenStream {
-        self.value_living(expr, Lifetime::Block)
+    /// An expression's value in a context.
+    pub(crate) fn value_in(&mut self, expr: &Expr, context: Context<'_>) -> TokenStream {
+        match expr {
+            Expr::Paren(inner) => self.value_in(&inner.expr, context),
+            Expr::Group(inner) => self.value_in(&inner.expr, context),
+            Expr::Block(block) => match &block.label {
+                Some(label) => self.labelled_block(block, label, context),
+                None => {
+                    self.check_extended_tail(&block.block, context);
+                    self.block(&block.block, context)
+                }
+            },
+            Expr::If(branch) => self.if_(branch, context),
+            Expr::Match(matching) => self.match_(matching, context),
+            Expr::Loop(forever) => self.loop_(forever, context),
+            _ => {
+                let value = self.leaf(expr, context.operand());
+                match context.ty {
+                    Some(ty @ Type::Reference(_)) if !syntax::diverges(expr) => {
+                        let uncoerced = self.local("x");
+                        quote_spanned!(expr.span()=> { let #uncoerced = #value; __mt::typed::<#ty>(&#uncoerced) })
+                    }
+                    _ => value,
+                }
+            }
+        }
     }
 
-    fn value_living(&mut self, expr: &Expr, life: Lifetime) -> TokenStream {
+    /// The value of an expression that is not control flow with a value.
+    fn leaf(&mut self, expr: &Expr, context: Context<'static>) -> TokenStream {
         let span = expr.span();
         if !matches!(expr, Expr::Lit(_)) && syntax::is_literal(expr) {
             return quote_spanned!(span=> __mt::lit(#expr));
         }
         match expr {
             Expr::Lit(lit) => literal(lit),
-            Expr::Paren(inner) => self.value_living(&inner.expr, life),
-            Expr::Group(inner) => self.value_living(&inner.expr, life),
             Expr::Path(path) => self.path(path),
             Expr::Field(_) | Expr::Index(_) => self.read(expr),
             Expr::Unary(unary) => self.unary(unary),
@@ -56,23 +88,13 @@ impl Body {
             Expr::Assign(assign) => self.assign(assign),
             Expr::Cast(cast) => {
                 self.check_type(&cast.ty);
-                let (value, ty) = (self.value_living(&cast.expr, life), &cast.ty);
+                let (value, ty) = (self.value_in(&cast.expr, context), &cast.ty);
                 quote_spanned!(span=> __mt::cast::<_, #ty>(#value))
             }
-            Expr::Reference(reference) => self.reference(reference, life),
-            Expr::Tuple(tuple) => self.tuple_of(tuple, life),
-            Expr::Array(array) => self.array_of(array, life),
-            Expr::Repeat(repeat) => self.repeat(repeat, life),
-            Expr::Block(block) => match &block.label {
-                Some(label) => self.labelled_block(block, label),
-                None => {
-                    self.check_extended_tail(&block.block, life);
-                    self.block(&block.block)
-                }
-            },
-            Expr::If(branch) => self.if_(branch),
-            Expr::Match(matching) => self.match_(matching),
-            Expr::Loop(forever) => self.loop_(forever),
+            Expr::Reference(reference) => self.reference(reference, context),
+            Expr::Tuple(tuple) => self.tuple_of(tuple, context),
+            Expr::Array(array) => self.array_of(array, context),
+            Expr::Repeat(repeat) => self.repeat(repeat, context),
             Expr::While(repeat) => self.while_(repeat),
             Expr::ForLoop(each) => self.for_(each),
             Expr::Break(leave) => self.break_(leave),
@@ -83,20 +105,11 @@ impl Body {
                 quote_spanned!(span=> __mt::try_::<#output, _>(#value))
             }
             Expr::Range(range) => self.range(range),
-            Expr::Call(call) => self.call(call, life == Lifetime::Block),
+            Expr::Call(call) => self.call(call, context),
             Expr::MethodCall(call) => self.method_call(call),
-            Expr::Struct(literal) => self.struct_literal(literal, life == Lifetime::Block),
+            Expr::Struct(literal) => self.struct_literal(literal, context),
             Expr::Macro(mac) => self.author_macro(&mac.mac),
             _ => self.unstaged(expr),
-        }
-    }
-
-    /// The operand of a constructor, in a `let` that extends the lives of what is borrowed.
-    pub(crate) fn operand(&mut self, expr: &Expr, extended: bool) -> TokenStream {
-        if extended {
-            self.extended_value(expr)
-        } else {
-            self.value(expr)
         }
     }
 
@@ -141,14 +154,14 @@ impl Body {
 
     /// An expression as a place; a value is a temporary.
     pub(crate) fn place(&mut self, expr: &Expr) -> TokenStream {
-        self.place_living(expr, Lifetime::Statement)
+        self.place_in(expr, Context::default())
     }
 
-    fn place_living(&mut self, expr: &Expr, life: Lifetime) -> TokenStream {
+    fn place_in(&mut self, expr: &Expr, context: Context<'static>) -> TokenStream {
         let span = expr.span();
         match expr {
-            Expr::Paren(inner) => self.place_living(&inner.expr, life),
-            Expr::Group(inner) => self.place_living(&inner.expr, life),
+            Expr::Paren(inner) => self.place_in(&inner.expr, context),
+            Expr::Group(inner) => self.place_in(&inner.expr, context),
             Expr::Path(path) => match self.as_variable(expr) {
                 Some(name) if name == "self" => {
                     let mut this = body::this();
@@ -159,12 +172,12 @@ impl Body {
                 None => quote_spanned!(span=> __mt::static_place(&#path)),
             },
             Expr::Field(field) => {
-                let (base, member) = (self.place_living(&field.base, life), &field.member);
+                let (base, member) = (self.place_in(&field.base, context), &field.member);
                 quote_spanned!(member.span()=> (#base).#member)
             }
             Expr::Index(index) => {
                 let (base, position) = (self.local("b"), self.local("i"));
-                let (place, value) = (self.place_living(&index.expr, life), self.value(&index.index));
+                let (place, value) = (self.place_in(&index.expr, context), self.value(&index.index));
                 quote_spanned!(span=> { let #base = #place; let #position = #value; #base.__index(&#position) })
             }
             Expr::Unary(ExprUnary {
@@ -175,8 +188,8 @@ impl Body {
                 let place = self.place(expr);
                 quote_spanned!(span=> (*(#place)))
             }
-            value if life == Lifetime::Block => {
-                let value = self.extended_value(value);
+            value if context.extended => {
+                let value = self.value_in(value, context);
                 quote_spanned!(span=> __mt::Place::__bind(#value))
             }
             value => {
@@ -271,10 +284,13 @@ impl Body {
         for (name, target) in targets {
             stmts.push(parse_quote!(#target #eq #name #semi));
         }
-        self.block(&Block {
-            brace_token: syn::token::Brace(eq.span),
-            stmts,
-        })
+        self.block(
+            &Block {
+                brace_token: syn::token::Brace(eq.span),
+                stmts,
+            },
+            Context::default(),
+        )
     }
 
     fn assignee(&mut self, expr: &Expr, targets: &mut Vec<(Ident, Expr)>) -> Option<Pat> {
@@ -308,20 +324,20 @@ impl Body {
         })
     }
 
-    fn reference(&mut self, reference: &ExprReference, life: Lifetime) -> TokenStream {
+    fn reference(&mut self, reference: &ExprReference, context: Context<'static>) -> TokenStream {
         let span = reference.span();
         let (inner, mutable) = (&reference.expr, reference.mutability.is_some());
         if !mutable && syntax::is_promoted(inner) {
             return quote_spanned!(span=> __mt::Place::__addr(&__mt::static_place(&#inner)));
         }
-        let place = self.place_living(inner, life);
+        let place = self.place_in(inner, context);
         let address = Ident::new(if mutable { "__addr_mut" } else { "__addr" }, span);
         quote_spanned!(span=> __mt::Place::#address(&(#place)))
     }
 
     /// `let x = { …; &temporary() }` extends the temporary's life beyond the block that makes it.
-    fn check_extended_tail(&mut self, block: &Block, life: Lifetime) {
-        if life == Lifetime::Block
+    fn check_extended_tail(&mut self, block: &Block, context: Context<'_>) {
+        if context.extended
             && let Some(Stmt::Expr(Expr::Reference(reference), None)) = block.stmts.last()
             && !syntax::is_place(&reference.expr)
             && !syntax::is_promoted(&reference.expr)
@@ -333,26 +349,26 @@ impl Body {
         }
     }
 
-    fn tuple_of(&mut self, tuple: &ExprTuple, life: Lifetime) -> TokenStream {
+    fn tuple_of(&mut self, tuple: &ExprTuple, context: Context<'static>) -> TokenStream {
         let span = tuple.span();
         match tuple.elems.len() {
             0 => quote_spanned!(span=> __mt::unit()),
             n if n > crate::names::MAX_ARITY => self.error(tuple, "tuples this long do not stage: use a struct"),
             n => {
                 let function = Ident::new(&format!("tuple{n}"), span);
-                let values: Vec<TokenStream> = tuple.elems.iter().map(|elem| self.value_living(elem, life)).collect();
+                let values: Vec<TokenStream> = tuple.elems.iter().map(|elem| self.value_in(elem, context)).collect();
                 quote_spanned!(span=> __mt::#function(#(#values),*))
             }
         }
     }
 
-    fn array_of(&mut self, array: &ExprArray, life: Lifetime) -> TokenStream {
-        let values: Vec<TokenStream> = array.elems.iter().map(|elem| self.value_living(elem, life)).collect();
+    fn array_of(&mut self, array: &ExprArray, context: Context<'static>) -> TokenStream {
+        let values: Vec<TokenStream> = array.elems.iter().map(|elem| self.value_in(elem, context)).collect();
         quote_spanned!(array.span()=> __mt::array([#(#values),*]))
     }
 
-    fn repeat(&mut self, repeat: &ExprRepeat, life: Lifetime) -> TokenStream {
-        let (value, count) = (self.value_living(&repeat.expr, life), &repeat.len);
+    fn repeat(&mut self, repeat: &ExprRepeat, context: Context<'static>) -> TokenStream {
+        let (value, count) = (self.value_in(&repeat.expr, context), &repeat.len);
         quote_spanned!(repeat.span()=> __mt::array_repeat::<_, { #count }>(#value))
     }
 

@@ -14,13 +14,14 @@
 //! join behind it.
 
 use crate::body::{Body, Target};
+use crate::expr::Context;
 use crate::syntax;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
     Arm, BinOp, Block, Expr, ExprBinary, ExprBlock, ExprBreak, ExprContinue, ExprForLoop, ExprIf, ExprLoop, ExprMatch,
-    ExprRange, ExprReturn, ExprWhile, Label, RangeLimits,
+    ExprRange, ExprReturn, ExprWhile, Label, RangeLimits, Type,
 };
 
 /// What a loop does before each iteration, other than its body.
@@ -34,11 +35,11 @@ struct Step {
 }
 
 impl Body {
-    pub(crate) fn if_(&mut self, branch: &ExprIf) -> TokenStream {
+    pub(crate) fn if_(&mut self, branch: &ExprIf, context: Context<'_>) -> TokenStream {
         let (join, fail) = (self.local("j"), self.local("f"));
         let (then, owned) = self.names(|body| {
             let condition = body.condition(&branch.cond, &fail);
-            let (exit, value) = body.arm(|body| body.block(&branch.then_branch));
+            let (exit, value) = body.arm(|body| body.block(&branch.then_branch, context));
             let arm = quote!(#join.arm(#exit: { ::core::option::Option::Some(#value) }););
             if !has_let(&branch.cond) {
                 return (quote!(#condition #arm), None);
@@ -61,7 +62,7 @@ impl Body {
         let otherwise = match &branch.else_branch {
             None => quote!(#join.arm(::core::option::Option::Some(__mt::unit()));),
             Some((_, other)) => {
-                let (exit, value) = self.arm(|body| body.value(other));
+                let (exit, value) = self.arm(|body| body.value_in(other, context));
                 quote!(#join.arm(#exit: { __mt::scope(true); ::core::option::Option::Some(#value) });)
             }
         };
@@ -77,13 +78,13 @@ impl Body {
         }}
     }
 
-    pub(crate) fn match_(&mut self, matching: &ExprMatch) -> TokenStream {
+    pub(crate) fn match_(&mut self, matching: &ExprMatch, context: Context<'_>) -> TokenStream {
         let (join, scrutinee) = (self.local("j"), self.local("m"));
         let place = self.place(&matching.expr);
         let arms: Vec<TokenStream> = matching
             .arms
             .iter()
-            .map(|arm| self.match_arm(arm, &scrutinee, &join))
+            .map(|arm| self.match_arm(arm, &scrutinee, &join, context))
             .collect();
         let end = self.end_of(&join);
         quote_spanned! {matching.match_token.span=> {
@@ -94,7 +95,7 @@ impl Body {
         }}
     }
 
-    fn match_arm(&mut self, arm: &Arm, scrutinee: &Ident, join: &Ident) -> TokenStream {
+    fn match_arm(&mut self, arm: &Arm, scrutinee: &Ident, join: &Ident, context: Context<'_>) -> TokenStream {
         let fail = self.local("f");
         self.names(|body| {
             let matcher = body.pattern(&arm.pat, &scrutinee.to_token_stream(), &fail);
@@ -102,7 +103,7 @@ impl Body {
                 let (peeks, guard) = (&matcher.peeks, body.condition(guard, &fail));
                 quote!({ #(#peeks)* #guard })
             });
-            let (exit, value) = body.arm(|body| body.value(&arm.body));
+            let (exit, value) = body.arm(|body| body.value_in(&arm.body, context));
             let (cfgs, tests, binds) = (syntax::cfgs(&arm.attrs), matcher.tests, matcher.binds);
             quote! {
                 #(#cfgs)*
@@ -174,14 +175,15 @@ impl Body {
         }}
     }
 
-    pub(crate) fn labelled_block(&mut self, block: &ExprBlock, label: &Label) -> TokenStream {
+    pub(crate) fn labelled_block(&mut self, block: &ExprBlock, label: &Label, context: Context<'_>) -> TokenStream {
         let join = self.local("j");
         let target = Target {
             label: Some(label.name.ident.clone()),
             join: join.clone(),
             head: None,
+            ty: context.ty.cloned(),
         };
-        let (exit, value) = self.target(target, |body| body.arm(|body| body.block(&block.block)));
+        let (exit, value) = self.target(target, |body| body.arm(|body| body.block(&block.block, context)));
         let end = self.end_of(&join);
         let arrives = self.local("v");
         quote! {{
@@ -192,10 +194,10 @@ impl Body {
         }}
     }
 
-    pub(crate) fn loop_(&mut self, forever: &ExprLoop) -> TokenStream {
+    pub(crate) fn loop_(&mut self, forever: &ExprLoop, context: Context<'_>) -> TokenStream {
         let (join, head) = (self.local("j"), self.local("h"));
         let merge_point = self.merge_point();
-        let body = self.loop_body(forever.label.as_ref(), &forever.body, &join, &head);
+        let body = self.loop_body((forever.label.as_ref(), context.ty), &forever.body, &join, &head);
         let end = self.end_of(&join);
         quote_spanned! {forever.loop_token.span=> {
             let mut #join = __mt::Join::new();
@@ -280,7 +282,7 @@ impl Body {
         let (join, head, owned) = (self.local("j"), self.local("h"), self.local("cs"));
         let (Step { condition, fail, binds }, repeated) = self.names(|body| {
             let step = step(body);
-            let repeated = body.loop_body(label, block, &join, &head);
+            let repeated = body.loop_body((label, None), block, &join, &head);
             (step, repeated)
         });
         let (iterate, drops) = if binds {
@@ -313,25 +315,38 @@ impl Body {
         }}
     }
 
-    fn loop_body(&mut self, label: Option<&Label>, block: &Block, join: &Ident, head: &Ident) -> TokenStream {
+    fn loop_body(
+        &mut self,
+        (label, ty): (Option<&Label>, Option<&Type>),
+        block: &Block,
+        join: &Ident,
+        head: &Ident,
+    ) -> TokenStream {
         let target = Target {
             label: label.map(|label| label.name.ident.clone()),
             join: join.clone(),
             head: Some(head.clone()),
+            ty: ty.cloned(),
         };
-        let (exit, value) = self.target(target, |body| body.arm(|body| body.block(block)));
+        let (exit, value) = self.target(target, |body| body.arm(|body| body.block(block, Context::default())));
         quote!(__mt::again(#exit: { ::core::option::Option::Some(#value) }, #head, #join.depth);)
     }
 
     pub(crate) fn break_(&mut self, leave: &ExprBreak) -> TokenStream {
-        let value = match &leave.expr {
-            Some(value) => self.value(value),
-            None => quote!(__mt::unit()),
-        };
         let Some(target) = self.find_target(leave.label.as_ref()) else {
             return self.error(leave, "nothing to break out of in this function");
         };
-        let join = target.join.clone();
+        let (join, ty) = (target.join.clone(), target.ty.clone());
+        let value = match &leave.expr {
+            Some(value) => self.value_in(
+                value,
+                Context {
+                    extended: false,
+                    ty: ty.as_ref(),
+                },
+            ),
+            None => quote!(__mt::unit()),
+        };
         let (stop, result) = (self.stop(), self.local("v"));
         quote_spanned!(leave.break_token.span=> { let #result = #value; #join.brk(#result); #stop })
     }
@@ -346,11 +361,18 @@ impl Body {
     }
 
     pub(crate) fn return_(&mut self, leave: &ExprReturn) -> TokenStream {
+        let output = self.output.clone();
         let value = match &leave.expr {
-            Some(value) => self.value(value),
+            Some(value) => self.value_in(
+                value,
+                Context {
+                    extended: false,
+                    ty: Some(&output),
+                },
+            ),
             None => quote!(__mt::unit()),
         };
-        let (stop, output, result) = (self.stop(), self.output.clone(), self.local("v"));
+        let (stop, result) = (self.stop(), self.local("v"));
         quote_spanned!(leave.return_token.span=> { let #result = #value; __mt::ret::<#output>(&#result); #stop })
     }
 }

@@ -27,6 +27,7 @@
 use crate::attrs::PortalArgs;
 use crate::body::Body;
 use crate::errors::Errors;
+use crate::expr::Context;
 use crate::names;
 use crate::syntax;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -277,7 +278,8 @@ impl Body {
             }
             _ => return TokenStream::new(),
         };
-        let (temps, crate::call::Arguments { lets, names }) = (self.local("ts"), self.arguments(&greens, false));
+        let (temps, crate::call::Arguments { lets, names }) =
+            (self.local("ts"), self.arguments(&greens, Context::default()));
         quote! {
             __mt::header();
             let #temps = __mt::scope(true);

@@ -13,6 +13,7 @@
 
 use crate::body::Body;
 use crate::errors::OUTLINE;
+use crate::expr::Context;
 use crate::syntax;
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -27,7 +28,7 @@ struct Tail<'a> {
 
 impl Body {
     /// A block as a value.
-    pub(crate) fn block(&mut self, block: &Block) -> TokenStream {
+    pub(crate) fn block(&mut self, block: &Block, context: Context<'_>) -> TokenStream {
         self.names(|body| {
             let tails = tails(block);
             let statements = &block.stmts[..block.stmts.len() - tails.len()];
@@ -35,7 +36,7 @@ impl Body {
                 && let [tail] = &*tails
                 && tail.cfgs.is_empty()
             {
-                let value = body.tail_value(&tail.expr);
+                let value = body.tail_value(&tail.expr, context);
                 return quote!({ #value });
             }
             let scope = body.local("sc");
@@ -43,33 +44,33 @@ impl Body {
             for stmt in statements {
                 out.extend(body.statement(stmt));
             }
-            out.extend(body.end_block(block, &scope, &tails));
+            out.extend(body.end_block(block, &scope, &tails, context));
             quote!({ #out })
         })
     }
 
-    fn end_block(&mut self, block: &Block, scope: &Ident, tails: &[Tail<'_>]) -> TokenStream {
+    fn end_block(&mut self, block: &Block, scope: &Ident, tails: &[Tail<'_>], context: Context<'_>) -> TokenStream {
         match tails {
             [] if syntax::block_diverges(block) => self.stop(),
             [] => quote!(__mt::pop(#scope); __mt::unit()),
             [tail] if tail.cfgs.is_empty() => {
-                let value = self.tail_value(&tail.expr);
+                let value = self.tail_value(&tail.expr, context);
                 let result = self.local("t");
                 quote!(let #result = { #value }; __mt::leave(#scope, #result))
             }
-            _ => self.configured_tails(scope, tails),
+            _ => self.configured_tails(scope, tails, context),
         }
     }
 
     /// The tail's value. Since edition 2024 its temporaries go before the block's locals do.
-    fn tail_value(&mut self, expr: &Expr) -> TokenStream {
+    fn tail_value(&mut self, expr: &Expr, context: Context<'_>) -> TokenStream {
         let (temps, result) = (self.local("ts"), self.local("t"));
-        let value = self.value(expr);
+        let value = self.value_in(expr, context);
         quote!(let #temps = __mt::scope24(); let #result = #value; __mt::leave(#temps, #result))
     }
 
     /// Of several candidates, the last one that is configured in is the tail; those before it are statements.
-    fn configured_tails(&mut self, scope: &Ident, tails: &[Tail<'_>]) -> TokenStream {
+    fn configured_tails(&mut self, scope: &Ident, tails: &[Tail<'_>], context: Context<'_>) -> TokenStream {
         let result = self.local("t");
         let conditions: Vec<TokenStream> = tails.iter().map(|tail| predicate(&tail.cfgs)).collect();
         let mut out = TokenStream::new();
@@ -80,7 +81,7 @@ impl Body {
                     out.extend(quote!(#[cfg(all(#own, any(#(#later),*)))] #statement));
                 }
             }
-            let value = self.tail_value(&tail.expr);
+            let value = self.tail_value(&tail.expr, context);
             out.extend(quote!(#[cfg(all(#own, not(any(#(#later),*))))] let #result = { #value };));
         }
         out.extend(quote!(#[cfg(not(any(#(#conditions),*)))] let #result = __mt::unit(); __mt::leave(#scope, #result)));
@@ -179,7 +180,7 @@ impl Body {
 
     /// An initialiser, coerced to the type that the `let` gives it.
     fn typed(&mut self, init: &Expr, ty: Option<&Type>) -> TokenStream {
-        let value = self.extended_value(init);
+        let value = self.value_in(init, Context { extended: true, ty });
         match ty {
             None => value,
             Some(ty) => {
