@@ -1,0 +1,318 @@
+//! Control flow as twins call it: blocks, tests, joins, scopes, returns.
+//!
+//! Every arm of the author's control flow is a labelled block of the twin that yields `Some` value, or `None` where it
+//! diverges after having recorded its edge. So divergence is rustc's own `!`.
+
+use crate::builder::{Builder, JoinState, ValueId, with};
+use crate::graph::{Blk, Op, OwnerId, Term, VReg};
+use crate::handles::{AnyVar, Place, Var};
+use crate::natives;
+use crate::place::{PlaceId, PlaceKind, RootHome};
+use crate::shims;
+use crate::types::Type;
+use std::marker::PhantomData;
+
+/// Begins the twin of a function that returns `R`.
+#[inline(never)]
+pub fn begin<R>(name: &'static str, edition_2024: bool, overflow_checks: bool) {
+    let ty = Type::of::<R>();
+    with(|b| b.begin(name, ty, edition_2024, overflow_checks));
+}
+
+/// A parameter, which becomes a local.
+#[inline(never)]
+pub fn param<T>() -> Place<T> {
+    let ty = Type::of::<T>();
+    Place::new(with(|b| b.param(ty)))
+}
+
+/// A fresh block.
+pub fn block() -> Blk {
+    with(|b| b.graph.block())
+}
+
+/// Goes on in that block.
+pub fn switch(block: Blk) {
+    with(|b| b.current = block);
+}
+
+/// The current block.
+pub fn cur() -> Blk {
+    with(|b| b.current)
+}
+
+/// Ends the block with a jump.
+pub fn goto(to: Blk) {
+    with(|b| b.goto(to));
+}
+
+/// Goes on where `cond` holds, else goes to `fail`.
+pub fn test(cond: Var<bool>, fail: Blk) {
+    with(|b| {
+        let cond = b.word(cond.value());
+        b.test(cond, fail);
+    });
+}
+
+/// How many scopes are open.
+pub fn depth() -> usize {
+    with(|b| b.scopes.len())
+}
+
+/// Opens a scope, of temporaries or of locals.
+pub fn scope(temporaries: bool) -> usize {
+    with(|b| {
+        let depth = b.push_scope(temporaries);
+        b.scopes_changed();
+        depth
+    })
+}
+
+/// A scope for temporaries in edition 2024; before, they belong to the enclosing one.
+pub fn scope24() -> usize {
+    if with(|b| b.edition_2024) { scope(true) } else { depth() }
+}
+
+/// What scopes own at some time.
+#[derive(Clone, Debug)]
+pub struct Snapshot(Vec<OwnerId>);
+
+/// What the scopes from `depth` upwards own.
+pub fn snap(depth: usize) -> Snapshot {
+    with(|b| Snapshot(b.owned_above(depth)))
+}
+
+/// Drops that.
+pub fn drop_list(snapshot: &Snapshot) {
+    with(|b| b.drop_owners(&snapshot.0));
+}
+
+/// Drops what the scopes from `depth` upwards own; they stay open.
+pub fn unwind_to(depth: usize) {
+    with(|b| b.unwind_to(depth));
+}
+
+/// Closes the scopes from `depth` upwards.
+pub fn pop(depth: usize) {
+    with(|b| b.pop_scopes(depth));
+}
+
+/// Forgets the scopes from `depth` upwards: control has left them.
+pub fn trunc(depth: usize) {
+    with(|b| b.truncate_scopes(depth));
+}
+
+/// Closes scopes with a value that outlives what they own. `V` is `Var<T>`, or what rustc falls back to where the scope
+/// has diverged.
+#[inline(never)]
+pub fn leave<V>(depth: usize, value: V) -> V {
+    match shims::number_of_handle(&value) {
+        None => value,
+        Some(id) => shims::handle_of_number(with(|b| b.leave_scopes(depth, ValueId(id))).0),
+    }
+}
+
+/// Returns from the function.
+#[inline(never)]
+pub fn ret<T>(value: &Var<T>) {
+    with(|b| b.return_value(value.value()));
+}
+
+/// The end of a block that cannot be reached.
+pub fn unreachable_() {
+    with(|b| b.end(Term::Unreachable));
+}
+
+/// Calls a function that has jitcode.
+#[inline(never)]
+pub fn call<R>(key: fn(), args: &[AnyVar]) -> Var<R> {
+    let ty = Type::of::<R>();
+    let args: Vec<u32> = args.iter().map(|arg| arg.0).collect();
+    let name = crate::library::name_of_key(key);
+    Var::number(natives::inline(key as usize, name, &args, ty))
+}
+
+/// `()`.
+pub fn unit() -> Var<()> {
+    Var::new(with(Builder::unit))
+}
+
+/// Where the arms of a branch, or the `break`s of a loop, meet. `V` is `Var<T>`, or what rustc falls back to where every
+/// arm diverges.
+pub struct Join<V> {
+    id: u32,
+    /// The block where they meet.
+    pub blk: Blk,
+    /// How many scopes were open when it was made.
+    pub depth: usize,
+    of: PhantomData<fn() -> V>,
+}
+
+impl<V> std::fmt::Debug for Join<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Join({}, {:?})", self.id, self.blk)
+    }
+}
+
+fn new_join() -> (u32, Blk, usize) {
+    with(|b| {
+        b.joins.push(JoinState::default());
+        (b.joins.len() as u32 - 1, b.graph.block(), b.scopes.len())
+    })
+}
+
+impl<V> Join<V> {
+    /// A join in the current scope.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Join<V> {
+        let (id, blk, depth) = new_join();
+        Join {
+            id,
+            blk,
+            depth,
+            of: PhantomData,
+        }
+    }
+
+    /// An edge to the join, which leaves every scope inside it.
+    pub fn brk(&mut self, value: V) {
+        let id = shims::number_of_handle(&value).expect("an arm that does not diverge has a value");
+        join_edge(self.id, self.blk, self.depth, ValueId(id));
+    }
+
+    /// The end of an arm.
+    pub fn arm(&mut self, value: Option<V>) {
+        if let Some(value) = value {
+            self.brk(value);
+        }
+        trunc(self.depth);
+    }
+
+    /// Goes on where the arms meet; `None` where none gets there.
+    pub fn end(self) -> Option<V> {
+        join_end(self.id, self.blk, self.depth).map(|id| shims::handle_of_number(id.0))
+    }
+}
+
+fn join_edge(join: u32, block: Blk, depth: usize, value: ValueId) {
+    with(|b| {
+        let (ty, words) = (b.get(value).ty, b.words(value));
+        if b.joins[join as usize].value.is_none() {
+            let kinds: Vec<_> = ty.shape().kinds().collect();
+            let regs = kinds.into_iter().map(|kind| b.reg(kind)).collect();
+            b.joins[join as usize].value = Some((ty, regs));
+        }
+        let regs = b.joins[join as usize]
+            .value
+            .as_ref()
+            .map(|(_, regs)| regs.clone())
+            .expect("just set");
+        for (dst, src) in regs.into_iter().zip(words) {
+            b.emit(Op::Move { dst, src });
+        }
+        b.joins[join as usize].owned |= b.get(value).owner.is_some();
+        b.consume(value);
+        b.unwind_to(depth);
+        b.goto(block);
+    });
+}
+
+fn join_end(join: u32, block: Blk, depth: usize) -> Option<ValueId> {
+    with(|b| {
+        b.truncate_scopes(depth);
+        b.current = block;
+        let (ty, regs) = b.joins[join as usize].value.clone()?;
+        let words = regs.into_iter().map(crate::graph::Operand::Reg).collect();
+        let owned = b.joins[join as usize].owned;
+        Some(if owned {
+            b.owned_value(ty, words)
+        } else {
+            b.value(ty, words)
+        })
+    })
+}
+
+/// `continue`: goes to a loop's head.
+pub fn cont(head: Blk, depth: usize) {
+    with(|b| {
+        b.unwind_to(depth);
+        b.goto(head);
+    });
+}
+
+/// The end of a loop's body.
+pub fn again(value: Option<Var<()>>, head: Blk, depth: usize) {
+    if value.is_some() {
+        cont(head, depth);
+    }
+    trunc(depth);
+}
+
+impl Builder {
+    fn param(&mut self, ty: Type) -> PlaceId {
+        self.params.push(ty);
+        let words: Vec<VReg> = if self.portal.is_some() && ty.drop.is_some() {
+            let address = self.reg(metatrace_ir::Kind::Ref);
+            let mem = crate::place::Mem::behind(crate::graph::Operand::Reg(address), ty.name.as_str().into());
+            self.graph.params.push(address);
+            if let Some(portal) = &mut self.portal {
+                portal.params.push(crate::builder::PortalParam {
+                    ty,
+                    regs: vec![address],
+                    root: None,
+                });
+            }
+            return self.mem_place(mem);
+        } else {
+            let kinds: Vec<_> = ty.shape().kinds().collect();
+            kinds.into_iter().map(|kind| self.reg(kind)).collect()
+        };
+        self.graph.params.extend(&words);
+        let root = self.new_root(ty, true);
+        if let RootHome::Unset = self.roots[root as usize].home {
+            self.roots[root as usize].home = RootHome::Regs(words.clone());
+        }
+        let place = self.place(PlaceKind::Root(root));
+        if self.is_addressed(root) {
+            let operands: Vec<_> = words.iter().map(|reg| crate::graph::Operand::Reg(*reg)).collect();
+            self.write(place, ty, &operands);
+        }
+        let owner = self.roots[root as usize].owner;
+        self.owns(owner);
+        if let Some(portal) = &mut self.portal {
+            portal.params.push(crate::builder::PortalParam {
+                ty,
+                regs: words,
+                root: Some(root),
+            });
+        }
+        place
+    }
+
+    pub(crate) fn return_value(&mut self, value: ValueId) {
+        let words = self.words(value);
+        self.consume(value);
+        self.unwind_to(0);
+        self.end(Term::Return(words));
+    }
+
+    /// A place for the loads of a receiver, and that place with its loads there.
+    pub(crate) fn receiver(&mut self, place: PlaceId) -> PlaceId {
+        if self.sequence.is_some() {
+            return self.place_in(place, self.sequence);
+        }
+        self.graph.sequences.push(Vec::new());
+        let sequence = self.graph.sequences.len() as u32 - 1;
+        self.emit(Op::Sequence(sequence));
+        self.place_in(place, Some(sequence))
+    }
+
+    /// Emits into a place's placeholder until the returned one is put back.
+    pub(crate) fn enter_sequence_of(&mut self, place: PlaceId) -> Option<u32> {
+        let outer = self.sequence;
+        if let Some(sequence) = self.places[place.0 as usize].sequence {
+            self.sequence = Some(sequence);
+        }
+        outer
+    }
+}

@@ -1,0 +1,405 @@
+//! The handles that twins are made of. They are numbers into the tables of the current builder; what they are handles of
+//! is only in their types, so that rustc infers it.
+//!
+//! Handles expose no unmangled name but those of the author's world: everything of the runtime begins with `__` or is a
+//! free function.
+
+use crate::builder::{ValueId, with};
+use crate::place::{PlaceId, PlaceKind};
+use crate::types::Type;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+/// A value of type `T`.
+#[repr(transparent)]
+pub struct Var<T> {
+    id: u32,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Var<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Var<T> {}
+
+impl<T> fmt::Debug for Var<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Var({})", self.id)
+    }
+}
+
+/// A value whose type is not told.
+#[derive(Clone, Copy, Debug)]
+pub struct AnyVar(pub(crate) u32);
+
+impl<T> Var<T> {
+    pub(crate) fn number(id: u32) -> Var<T> {
+        Var { id, of: PhantomData }
+    }
+
+    pub(crate) fn new(id: ValueId) -> Var<T> {
+        Var::number(id.0)
+    }
+
+    pub(crate) fn id(self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn value(self) -> ValueId {
+        ValueId(self.id)
+    }
+
+    #[doc(hidden)]
+    pub fn __any(self) -> AnyVar {
+        AnyVar(self.id)
+    }
+
+    #[doc(hidden)]
+    pub fn __arg(&self) -> Var<T> {
+        *self
+    }
+}
+
+/// Binding mode of patterns: by move or copy.
+#[derive(Debug)]
+pub struct Mv;
+/// Binding mode of patterns: `ref`.
+#[derive(Debug)]
+pub struct Rf;
+/// Binding mode of patterns: `ref mut`.
+#[derive(Debug)]
+pub struct RfMut;
+
+/// The binding mode behind a `&mut`.
+pub trait Under {
+    /// What it becomes.
+    type Mut;
+}
+
+impl Under for Mv {
+    type Mut = RfMut;
+}
+
+impl Under for Rf {
+    type Mut = Rf;
+}
+
+impl Under for RfMut {
+    type Mut = RfMut;
+}
+
+/// A place of type `T`; `M` is the default binding mode of patterns on it.
+pub struct Place<T: ?Sized, M = Mv> {
+    id: u32,
+    of: PhantomData<fn() -> (M, *const T)>,
+}
+
+impl<T: ?Sized, M> Clone for Place<T, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized, M> Copy for Place<T, M> {}
+
+impl<T: ?Sized, M> fmt::Debug for Place<T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({})", self.id)
+    }
+}
+
+/// Types whose places dereference to something: a value, another place, a proxy with places for fields.
+#[diagnostic::on_unimplemented(message = "`{Self}` is not known to the JIT", label = "not a `#[jit]` type")]
+pub trait JitType {
+    /// What their places dereference to.
+    type Target;
+    /// Makes it.
+    fn target(place: Place<Self>) -> Self::Target;
+}
+
+/// A reference for `Deref`, which has nowhere to keep its target. The handles of a source text are finitely many.
+pub(crate) fn leak<'a, T>(target: T) -> &'a T {
+    Box::leak(Box::new(target))
+}
+
+impl<T: ?Sized, M> Place<T, M> {
+    pub(crate) fn new(id: PlaceId) -> Place<T, M> {
+        Place {
+            id: id.0,
+            of: PhantomData,
+        }
+    }
+
+    pub(crate) fn id(self) -> PlaceId {
+        PlaceId(self.id)
+    }
+
+    pub(crate) fn cast<U: ?Sized, N>(self) -> Place<U, N> {
+        Place {
+            id: self.id,
+            of: PhantomData,
+        }
+    }
+
+    #[doc(hidden)]
+    pub fn __mode<N>(&self) -> Place<T, N> {
+        self.cast()
+    }
+
+    /// As a receiver: what autoderef loads is loaded here, before the arguments are evaluated.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __recv(&self) -> Place<T, M> {
+        Place::new(with(|b| b.receiver(self.id())))
+    }
+
+    /// The same place with its loads where the program now is.
+    pub(crate) fn here(self) -> Place<T, M> {
+        Place::new(with(|b| b.place_in(self.id(), None)))
+    }
+
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __addr<'a>(&self) -> Var<&'a T> {
+        Type::learn::<&'a T>();
+        Var::new(reference(self.id(), Type::of::<&'a T>()))
+    }
+
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __addr_mut<'a>(&self) -> Var<&'a mut T> {
+        Type::learn::<&'a mut T>();
+        Var::new(reference(self.id(), Type::of::<&'a mut T>()))
+    }
+}
+
+fn reference(place: PlaceId, ty: Type) -> ValueId {
+    with(|b| {
+        b.in_sequence_of(place, |b| {
+            let words = b.reference(place);
+            b.value(ty, words)
+        })
+    })
+}
+
+impl<T, M> Place<T, M> {
+    /// The value, without moving it.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __peek(&self) -> Var<T> {
+        Var::new(peek(self.id(), Type::of::<T>()))
+    }
+
+    /// The value, moved out.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __get(&self) -> Var<T> {
+        Var::new(get(self.id(), Type::of::<T>()))
+    }
+
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __moved(&self) {
+        let ty = Type::of::<T>();
+        with(|b| b.moved_out(self.id(), ty));
+    }
+
+    /// Writes without dropping what was there.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __init(&self, value: &Var<T>) {
+        init(self.id(), value.value());
+    }
+
+    /// Assigns.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __set(&self, value: &Var<T>) {
+        set(self.id(), value.value());
+    }
+
+    /// A value to be made part by part.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __raw() -> Place<T, M> {
+        Place::new(raw(Type::of::<T>()))
+    }
+
+    /// It is complete.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __owned(&self) -> Var<T> {
+        Var::new(complete(self.id(), Type::of::<T>()))
+    }
+
+    /// A local, not yet initialised.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __fresh() -> Place<T, M> {
+        Place::new(fresh(Type::of::<T>()))
+    }
+
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __field<F>(&self, index: u32) -> Place<F, M> {
+        Place::new(field(self.id(), Type::of::<T>(), 0, index))
+    }
+
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __variant_field<F>(&self, variant: u32, index: u32) -> Place<F, M> {
+        Place::new(field(self.id(), Type::of::<T>(), variant, index))
+    }
+
+    /// An enum's value to be made part by part.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __raw_variant(variant: u32) -> Place<T, M> {
+        Place::new(raw_variant(Type::of::<T>(), variant))
+    }
+}
+
+impl<T> Place<T> {
+    /// A new local that holds the value.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __bind(value: Var<T>) -> Place<T> {
+        Place::new(bind(value.value()))
+    }
+}
+
+impl<T: JitType + ?Sized, M> Deref for Place<T, M> {
+    type Target = T::Target;
+
+    fn deref(&self) -> &T::Target {
+        let outer = with(|b| b.enter_sequence_of(self.id()));
+        let target = T::target(self.cast());
+        with(|b| b.sequence = outer);
+        leak(target)
+    }
+}
+
+fn peek(place: PlaceId, ty: Type) -> ValueId {
+    with(|b| {
+        b.in_sequence_of(place, |b| {
+            let words = b.read(place, ty);
+            b.value(ty, words)
+        })
+    })
+}
+
+fn get(place: PlaceId, ty: Type) -> ValueId {
+    with(|b| {
+        b.in_sequence_of(place, |b| {
+            let words = b.read(place, ty);
+            b.moved_out(place, ty);
+            b.owned_value(ty, words)
+        })
+    })
+}
+
+pub(crate) fn init(place: PlaceId, value: ValueId) {
+    with(|b| {
+        let (ty, words) = (b.get(value).ty, b.words(value));
+        b.consume(value);
+        b.write(place, ty, &words);
+    });
+}
+
+pub(crate) fn set(place: PlaceId, value: ValueId) {
+    with(|b| {
+        let (ty, words) = (b.get(value).ty, b.words(value));
+        let mut owner = None;
+        if ty.drop.is_some() {
+            match b.places[place.0 as usize].kind {
+                PlaceKind::Root(root) => {
+                    owner = b.roots[root as usize].owner;
+                    b.drop_owners(owner.as_slice());
+                }
+                _ => {
+                    // The place holds a value at every time, even if the drop of the old one panics.
+                    let mem = b.in_memory(place);
+                    let old = b.load_words(&mem, ty);
+                    b.consume(value);
+                    b.store_words(&mem, ty, &words);
+                    let slot = crate::natives::spill(b, ty, &old);
+                    return crate::natives::drop_at(b, ty, slot);
+                }
+            }
+        }
+        b.consume(value);
+        b.write(place, ty, &words);
+        b.owns(owner);
+    });
+}
+
+fn raw(ty: Type) -> PlaceId {
+    with(|b| {
+        let root = b.new_root(ty, false);
+        b.place(PlaceKind::Root(root))
+    })
+}
+
+fn raw_variant(ty: Type, variant: u32) -> PlaceId {
+    with(|b| {
+        let root = b.new_root(ty, false);
+        let place = b.place(PlaceKind::Root(root));
+        let words = b.variant_words(ty, variant);
+        b.write(place, ty, &words);
+        place
+    })
+}
+
+fn complete(place: PlaceId, ty: Type) -> ValueId {
+    with(|b| {
+        let words = b.read(place, ty);
+        b.owned_value(ty, words)
+    })
+}
+
+fn fresh(ty: Type) -> PlaceId {
+    with(|b| {
+        let root = b.new_root(ty, true);
+        b.place(PlaceKind::Root(root))
+    })
+}
+
+pub(crate) fn bind(value: ValueId) -> PlaceId {
+    with(|b| {
+        let (ty, words) = (b.get(value).ty, b.words(value));
+        let root = b.new_root(ty, true);
+        let place = b.place(PlaceKind::Root(root));
+        b.consume(value);
+        b.write(place, ty, &words);
+        let owner = b.roots[root as usize].owner;
+        b.owns(owner);
+        place
+    })
+}
+
+fn field(parent: PlaceId, ty: Type, variant: u32, index: u32) -> PlaceId {
+    with(|b| b.field(parent, ty, variant, index))
+}
+
+/// A temporary: dropped with its statement.
+#[inline(never)]
+pub fn tmp<T>(value: Var<T>) -> Place<T> {
+    Place::new(with(|b| {
+        let root = b.value_root(value.value());
+        b.place(PlaceKind::Root(root))
+    }))
+}
+
+/// Says the type of a value.
+pub fn typed<T>(value: &Var<T>) -> Var<T> {
+    *value
+}
+
+/// A place where arguments are coerced.
+pub fn coerce<T>(value: &Var<T>) -> Var<T> {
+    *value
+}

@@ -1,0 +1,41 @@
+//! The codewriter: turns `#[jit]` functions into jitcode.
+//!
+//! A macro makes of every `#[jit]` function a *twin*, in which values of type `T` are handles [`Var<T>`](stage::Var), places
+//! [`Place<T>`](stage::Place), and operations generic calls of the functions in [`stage`]. When a twin runs, its calls
+//! record a flow graph ([`graph`](self)) in the current builder; the lowering makes jitcode of it, which the [`Library`]
+//! stores.
+//!
+//! ```text
+//! twin runs ─▶ builder: graph of words ─▶ ownership ─▶ simplification ─▶ linear jitcode, liveness
+//! ```
+//!
+//! Unsafe code is in `shims` (generated native code, values by address) and in `library` (evaluation) only.
+
+#![allow(clippy::type_complexity)]
+
+mod builder;
+mod control;
+mod drops;
+mod graph;
+mod handles;
+mod iter;
+mod layout;
+mod library;
+mod lower;
+mod memory;
+mod methods;
+mod natives;
+mod patterns;
+mod place;
+mod pointers;
+mod portal;
+mod scalar;
+mod sequences;
+mod shape;
+mod shims;
+pub mod stage;
+pub mod statics;
+mod sums;
+mod types;
+
+pub use library::Library;

@@ -1,0 +1,213 @@
+//! The store of jitcodes, built as they are asked for.
+
+use crate::builder;
+use crate::lower;
+use crate::portal::{self, NativeParam};
+use crate::shims;
+use crate::types::Type;
+use metatrace_ir::JitCodeId;
+use metatrace_jitcode::domain::Flow;
+use metatrace_jitcode::portal::{PortalCode, PortalSource};
+use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, JitCodeSource, Outcome};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+thread_local! {
+    /// The twins that have been named on this thread, by the address of their key.
+    static KEYS: RefCell<HashMap<usize, (fn(), &'static str)>> = RefCell::default();
+}
+
+/// A twin's key, erased: `F` is the twin, whose parameter is zero-sized.
+pub fn key<P, F: Fn(PhantomData<P>)>(twin: F) -> fn() {
+    std::mem::forget(twin);
+    let key: fn() = shims::run_twin::<P, F>;
+    let name = std::any::type_name::<F>();
+    KEYS.with_borrow_mut(|keys| keys.insert(key as usize, (key, name)));
+    key
+}
+
+/// A readable name of the function whose twin this is.
+pub(crate) fn name_of_key(key: fn()) -> &'static str {
+    let name = KEYS.with_borrow(|keys| keys.get(&(key as usize)).map_or("?", |(_, name)| name));
+    let name = name.strip_suffix("::build").unwrap_or(name);
+    let name = name.split("::build<").next().unwrap_or(name);
+    let last = name.rsplit("::").next().unwrap_or(name);
+    last.strip_prefix("__jit_build_").unwrap_or(last)
+}
+
+fn twin_of_key(key: CalleeKey) -> fn() {
+    KEYS.with_borrow(|keys| keys.get(&key.0).map(|(twin, _)| *twin))
+        .expect("a key made on this thread")
+}
+
+/// A function's jitcode, and what else its twin has told.
+pub(crate) struct Lowered {
+    pub(crate) jitcode: JitCode,
+    pub(crate) params: Vec<NativeParam>,
+    pub(crate) result: Type,
+    pub(crate) portal: Option<portal::PortalParts>,
+}
+
+/// A function with the jitcodes by which native code calls it.
+#[derive(Clone, Debug)]
+struct Entry {
+    jitcode: Rc<JitCode>,
+    load_params: Rc<JitCode>,
+    store_result: Rc<JitCode>,
+}
+
+#[derive(Default)]
+struct Store {
+    by_id: Vec<Rc<JitCode>>,
+    functions: HashMap<CalleeKey, Rc<JitCode>>,
+    entries: HashMap<CalleeKey, Entry>,
+    portals: HashMap<CalleeKey, Rc<PortalCode>>,
+}
+
+/// A store of jitcodes.
+#[derive(Default)]
+pub struct Library {
+    store: RefCell<Store>,
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Library({} jitcodes)", self.store.borrow().by_id.len())
+    }
+}
+
+impl Library {
+    /// An empty store.
+    pub fn new() -> Library {
+        Library::default()
+    }
+
+    fn next_id(&self) -> JitCodeId {
+        JitCodeId(self.store.borrow().by_id.len() as u32)
+    }
+
+    fn add(&self, jitcode: JitCode) -> Rc<JitCode> {
+        debug_assert_eq!(jitcode.id, self.next_id());
+        let jitcode = Rc::new(jitcode);
+        self.store.borrow_mut().by_id.push(jitcode.clone());
+        jitcode
+    }
+
+    fn stage(&self, key: CalleeKey) -> (Rc<JitCode>, Lowered) {
+        crate::scalar::learn_scalars();
+        let builder = builder::run(twin_of_key(key));
+        let lowered = lower::lower(builder, self.next_id());
+        let jitcode = self.add(lowered.jitcode.clone());
+        self.store.borrow_mut().functions.insert(key, jitcode.clone());
+        (jitcode, lowered)
+    }
+
+    fn entry(&self, key: CalleeKey) -> Entry {
+        if let Some(entry) = self.store.borrow().entries.get(&key) {
+            return entry.clone();
+        }
+        let (jitcode, lowered) = self.stage(key);
+        let load_params = self.add(portal::load_params(&lowered.params, self.next_id()));
+        let store_result = self.add(portal::store_result(lowered.result, self.next_id()));
+        let entry = Entry {
+            jitcode,
+            load_params,
+            store_result,
+        };
+        self.store.borrow_mut().entries.insert(key, entry.clone());
+        entry
+    }
+
+    /// The function's jitcode, by its twin's key: for reading it.
+    pub fn show(&self, twin: fn()) -> Rc<JitCode> {
+        self.jitcode(CalleeKey(twin as usize))
+    }
+
+    /// Runs a function's jitcode on values at these addresses, which are given away; writes its result to `result`.
+    ///
+    /// # Safety
+    /// The addresses are of valid values of the parameter types, in order; `result` is writable for the result type.
+    unsafe fn evaluate(&self, twin: fn(), args: &[u64], result: u64) {
+        let entry = self.entry(CalleeKey(twin as usize));
+        // SAFETY: the caller's promise: addresses of the parameters, then their words.
+        let words = unsafe { self.interpret(&entry.load_params, args) };
+        // SAFETY: the words of valid arguments.
+        let mut words = unsafe { self.interpret(&entry.jitcode, &words) };
+        words.insert(0, result);
+        // SAFETY: the address of the result, and its words.
+        unsafe { self.interpret(&entry.store_result, &words) };
+    }
+
+    /// # Safety
+    /// The words are valid arguments of the jitcode.
+    unsafe fn interpret(&self, code: &Rc<JitCode>, args: &[u64]) -> Vec<u64> {
+        let mut interp = Interp::new(
+            Concrete {
+                at_merge_point: Flow::Continue,
+            },
+            self,
+            Vec::new(),
+        );
+        // SAFETY: forwarded.
+        match unsafe { interp.call(code, args) } {
+            Outcome::Return(words) => words,
+            // SAFETY: the payload has come out of the interpreter, which unpacks none.
+            Outcome::Panic(payload) => std::panic::resume_unwind(unsafe { payload.into_box() }),
+            Outcome::MergePoint { .. } => unreachable!("this domain goes on at merge points"),
+        }
+    }
+}
+
+impl JitCodeSource for Library {
+    fn jitcode(&self, key: CalleeKey) -> Rc<JitCode> {
+        if let Some(jitcode) = self.store.borrow().functions.get(&key) {
+            return jitcode.clone();
+        }
+        self.stage(key).0
+    }
+
+    fn by_id(&self, id: JitCodeId) -> Rc<JitCode> {
+        self.store.borrow().by_id[id.0 as usize].clone()
+    }
+}
+
+impl PortalSource for Library {
+    fn portal(&self, key: CalleeKey) -> Rc<PortalCode> {
+        if let Some(portal) = self.store.borrow().portals.get(&key) {
+            return portal.clone();
+        }
+        let (jitcode, lowered) = self.stage(key);
+        let parts = lowered.portal.expect("a portal's twin says that it is one");
+        let portal = Rc::new(PortalCode {
+            jitcode,
+            load_params: self.add(portal::load_params(&lowered.params, self.next_id())),
+            store_params: self.add(portal::store_params(&lowered.params, self.next_id())),
+            store_result: self.add(portal::store_result(lowered.result, self.next_id())),
+            param_words: parts.param_words,
+            red_roots: parts.red_roots,
+        });
+        self.store.borrow_mut().portals.insert(key, portal.clone());
+        portal
+    }
+}
+
+thread_local! {
+    static LIBRARY: Library = Library::new();
+}
+
+/// Runs a function's jitcode: arguments are addresses and sizes of values, which are given away.
+///
+/// # Safety
+/// `twin` is the key of a twin whose parameter types are those of the values, in order, and whose result type is `R`.
+pub unsafe fn run<R>(twin: fn(), args: &[(*const u8, usize)]) -> R {
+    let args: Vec<u64> = args.iter().map(|(address, _)| *address as u64).collect();
+    // SAFETY: forwarded; evaluation writes the result or unwinds.
+    unsafe { shims::filled(|result| LIBRARY.with(|library| library.evaluate(twin, &args, result))) }
+}
+
+/// The jitcode of a function as text, for tests and for reading.
+pub fn show(twin: fn()) -> String {
+    LIBRARY.with(|library| library.show(twin).to_string())
+}

@@ -1,0 +1,511 @@
+//! Linear jitcode from the graph.
+
+use super::cfg::reachable;
+use super::live;
+use crate::graph::{Blk, Graph, Op, Operand, Term, VReg};
+use metatrace_ir::{Const, DescrRef, JitCodeId, Kind, Opcode};
+use metatrace_jitcode::liveness::Liveness;
+use metatrace_jitcode::{Callee, DescrIndex, InlineCall, Insn, JitCode, MergePoint, NativeCall, Pc, Reg, SwitchTable};
+use std::collections::HashMap;
+
+/// Lays the blocks out, numbers the registers, and computes liveness.
+pub(crate) fn emit(graph: &Graph, id: JitCodeId) -> JitCode {
+    let order = order(graph);
+    let registers = Registers::assign(graph, &order);
+    let code = JitCode {
+        id,
+        name: graph.name.into(),
+        params: graph.params.iter().map(|reg| graph.kinds[reg.0 as usize]).collect(),
+        results: graph.results.clone(),
+        registers: registers.kinds.clone(),
+        consts: Vec::new(),
+        insns: Vec::new(),
+        descrs: Vec::new(),
+        native_calls: Vec::new(),
+        inline_calls: Vec::new(),
+        switches: Vec::new(),
+        returns: Vec::new(),
+        merge_point: None,
+        liveness: Liveness::default(),
+    };
+    let mut emitter = Emitter {
+        graph,
+        registers,
+        code,
+        consts: HashMap::new(),
+        descrs: HashMap::new(),
+        starts: HashMap::new(),
+    };
+    for (n, block) in order.iter().enumerate() {
+        emitter.block(*block, order.get(n + 1).copied());
+    }
+    emitter.finish()
+}
+
+/// The order of the blocks: likely successors directly behind, blocks that only panic or clean up at the end.
+fn order(graph: &Graph) -> Vec<Blk> {
+    let reachable = reachable(graph);
+    let cold = cold_blocks(graph);
+    let mut placed = vec![false; graph.blocks.len()];
+    let mut order = Vec::new();
+    let mut work = vec![Blk(0)];
+    let mut late = Vec::new();
+    loop {
+        let Some(start) = work.pop().or_else(|| late.pop()) else {
+            break;
+        };
+        let mut next = Some(start);
+        while let Some(block) = next.take() {
+            if std::mem::replace(&mut placed[block.0 as usize], true) {
+                break;
+            }
+            order.push(block);
+            let mut targets = Vec::new();
+            graph.blocks[block.0 as usize]
+                .term
+                .for_each_target(|to| targets.push(to));
+            let free = |to: &&Blk| !placed[to.0 as usize] && !cold[to.0 as usize];
+            next = targets.iter().find(free).copied();
+            for to in targets.into_iter().rev() {
+                if Some(to) != next {
+                    if cold[to.0 as usize] { &mut late } else { &mut work }.push(to);
+                }
+            }
+            late.extend(graph.blocks[block.0 as usize].ops.iter().filter_map(Op::unwind_block));
+        }
+    }
+    debug_assert!(order.iter().all(|block| reachable[block.0 as usize]));
+    order
+}
+
+/// Blocks from which control never comes back to the function's purpose.
+fn cold_blocks(graph: &Graph) -> Vec<bool> {
+    let mut cold: Vec<bool> = graph
+        .blocks
+        .iter()
+        .map(|block| matches!(block.term, Term::Unreachable | Term::ResumeUnwind))
+        .collect();
+    loop {
+        let mut changed = false;
+        for (n, block) in graph.blocks.iter().enumerate() {
+            let (mut any, mut all) = (false, true);
+            block.term.for_each_target(|to| {
+                any = true;
+                all &= cold[to.0 as usize];
+            });
+            if any && all && !cold[n] {
+                cold[n] = true;
+                changed = true;
+            }
+        }
+        if !changed {
+            return cold;
+        }
+    }
+}
+
+/// Numbers of registers: the parameters', then those that live across blocks, then those of single blocks, which share.
+struct Registers {
+    of: HashMap<VReg, Reg>,
+    kinds: Vec<Kind>,
+}
+
+impl Registers {
+    fn assign(graph: &Graph, order: &[Blk]) -> Registers {
+        let mut registers = Registers {
+            of: HashMap::new(),
+            kinds: Vec::new(),
+        };
+        for param in &graph.params {
+            registers.add(graph, *param);
+        }
+        let live_in = live::live_in(graph);
+        let across = |reg: VReg| live_in.iter().any(|live| live.contains(reg));
+        let merge: Vec<VReg> = graph
+            .merge_point
+            .iter()
+            .flat_map(|merge| merge.reds.iter().copied())
+            .collect();
+        let mut local: Vec<Vec<VReg>> = Vec::new();
+        for block in order {
+            let mut mine = Vec::new();
+            let mut meet = |reg: VReg| {
+                if registers.of.contains_key(&reg) || mine.contains(&reg) {
+                    return;
+                }
+                if merge.contains(&reg) || across(reg) {
+                    registers.add(graph, reg);
+                } else {
+                    mine.push(reg);
+                }
+            };
+            let block = &graph.blocks[block.0 as usize];
+            for op in &block.ops {
+                op.for_each_use(graph.merge_point.as_ref(), &mut meet);
+                op.for_each_def(&mut meet);
+            }
+            block.term.for_each_use(&mut meet);
+            block.term.def().into_iter().for_each(&mut meet);
+            local.push(mine);
+        }
+        let shared = registers.kinds.len();
+        let mut pools: HashMap<Kind, Vec<Reg>> = HashMap::new();
+        for (block, mine) in order.iter().zip(local) {
+            registers.share(graph, *block, &mine, &mut pools);
+        }
+        debug_assert!(registers.kinds.len() >= shared);
+        registers
+    }
+
+    fn add(&mut self, graph: &Graph, reg: VReg) -> Reg {
+        let number = Reg(u16::try_from(self.kinds.len()).unwrap_or_else(|_| {
+            panic!(
+                "`{}` cannot be staged: it needs more than 65,535 registers; split it",
+                graph.name
+            )
+        }));
+        self.kinds.push(graph.kinds[reg.0 as usize]);
+        self.of.insert(reg, number);
+        number
+    }
+
+    /// Registers of one block: a linear scan over its operations.
+    fn share(&mut self, graph: &Graph, block: Blk, mine: &[VReg], pools: &mut HashMap<Kind, Vec<Reg>>) {
+        let block = &graph.blocks[block.0 as usize];
+        let mut last: HashMap<VReg, usize> = HashMap::new();
+        for (at, op) in block.ops.iter().enumerate() {
+            op.for_each_use(graph.merge_point.as_ref(), |reg| {
+                last.insert(reg, at);
+            });
+            op.for_each_def(|reg| {
+                last.insert(reg, at);
+            });
+        }
+        block.term.for_each_use(|reg| {
+            last.insert(reg, block.ops.len());
+        });
+        block.term.def().into_iter().for_each(|reg| {
+            last.insert(reg, block.ops.len());
+        });
+        let mut free: HashMap<Kind, Vec<Reg>> = pools.clone();
+        let mut ends: Vec<(usize, VReg)> = mine.iter().filter_map(|reg| Some((*last.get(reg)?, *reg))).collect();
+        ends.sort_unstable_by_key(|(at, _)| *at);
+        let mut ended = ends.into_iter().peekable();
+        let mut define = |reg: VReg, registers: &mut Registers, free: &mut HashMap<Kind, Vec<Reg>>| {
+            if registers.of.contains_key(&reg) || !mine.contains(&reg) {
+                return;
+            }
+            let kind = graph.kinds[reg.0 as usize];
+            match free.entry(kind).or_default().pop() {
+                Some(number) => {
+                    registers.of.insert(reg, number);
+                }
+                None => {
+                    let number = registers.add(graph, reg);
+                    pools.entry(kind).or_default().push(number);
+                }
+            }
+        };
+        for (at, op) in block.ops.iter().enumerate() {
+            // What ends before this operation is free for its result; operands stay apart from results.
+            while let Some((_, reg)) = ended.next_if(|(end, _)| *end < at) {
+                if let Some(number) = self.of.get(&reg) {
+                    free.entry(graph.kinds[reg.0 as usize]).or_default().push(*number);
+                }
+            }
+            op.for_each_def(|reg| define(reg, self, &mut free));
+        }
+        block
+            .term
+            .def()
+            .into_iter()
+            .for_each(|reg| define(reg, self, &mut free));
+    }
+}
+
+struct Emitter<'a> {
+    graph: &'a Graph,
+    registers: Registers,
+    code: JitCode,
+    consts: HashMap<Const, Reg>,
+    descrs: HashMap<DescrRef, DescrIndex>,
+    starts: HashMap<Blk, Pc>,
+}
+
+impl Emitter<'_> {
+    fn reg(&self, reg: VReg) -> Reg {
+        self.registers.of[&reg]
+    }
+
+    fn operand(&mut self, operand: Operand) -> Reg {
+        let constant = match operand {
+            Operand::Reg(reg) => return self.reg(reg),
+            Operand::Const(constant) => constant,
+        };
+        if let Some(reg) = self.consts.get(&constant) {
+            return *reg;
+        }
+        let number = self.registers.kinds.len() + self.code.consts.len();
+        let reg = Reg(u16::try_from(number).unwrap_or_else(|_| {
+            panic!(
+                "`{}` cannot be staged: too many registers and constants; split it",
+                self.graph.name
+            )
+        }));
+        self.code.consts.push(constant);
+        self.consts.insert(constant, reg);
+        reg
+    }
+
+    fn descr(&mut self, descr: &DescrRef) -> DescrIndex {
+        if let Some(index) = self.descrs.get(descr) {
+            return *index;
+        }
+        let index = DescrIndex(index16(self.code.descrs.len(), self.graph.name));
+        self.code.descrs.push(descr.clone());
+        self.descrs.insert(descr.clone(), index);
+        index
+    }
+
+    fn push(&mut self, insn: Insn) {
+        self.code.insns.push(insn);
+    }
+
+    /// Jump targets are blocks until all blocks have their place.
+    fn block(&mut self, block: Blk, next: Option<Blk>) {
+        self.starts.insert(block, self.code.insns.len() as Pc);
+        let graph = self.graph;
+        for op in &graph.blocks[block.0 as usize].ops {
+            self.op(op);
+        }
+        self.term(&graph.blocks[block.0 as usize].term, next);
+    }
+
+    fn op(&mut self, op: &Op) {
+        let insn = match op {
+            Op::Move { dst, src } => Insn::Move {
+                dst: self.reg(*dst),
+                src: self.operand(*src),
+            },
+            Op::Pure { op, dst, a, b } => {
+                let (dst, a, b) = (self.reg(*dst), self.operand(*a), self.second(*op, *a, *b));
+                Insn::Pure { op: *op, dst, a, b }
+            }
+            Op::PtrField { dst, base, descr } => Insn::PtrField {
+                dst: self.reg(*dst),
+                base: self.operand(*base),
+                descr: self.descr(descr),
+            },
+            Op::PtrItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => Insn::PtrItem {
+                dst: self.reg(*dst),
+                base: self.operand(*base),
+                index: self.operand(*index),
+                descr: self.descr(descr),
+            },
+            Op::Load { dst, base, descr } => Insn::Load {
+                dst: self.reg(*dst),
+                base: self.operand(*base),
+                descr: self.descr(descr),
+            },
+            Op::Store { base, src, descr } => Insn::Store {
+                base: self.operand(*base),
+                src: self.operand(*src),
+                descr: self.descr(descr),
+            },
+            Op::LoadItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => Insn::LoadItem {
+                dst: self.reg(*dst),
+                base: self.operand(*base),
+                index: self.operand(*index),
+                descr: self.descr(descr),
+            },
+            Op::StoreItem {
+                base,
+                index,
+                src,
+                descr,
+            } => Insn::StoreItem {
+                base: self.operand(*base),
+                index: self.operand(*index),
+                src: self.operand(*src),
+                descr: self.descr(descr),
+            },
+            Op::Alloca { dst, descr } => Insn::Alloca {
+                dst: self.reg(*dst),
+                descr: self.descr(descr),
+            },
+            Op::Native(call) => {
+                let args = call.args.iter().map(|arg| self.operand(*arg)).collect();
+                let number = index16(self.code.native_calls.len(), self.graph.name);
+                self.code.native_calls.push(NativeCall {
+                    function: call.function,
+                    args,
+                    dst: call.dst.map(|dst| self.reg(dst)),
+                    descr: call.descr.clone(),
+                    unwind: call.unwind.block().map(|block| block.0),
+                });
+                Insn::CallNative { call: number }
+            }
+            Op::Inline(call) => {
+                let args = call.args.iter().map(|arg| self.operand(*arg)).collect();
+                let number = index16(self.code.inline_calls.len(), self.graph.name);
+                self.code.inline_calls.push(InlineCall {
+                    callee: Callee::new(call.key, call.name.clone()),
+                    args,
+                    dsts: call.dsts.iter().map(|dst| self.reg(*dst)).collect(),
+                    unwind: call.unwind.block().map(|block| block.0),
+                });
+                Insn::CallInline { call: number }
+            }
+            Op::Promote { reg } => Insn::Promote { reg: self.reg(*reg) },
+            Op::Header => Insn::Header,
+            Op::MergePoint => Insn::MergePoint,
+            Op::BackEdge => Insn::BackEdge,
+            Op::Sequence(_) | Op::Owns(_) | Op::Moved(_) | Op::Drop { .. } => {
+                unreachable!("{op:?} is expanded before jitcode is made")
+            }
+        };
+        self.push(insn);
+    }
+
+    /// Unary operations repeat their operand.
+    fn second(&mut self, op: Opcode, a: Operand, b: Operand) -> Reg {
+        self.operand(if crate::graph::is_binary(op) { b } else { a })
+    }
+
+    fn term(&mut self, term: &Term, next: Option<Blk>) {
+        match term {
+            Term::Goto(to) => self.goto(*to, next),
+            Term::If { cond, then, or } => {
+                let cond = self.operand(*cond);
+                if Some(*or) == next && Some(*then) != next {
+                    self.push(Insn::BranchIf {
+                        op: Opcode::IntIsZero,
+                        a: cond,
+                        b: cond,
+                        if_false: then.0,
+                    });
+                } else {
+                    self.push(Insn::Branch { cond, if_false: or.0 });
+                    self.goto(*then, next);
+                }
+            }
+            Term::Compare { op, a, b, then, or } => {
+                let (a, b) = (self.operand(*a), self.second(*op, *a, *b));
+                match op.negated() {
+                    Some(negated) if Some(*or) == next && Some(*then) != next => {
+                        self.push(Insn::BranchIf {
+                            op: negated,
+                            a,
+                            b,
+                            if_false: then.0,
+                        });
+                    }
+                    _ => {
+                        self.push(Insn::BranchIf {
+                            op: *op,
+                            a,
+                            b,
+                            if_false: or.0,
+                        });
+                        self.goto(*then, next);
+                    }
+                }
+            }
+            Term::Switch { value, cases, default } => {
+                let value = self.operand(*value);
+                let table = index16(self.code.switches.len(), self.graph.name);
+                let cases = cases.iter().map(|(case, to)| (*case, to.0)).collect();
+                self.code.switches.push(SwitchTable {
+                    cases,
+                    default: default.0,
+                });
+                self.push(Insn::Switch { value, table });
+            }
+            Term::Overflow {
+                op,
+                dst,
+                a,
+                b,
+                fits,
+                overflow,
+            } => {
+                let (dst, a, b) = (self.reg(*dst), self.operand(*a), self.operand(*b));
+                self.push(Insn::Overflow {
+                    op: *op,
+                    dst,
+                    a,
+                    b,
+                    overflow: overflow.0,
+                });
+                self.goto(*fits, next);
+            }
+            Term::Return(values) => {
+                let values = values.iter().map(|value| self.operand(*value)).collect();
+                let number = index16(self.code.returns.len(), self.graph.name);
+                self.code.returns.push(values);
+                self.push(Insn::Return { values: number });
+            }
+            Term::ResumeUnwind => self.push(Insn::ResumeUnwind),
+            Term::Unreachable => self.push(Insn::Unreachable),
+            Term::Open => panic!("{}: control falls off the end of a block", self.graph.name),
+        }
+    }
+
+    fn goto(&mut self, to: Blk, next: Option<Blk>) {
+        if Some(to) != next {
+            self.push(Insn::Goto { to: to.0 });
+        }
+    }
+
+    fn finish(mut self) -> JitCode {
+        if let Some(merge) = &self.graph.merge_point {
+            let greens = merge.greens.iter().map(|green| self.operand(*green)).collect();
+            let reds = merge.reds.iter().map(|red| self.reg(*red)).collect();
+            self.code.merge_point = Some(MergePoint {
+                greens,
+                frozen: merge.frozen.clone().into(),
+                reds,
+            });
+        }
+        let starts = &self.starts;
+        let place = |target: &mut Pc| *target = starts[&Blk(*target)];
+        for insn in &mut self.code.insns {
+            match insn {
+                Insn::Goto { to } => place(to),
+                Insn::Branch { if_false, .. } | Insn::BranchIf { if_false, .. } => place(if_false),
+                Insn::Overflow { overflow, .. } => place(overflow),
+                _ => {}
+            }
+        }
+        for table in &mut self.code.switches {
+            table.cases.iter_mut().for_each(|(_, to)| place(to));
+            place(&mut table.default);
+        }
+        self.code
+            .native_calls
+            .iter_mut()
+            .filter_map(|call| call.unwind.as_mut())
+            .for_each(place);
+        self.code
+            .inline_calls
+            .iter_mut()
+            .filter_map(|call| call.unwind.as_mut())
+            .for_each(place);
+        self.code.liveness = Liveness::compute(&self.code);
+        self.code
+    }
+}
+
+fn index16(number: usize, name: &str) -> u16 {
+    u16::try_from(number).unwrap_or_else(|_| panic!("`{name}` cannot be staged: it is too large; split it"))
+}

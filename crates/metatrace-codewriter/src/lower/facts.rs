@@ -1,0 +1,269 @@
+//! What is known at a place of the program: copies, values that have been computed or loaded, conditions that hold.
+//!
+//! A forward data flow of available facts: where paths meet, only what all of them know is known. Loads are forgotten at
+//! stores and calls. Then operands that are copies become what they copy, what is known is not computed again, and
+//! branches on known conditions become jumps.
+//!
+//! ```text
+//! i2 = i1; branch uint_lt i2 i9; …; branch uint_lt i1 i9      becomes      branch uint_lt i1 i9; …
+//! ```
+
+use crate::graph::{Block, Graph, Op, Operand, Term, VReg, is_binary};
+use metatrace_ir::{Class, Const, DescrRef, Effect, Opcode, eval};
+use std::collections::HashMap;
+
+/// What something is known about.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Fact {
+    Copy(VReg),
+    Pure(Opcode, Operand, Operand),
+    Load(Operand, DescrRef),
+    LoadItem(Operand, Operand, DescrRef),
+    PtrField(Operand, DescrRef),
+    PtrItem(Operand, Operand, DescrRef),
+}
+
+/// More facts than these are not worth their time.
+const ENOUGH: usize = 200;
+
+impl Fact {
+    fn reads(&self, reg: VReg) -> bool {
+        let is = |operand: &Operand| *operand == Operand::Reg(reg);
+        match self {
+            Fact::Copy(copy) => *copy == reg,
+            Fact::Pure(_, a, b) => is(a) || is(b),
+            Fact::Load(base, _) | Fact::PtrField(base, _) => is(base),
+            Fact::LoadItem(base, index, _) | Fact::PtrItem(base, index, _) => is(base) || is(index),
+        }
+    }
+
+    fn is_load(&self) -> bool {
+        matches!(self, Fact::Load(..) | Fact::LoadItem(..))
+    }
+
+    /// What the operation's result will be known as.
+    fn of(op: &Op) -> Option<(Fact, VReg)> {
+        Some(match op {
+            Op::Pure { op, dst, a, b } if op.class() == Class::Pure => (Fact::pure(*op, *a, *b), *dst),
+            Op::Load { dst, base, descr } => (Fact::Load(*base, descr.clone()), *dst),
+            Op::LoadItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => (Fact::LoadItem(*base, *index, descr.clone()), *dst),
+            Op::PtrField { dst, base, descr } => (Fact::PtrField(*base, descr.clone()), *dst),
+            Op::PtrItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => (Fact::PtrItem(*base, *index, descr.clone()), *dst),
+            _ => return None,
+        })
+    }
+
+    fn pure(op: Opcode, a: Operand, b: Operand) -> Fact {
+        Fact::Pure(op, a, if is_binary(op) { b } else { a })
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Known(HashMap<Fact, Operand>);
+
+impl Known {
+    /// The register gets another value.
+    fn kill(&mut self, reg: VReg) {
+        self.0
+            .retain(|fact, value| *value != Operand::Reg(reg) && !fact.reads(reg));
+    }
+
+    fn insert(&mut self, fact: Fact, value: Operand) {
+        if self.0.len() < ENOUGH {
+            self.0.insert(fact, value);
+        }
+    }
+
+    fn substitute(&self, operand: &mut Operand) {
+        if let Operand::Reg(reg) = operand
+            && let Some(source) = self.0.get(&Fact::Copy(*reg))
+        {
+            *operand = *source;
+        }
+    }
+
+    fn meet(&mut self, other: &Known) {
+        self.0.retain(|fact, value| other.0.get(fact) == Some(value));
+    }
+
+    /// Rewrites the operation with what is known, and learns from it.
+    fn step(&mut self, op: &mut Op) {
+        op.for_each_use_mut(|operand| self.substitute(operand));
+        fold(op);
+        if let Some((fact, dst)) = Fact::of(op)
+            && let Some(known) = self.0.get(&fact)
+        {
+            *op = Op::Move { dst, src: *known };
+        }
+        match op {
+            Op::Store { .. } | Op::StoreItem { .. } | Op::Inline(_) => self.forget_loads(),
+            Op::Native(call) if call.descr.call().effect != Effect::Elidable => self.forget_loads(),
+            Op::Header | Op::MergePoint => self.0.clear(),
+            Op::Promote { reg } => self.kill(*reg),
+            _ => {}
+        }
+        op.for_each_def(|def| self.kill(def));
+        match op {
+            Op::Move { dst, src } if *src != Operand::Reg(*dst) => self.insert(Fact::Copy(*dst), *src),
+            _ => {
+                if let Some((fact, dst)) = Fact::of(op)
+                    && !fact.reads(dst)
+                {
+                    self.insert(fact, Operand::Reg(dst));
+                }
+            }
+        }
+    }
+
+    fn forget_loads(&mut self) {
+        self.0.retain(|fact, _| !fact.is_load());
+    }
+
+    /// What is known where `term` goes with its condition being `holds`.
+    fn behind(&self, term: &Term, holds: bool) -> Known {
+        let mut known = self.clone();
+        let truth = Operand::int(holds.into());
+        match term {
+            Term::Compare { op, a, b, .. } => {
+                known.insert(Fact::pure(*op, *a, *b), truth);
+                if let Some(negated) = op.negated() {
+                    known.insert(Fact::pure(negated, *a, *b), Operand::int((!holds).into()));
+                }
+            }
+            Term::Overflow { dst, .. } => known.kill(*dst),
+            _ => {}
+        }
+        known
+    }
+}
+
+/// Constant operands.
+fn fold(op: &mut Op) {
+    if let Op::Pure {
+        op: opcode,
+        dst,
+        a: Operand::Const(a),
+        b,
+    } = op
+        && opcode.class() == Class::Pure
+    {
+        let b = if is_binary(*opcode) { b.as_const() } else { Some(a.bits) };
+        if let Some(bits) = b.and_then(|b| eval::eval(*opcode, &[a.bits, b])) {
+            let kind = opcode.result().expect("pure operations have results");
+            *op = Op::Move {
+                dst: *dst,
+                src: Operand::Const(Const { kind, bits }),
+            };
+        }
+    }
+}
+
+/// Applies what is known everywhere.
+pub(crate) fn apply(graph: &mut Graph) {
+    let known = analyse(graph);
+    for (block, known) in graph.blocks.iter_mut().zip(known) {
+        if let Some(mut known) = known {
+            through(block, &mut known);
+        }
+    }
+}
+
+fn through(block: &mut Block, known: &mut Known) {
+    block.ops.iter_mut().for_each(|op| known.step(op));
+    block.term.for_each_use_mut(|operand| known.substitute(operand));
+    if let Term::Compare { op, a, b, then, or } = block.term
+        && let Some(Operand::Const(truth)) = known.0.get(&Fact::pure(op, a, b))
+    {
+        block.term = Term::Goto(if truth.bits != 0 { then } else { or });
+    }
+}
+
+/// What is known at the start of each block that is reached.
+fn analyse(graph: &Graph) -> Vec<Option<Known>> {
+    let order = reverse_postorder(graph);
+    let mut at_start: Vec<Option<Known>> = vec![None; graph.blocks.len()];
+    at_start[0] = Some(Known::default());
+    loop {
+        let mut changed = false;
+        for block in &order {
+            let Some(mut known) = at_start[*block].clone() else {
+                continue;
+            };
+            let mut block = graph.blocks[*block].clone();
+            through_without_deciding(&mut block, &mut known);
+            let mut edges = Vec::new();
+            let mut first = true;
+            block.term.for_each_target(|to| {
+                edges.push((to, known.behind(&block.term, first)));
+                first = false;
+            });
+            for cleanup in block.ops.iter().filter_map(Op::unwind_block) {
+                edges.push((cleanup, Known::default()));
+            }
+            for (to, known) in edges {
+                changed |= flow_into(&mut at_start[to.0 as usize], known);
+            }
+        }
+        if !changed {
+            return at_start;
+        }
+    }
+}
+
+fn through_without_deciding(block: &mut Block, known: &mut Known) {
+    block.ops.iter_mut().for_each(|op| known.step(op));
+    block.term.for_each_use_mut(|operand| known.substitute(operand));
+}
+
+fn flow_into(start: &mut Option<Known>, known: Known) -> bool {
+    match start {
+        None => {
+            *start = Some(known);
+            true
+        }
+        Some(old) => {
+            let before = old.0.len();
+            old.meet(&known);
+            old.0.len() != before
+        }
+    }
+}
+
+fn reverse_postorder(graph: &Graph) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut seen = vec![false; graph.blocks.len()];
+    // A block, and whether its successors have been visited.
+    let mut work = vec![(0, false)];
+    while let Some((block, done)) = work.pop() {
+        if done {
+            order.push(block);
+            continue;
+        }
+        if std::mem::replace(&mut seen[block], true) {
+            continue;
+        }
+        work.push((block, true));
+        graph.blocks[block]
+            .term
+            .for_each_target(|to| work.push((to.0 as usize, false)));
+        work.extend(
+            graph.blocks[block]
+                .ops
+                .iter()
+                .filter_map(Op::unwind_block)
+                .map(|to| (to.0 as usize, false)),
+        );
+    }
+    order.reverse();
+    order
+}

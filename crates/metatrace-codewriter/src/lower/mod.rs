@@ -1,0 +1,111 @@
+//! From the flow graph to jitcode.
+//!
+//! ```text
+//! flatten ─▶ ownership ─▶ simplify (threads jumps, propagates copies, removes what is not used) ─▶ emit
+//! ```
+
+mod cfg;
+mod check;
+mod copies;
+mod emit;
+mod facts;
+mod live;
+mod ownership;
+
+use crate::builder::Builder;
+use crate::graph::{Graph, Op, Term};
+use crate::library::Lowered;
+use crate::portal::{self, NativeParam};
+use metatrace_ir::{JitCodeId, Kind};
+
+/// The jitcode of what a twin has recorded.
+pub(crate) fn lower(mut b: Builder, id: JitCodeId) -> Lowered {
+    let params = native_params(&b);
+    let result = b.result.expect("the twin has begun a function");
+    let portal = b.portal.as_ref().map(|_| portal::parts(&b));
+    b.graph.results = results(&b);
+    flatten(&mut b.graph);
+    cfg::close(&mut b.graph);
+    cfg::remove_unreachable(&mut b.graph);
+    ownership::expand(&mut b);
+    let mut graph = b.graph;
+    simplify(&mut graph);
+    let jitcode = emit::emit(&graph, id);
+    if cfg!(debug_assertions) {
+        check::check(&jitcode);
+    }
+    Lowered {
+        jitcode,
+        params,
+        result,
+        portal,
+    }
+}
+
+fn simplify(graph: &mut Graph) {
+    cfg::remove_unreachable(graph);
+    copies::single_definitions(graph);
+    cfg::fuse_comparisons(graph);
+    for _ in 0..3 {
+        cfg::remove_impossible(graph);
+        cfg::thread_jumps(graph);
+        cfg::merge_blocks(graph);
+        copies::single_definitions(graph);
+        facts::apply(graph);
+        live::remove_dead(graph);
+        cfg::fuse_comparisons(graph);
+    }
+    cfg::switches(graph);
+    cfg::thread_jumps(graph);
+    cfg::merge_blocks(graph);
+    copies::coalesce(graph);
+    live::remove_dead(graph);
+    cfg::remove_unreachable(graph);
+}
+
+/// The kinds of the result's words.
+fn results(b: &Builder) -> Vec<Kind> {
+    let returned = b.graph.blocks.iter().find_map(|block| match &block.term {
+        Term::Return(words) => Some(words.iter().map(|word| b.graph.kind(*word)).collect()),
+        _ => None,
+    });
+    returned.unwrap_or_default()
+}
+
+fn native_params(b: &Builder) -> Vec<NativeParam> {
+    match &b.portal {
+        Some(portal) => portal
+            .params
+            .iter()
+            .map(|param| NativeParam {
+                ty: param.ty,
+                by_address: param.root.is_none(),
+            })
+            .collect(),
+        None => b
+            .params
+            .iter()
+            .map(|ty| NativeParam {
+                ty: *ty,
+                by_address: false,
+            })
+            .collect(),
+    }
+}
+
+/// Puts receivers' operations where their placeholders are.
+fn flatten(graph: &mut Graph) {
+    let mut sequences = std::mem::take(&mut graph.sequences);
+    for block in &mut graph.blocks {
+        if !block.ops.iter().any(|op| matches!(op, Op::Sequence(_))) {
+            continue;
+        }
+        let ops = std::mem::take(&mut block.ops);
+        for op in ops {
+            match op {
+                Op::Sequence(sequence) => block.ops.append(&mut sequences[sequence as usize]),
+                op => block.ops.push(op),
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Traits by which twins call the author's methods, and the probe of types.
+
+use crate::handles::{Place, Var};
+use crate::types::{KnownType, Type};
+use std::marker::PhantomData;
+
+/// A method that stages, implemented beside the type; `H` is the hash of its name.
+#[diagnostic::on_unimplemented(message = "this method of `{Self}` does not stage")]
+pub trait MethodIsJit<const H: u64, Args: ArgTuple, Out> {
+    /// Its call.
+    fn stage(this: Place<Self>, args: Args::Vars) -> Var<Out>
+    where
+        Self: Sized;
+}
+
+/// An associated function of a trait that stages.
+#[diagnostic::on_unimplemented(message = "this function of `{Self}` does not stage")]
+pub trait AssocIsJit<const H: u64, Args: ArgTuple, Out> {
+    /// Its call.
+    fn stage(args: Args::Vars) -> Var<Out>
+    where
+        Self: Sized;
+}
+
+/// Types of arguments.
+pub trait ArgTuple {
+    /// Their handles.
+    type Vars;
+}
+
+macro_rules! arg_tuples {
+    ($(($($T:ident)*))*) => {$(
+        impl<$($T),*> ArgTuple for ($($T,)*) {
+            type Vars = ($(Var<$T>,)*);
+        }
+    )*};
+}
+arg_tuples!(() (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) (A B C D E F G H I)
+    (A B C D E F G H I J) (A B C D E F G H I J K) (A B C D E F G H I J K L));
+
+/// Learns the shape of `T` where it is known; see [`probe!`](crate::probe).
+#[derive(Debug)]
+pub struct Probe<T>(PhantomData<fn() -> T>);
+
+impl<T> Probe<T> {
+    /// A probe.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Probe<T> {
+        Probe(PhantomData)
+    }
+}
+
+impl<T: KnownType> Probe<T> {
+    #[doc(hidden)]
+    pub fn __learn(&self) {
+        Type::learn::<T>();
+    }
+}
+
+/// What a probe of another type does: nothing.
+pub trait ProbeUnknown {
+    #[doc(hidden)]
+    fn __learn(&self) {}
+}
+
+impl<T> ProbeUnknown for &Probe<T> {}
+
+/// Learns the shape of a type, where the JIT knows one. Probe the types that it is made of first.
+#[macro_export]
+macro_rules! probe {
+    ($t:ty) => {{
+        #[allow(unused_imports)]
+        use $crate::stage::ProbeUnknown as _;
+        (&$crate::stage::Probe::<$t>::new()).__learn();
+    }};
+}
+
+/// Whether the author's edition is 2024 or later; the token carries the author's span.
+#[macro_export]
+macro_rules! edition_2024 {
+    ($t:ty) => {
+        false
+    };
+    ($t:tt) => {
+        true
+    };
+}

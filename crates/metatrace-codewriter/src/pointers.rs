@@ -1,0 +1,332 @@
+//! References, `Box`, `Rc`, cells: types whose places lead to other places, and the coercions between them.
+//!
+//! Coercions of handles mirror rustc's coercions of values: `Deref` on `Var<&mut T>` leads to `Var<&T>`, on `Var<&Vec<T>>` to
+//! `Var<&[T]>`, and so on, so that `&Var<…>` arguments coerce where the author's arguments would.
+
+use crate::builder::with;
+use crate::graph::Operand;
+use crate::handles::{JitType, Place, Var, leak};
+use crate::layout;
+use crate::place::{Mem, PlaceId, PlaceKind, SliceData, SlicePlace};
+use crate::types::{FieldShape, Type, TypeIsJit, TypeShape, field, name_of};
+use metatrace_ir::{Const, Kind, Pointee};
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The place behind the words of a reference; `offset` bytes further.
+pub(crate) fn behind<T: ?Sized>(words: Vec<Operand>, offset: u32) -> PlaceId {
+    place_behind(words, offset, || name_of::<T>())
+}
+
+fn place_behind(words: Vec<Operand>, offset: u32, name: impl FnOnce() -> Rc<str>) -> PlaceId {
+    with(|b| match words[..] {
+        [reference] => {
+            let reference = b.reinterpret(reference, Kind::Ref);
+            b.mem_place(Mem {
+                offset,
+                ..Mem::behind(reference, name())
+            })
+        }
+        [data, len] => {
+            let slice = SlicePlace {
+                data: SliceData::Pointer(data),
+                len,
+                frozen: true,
+            };
+            b.place(PlaceKind::Slice(slice))
+        }
+        _ => unreachable!("references have one word or two"),
+    })
+}
+
+/// The place that a place of pointer type leads to.
+pub(crate) fn pointee<P, T: ?Sized>(place: Place<P>, offset: u32) -> Place<T> {
+    let value = place.__peek();
+    let words = with(|b| b.words(value.value()));
+    let target = behind::<T>(words, offset);
+    Place::new(target)
+}
+
+impl<T: ?Sized> TypeIsJit for &T {
+    fn shape() -> TypeShape {
+        TypeShape::Pointer(Pointee::Shared)
+    }
+}
+
+impl<T: ?Sized> TypeIsJit for &mut T {
+    fn shape() -> TypeShape {
+        TypeShape::Pointer(Pointee::Exclusive)
+    }
+}
+
+impl<T: ?Sized> TypeIsJit for Box<T> {
+    fn shape() -> TypeShape {
+        TypeShape::Pointer(Pointee::Owned)
+    }
+}
+
+impl<T: ?Sized> TypeIsJit for Rc<T> {
+    fn shape() -> TypeShape {
+        TypeShape::Pointer(Pointee::Counted)
+    }
+}
+
+impl<T: ?Sized> TypeIsJit for Arc<T> {
+    fn shape() -> TypeShape {
+        TypeShape::Pointer(Pointee::Counted)
+    }
+}
+
+impl<T> TypeIsJit for *const T {
+    fn shape() -> TypeShape {
+        TypeShape::RawPointer
+    }
+}
+
+impl<T> TypeIsJit for *mut T {
+    fn shape() -> TypeShape {
+        TypeShape::RawPointer
+    }
+}
+
+impl<'a, T: ?Sized> JitType for &'a T {
+    type Target = Place<T>;
+    fn target(place: Place<Self>) -> Place<T> {
+        Type::learn::<&'a T>();
+        pointee(place, 0)
+    }
+}
+
+impl<'a, T: ?Sized> JitType for &'a mut T {
+    type Target = Place<T>;
+    fn target(place: Place<Self>) -> Place<T> {
+        Type::learn::<&'a mut T>();
+        pointee(place, 0)
+    }
+}
+
+impl<T: ?Sized> JitType for Box<T> {
+    type Target = Place<T>;
+    fn target(place: Place<Self>) -> Place<T> {
+        Type::learn::<Box<T>>();
+        pointee(place, 0)
+    }
+}
+
+impl<T> JitType for Rc<T> {
+    type Target = Place<T>;
+    fn target(place: Place<Self>) -> Place<T> {
+        Type::learn::<Rc<T>>();
+        pointee(place, layout::rc_offset(align_of::<T>() as u32))
+    }
+}
+
+/// `Cell`, `UnsafeCell`: their content changes behind shared references.
+macro_rules! cells {
+    ($($cell:ident)*) => {$(
+        impl<T> TypeIsJit for $cell<T> {
+            fn shape() -> TypeShape {
+                TypeShape::Cell(vec![content::<T>()])
+            }
+        }
+    )*};
+}
+cells!(Cell UnsafeCell);
+
+fn content<T>() -> FieldShape {
+    field::<T>("content", 0)
+}
+
+/// A place of type `Cell<T>`.
+#[derive(Debug)]
+pub struct CellProxy<T>(Place<Cell<T>>);
+
+impl<T> JitType for Cell<T> {
+    type Target = CellProxy<T>;
+    fn target(place: Place<Self>) -> CellProxy<T> {
+        Type::learn::<Cell<T>>();
+        CellProxy(place)
+    }
+}
+
+impl<T> CellProxy<T> {
+    /// `Cell::get`.
+    pub fn get(&self) -> Var<T>
+    where
+        T: Copy,
+    {
+        self.0.here().__field::<T>(0).__peek()
+    }
+
+    /// `Cell::set`.
+    pub fn set(&self, value: &Var<T>) -> Var<()> {
+        self.0.here().__field::<T>(0).__set(value);
+        crate::control::unit()
+    }
+
+    /// `Cell::replace`.
+    pub fn replace(&self, value: &Var<T>) -> Var<T> {
+        let place = self.0.here().__field::<T>(0);
+        let old = crate::memory::taken(place);
+        place.__init(value);
+        old
+    }
+
+    /// `Cell::take`.
+    pub fn take(&self) -> Var<T>
+    where
+        T: Default,
+    {
+        self.replace(&crate::memory::default::<T>())
+    }
+}
+
+impl<T> JitType for RefCell<T> {
+    type Target = ();
+    fn target(_: Place<Self>) {}
+}
+
+impl JitType for () {
+    type Target = ();
+    fn target(_: Place<Self>) {}
+}
+
+impl TypeIsJit for () {
+    fn shape() -> TypeShape {
+        TypeShape::Struct {
+            name: "()",
+            fields: Vec::new(),
+        }
+    }
+}
+
+// ---- coercions
+
+impl<'a, T: ?Sized + CoerceRef<'a>> Deref for Var<&'a T> {
+    type Target = T::Next;
+    fn deref(&self) -> &T::Next {
+        leak(T::next(*self))
+    }
+}
+
+impl<'a, T: ?Sized + CoerceMut<'a>> Deref for Var<&'a mut T> {
+    type Target = T::Next;
+    fn deref(&self) -> &T::Next {
+        leak(T::next(*self))
+    }
+}
+
+/// What `&T` coerces to.
+pub trait CoerceRef<'a> {
+    /// A handle of it.
+    type Next;
+    /// Makes it.
+    fn next(reference: Var<&'a Self>) -> Self::Next;
+}
+
+/// What `&mut T` coerces to.
+pub trait CoerceMut<'a> {
+    /// A handle of it.
+    type Next;
+    /// Makes it.
+    fn next(reference: Var<&'a mut Self>) -> Self::Next;
+}
+
+/// The place behind a reference.
+pub(crate) fn deref<'a, T: ?Sized>(reference: Var<&'a T>) -> Place<T> {
+    let words = with(|b| b.words(reference.value()));
+    Place::new(behind::<T>(words, 0))
+}
+
+/// The place behind a mutable reference.
+pub(crate) fn deref_mut<'a, T: ?Sized>(reference: Var<&'a mut T>) -> Place<T> {
+    let words = with(|b| b.words(reference.value()));
+    Place::new(behind::<T>(words, 0))
+}
+
+/// The same words as a reference of another type.
+fn retyped<T, U: crate::types::KnownType>(reference: Var<T>) -> Var<U> {
+    let ty = Type::learn::<U>();
+    Var::new(with(|b| {
+        let words = b.words(reference.value());
+        b.value(ty, words)
+    }))
+}
+
+impl<'a, T: 'a> CoerceRef<'a> for Vec<T> {
+    type Next = Var<&'a [T]>;
+    fn next(reference: Var<&'a Self>) -> Self::Next {
+        crate::sequences::vec_slice(deref(reference)).__addr()
+    }
+}
+
+impl<'a, T: 'a, const N: usize> CoerceRef<'a> for [T; N] {
+    type Next = Var<&'a [T]>;
+    fn next(reference: Var<&'a Self>) -> Self::Next {
+        crate::sequences::array_slice(deref(reference)).__addr()
+    }
+}
+
+impl<'a> CoerceRef<'a> for String {
+    type Next = Var<&'a str>;
+    fn next(reference: Var<&'a Self>) -> Self::Next {
+        crate::sequences::string_str(deref(reference)).__addr()
+    }
+}
+
+impl<'a, T: ?Sized + 'a> CoerceRef<'a> for Box<T> {
+    type Next = Var<&'a T>;
+    fn next(reference: Var<&'a Self>) -> Self::Next {
+        pointee::<Box<T>, T>(deref(reference), 0).__addr()
+    }
+}
+
+impl<'a, T: 'a> CoerceRef<'a> for Rc<T> {
+    type Next = Var<&'a T>;
+    fn next(reference: Var<&'a Self>) -> Self::Next {
+        <Rc<T> as JitType>::target(deref(reference)).__addr()
+    }
+}
+
+impl<'a, T: 'a> CoerceMut<'a> for Vec<T> {
+    type Next = Var<&'a mut [T]>;
+    fn next(reference: Var<&'a mut Self>) -> Self::Next {
+        crate::sequences::vec_slice(deref_mut(reference)).__addr_mut()
+    }
+}
+
+impl<'a, T: 'a, const N: usize> CoerceMut<'a> for [T; N] {
+    type Next = Var<&'a mut [T]>;
+    fn next(reference: Var<&'a mut Self>) -> Self::Next {
+        crate::sequences::array_slice(deref_mut(reference)).__addr_mut()
+    }
+}
+
+impl<'a, T: 'a> CoerceMut<'a> for [T] {
+    type Next = Var<&'a [T]>;
+    fn next(reference: Var<&'a mut Self>) -> Self::Next {
+        retyped(reference)
+    }
+}
+
+/// Derived for every `#[jit]` type; here for scalars and the std types that coerce no further.
+impl<'a, T: 'a + TypeIsJit> CoerceMut<'a> for T {
+    type Next = Var<&'a T>;
+    fn next(reference: Var<&'a mut Self>) -> Self::Next {
+        retyped(reference)
+    }
+}
+
+/// A place at a constant address.
+#[inline(never)]
+pub fn static_place<T: ?Sized>(target: &'static T) -> Place<T> {
+    let words = crate::shims::words_of_reference(target);
+    let words = match words[..] {
+        [address] => vec![Operand::Const(Const::ptr(address))],
+        [data, len] => vec![Operand::int(data), Operand::int(len)],
+        _ => unreachable!("references have one word or two"),
+    };
+    Place::new(behind::<T>(words, 0))
+}

@@ -1,0 +1,399 @@
+//! The words a type's values have in registers, and how the words of a field are found in those of its owner.
+//!
+//! - A scalar or thin pointer is one word; a fat pointer is its data pointer and length, as ints.
+//! - A struct or tuple is its fields' words one after the other.
+//! - An enum with `#[repr(u8)]` is its tag, then words that its variants share: each group of overlapping fields is cut
+//!   into words with *one* memory offset each, so that loading, storing and copying a value needs no test of its tag.
+//!   Fields that overlap with differing types are bits of an int word.
+//! - `Option` of a pointer is the pointer's words, null for `None`. Other `Option`s and `Result`s have a tag of their own
+//!   and words that the variants share.
+//! - A type of which nothing is known is the words of its memory image.
+//!
+//! Where a value lies in memory as its words say, it is loaded and stored word by word ([`Shape::direct`]); otherwise
+//! native code takes it apart and puts it together ([`crate::shims`]).
+
+use crate::layout::{self, TagLayout};
+use crate::types::{FieldShape, Scalar, Type, TypeShape, VariantShape};
+use metatrace_ir::{Kind, Pointee, Word};
+
+/// A word of a value.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct ShapeWord {
+    /// How it is held, and how it lies in memory where the shape is direct.
+    pub(crate) word: Word,
+    /// From the value's start; meaningless where the shape is not direct.
+    pub(crate) offset: u32,
+    pub(crate) pointee: Pointee,
+    /// Whether no cell is crossed within the value.
+    pub(crate) frozen: bool,
+    /// What is appended to the name of the place, `.field` or nothing.
+    pub(crate) name: String,
+}
+
+/// Some bits of an owner's word, which become bits of a field's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Slice {
+    pub(crate) word: usize,
+    pub(crate) from: u32,
+    pub(crate) width: u32,
+    pub(crate) to: u32,
+}
+
+/// Where a field's word is found in its owner's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// The register's content of that word, seen as the field's word.
+    Whole(usize),
+    /// Bits.
+    Bits(Vec<Slice>),
+}
+
+/// Where the words of a field are found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum FieldWords {
+    /// One for each of the field's words.
+    Words(Vec<Source>),
+    /// Only in memory: the owner holds an image that just native code can take apart.
+    Memory,
+}
+
+/// How variants are told apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Tagging {
+    /// There is one variant, or nothing is known.
+    None,
+    /// By a word, which has these values.
+    Word { index: usize, values: Vec<u64> },
+    /// Variant 0 is null in this word.
+    Null { index: usize },
+}
+
+/// The words of a type's values.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) words: Vec<ShapeWord>,
+    /// Whether values lie in memory as the words say.
+    pub(crate) direct: bool,
+    pub(crate) tagging: Tagging,
+    /// For each variant and field.
+    pub(crate) fields: Vec<Vec<FieldWords>>,
+    /// Where the payloads of an `Option` or `Result` lie, where that is known.
+    pub(crate) payload_offsets: Option<Vec<u32>>,
+}
+
+impl Shape {
+    pub(crate) fn of(ty: Type) -> Shape {
+        match ty.structure() {
+            None | Some(TypeShape::Array { .. }) => Shape::image(ty),
+            Some(TypeShape::Scalar(scalar)) => Shape::words(vec![word(scalar.word(), 0, Pointee::Unknown, "")]),
+            Some(TypeShape::Pointer(pointee)) if ty.size == 16 => Shape::words(vec![
+                word(Word::U64, layout::FAT_DATA, *pointee, ".data"),
+                word(Word::U64, layout::FAT_LEN, Pointee::Unknown, ".len"),
+            ]),
+            Some(TypeShape::Pointer(pointee)) => Shape::words(vec![word(Word::Ref, 0, *pointee, "")]),
+            Some(TypeShape::RawPointer) => Shape::words(vec![word(Word::Ref, 0, Pointee::Unknown, "")]),
+            Some(TypeShape::Known(words)) => Shape::words(
+                words
+                    .iter()
+                    .map(|known| word(known.word, known.offset, known.pointee, known.name))
+                    .collect(),
+            ),
+            Some(TypeShape::Struct { fields, .. }) => Shape::structure(fields, true),
+            Some(TypeShape::Cell(fields)) => Shape::structure(fields, false),
+            Some(TypeShape::Enum { variants, .. }) if variants.is_empty() => Shape::words(Vec::new()),
+            Some(TypeShape::Enum { variants, .. }) => {
+                let values = variants.iter().map(|variant| variant.discriminant.into()).collect();
+                Shape::overlay(word(Word::U8, 0, Pointee::Unknown, ".tag"), variants, values)
+            }
+            Some(TypeShape::Sum { variants, access }) => match access.layout(variants) {
+                TagLayout::Null => Shape::nullable(variants[1].fields[0].ty),
+                layout => Shape::sum(variants, layout),
+            },
+        }
+    }
+
+    fn words(words: Vec<ShapeWord>) -> Shape {
+        Shape {
+            words,
+            direct: true,
+            tagging: Tagging::None,
+            fields: Vec::new(),
+            payload_offsets: None,
+        }
+    }
+
+    /// The words of the memory image.
+    fn image(ty: Type) -> Shape {
+        let mut words = Vec::new();
+        cut(0, ty.size, |offset, size| {
+            let name = if ty.size <= 8 {
+                String::new()
+            } else {
+                format!(".@{offset}")
+            };
+            words.push(ShapeWord {
+                frozen: false,
+                name,
+                ..word(unsigned(size), offset, Pointee::Unknown, "")
+            });
+        });
+        Shape::words(words)
+    }
+
+    fn structure(fields: &[FieldShape], frozen: bool) -> Shape {
+        let mut shape = Shape::words(Vec::new());
+        let mut places = Vec::new();
+        for field in fields {
+            let inner = field.ty.shape();
+            shape.direct &= inner.direct;
+            let first = shape.words.len();
+            places.push(FieldWords::Words(
+                (first..first + inner.words.len()).map(Source::Whole).collect(),
+            ));
+            shape.words.extend(inner.words.iter().map(|word| ShapeWord {
+                offset: word.offset + field.offset,
+                frozen: word.frozen && frozen,
+                name: format!(".{}{}", field.name, word.name),
+                ..word.clone()
+            }));
+        }
+        shape.fields = vec![places];
+        shape
+    }
+
+    /// A tag and the fields of all variants, where they lie in memory.
+    fn overlay(tag: ShapeWord, variants: &[VariantShape], values: Vec<u64>) -> Shape {
+        let all: Vec<ShapeWord> = variants
+            .iter()
+            .flat_map(|variant| &variant.fields)
+            .flat_map(held)
+            .collect();
+        let mut words = vec![tag];
+        words.extend(clusters(all));
+        let place = |field: &FieldShape| {
+            if !field.ty.shape().direct {
+                return FieldWords::Memory;
+            }
+            FieldWords::Words(held(field).iter().map(|word| source(&words, word)).collect())
+        };
+        let fields = variants
+            .iter()
+            .map(|variant| variant.fields.iter().map(place).collect())
+            .collect();
+        let tagging = Tagging::Word { index: 0, values };
+        Shape {
+            words,
+            direct: true,
+            tagging,
+            fields,
+            payload_offsets: None,
+        }
+    }
+
+    /// `Option` of a pointer.
+    fn nullable(pointer: Type) -> Shape {
+        let inner = pointer.shape();
+        let words = (0..inner.words.len()).map(Source::Whole).collect();
+        Shape {
+            words: inner.words.clone(),
+            direct: true,
+            tagging: Tagging::Null { index: 0 },
+            fields: vec![vec![], vec![FieldWords::Words(words)]],
+            payload_offsets: Some(vec![0, 0]),
+        }
+    }
+
+    /// `Option` or `Result` with a tag.
+    fn sum(variants: &[VariantShape], layout: TagLayout) -> Shape {
+        let payload = |variant: &VariantShape| variant.fields.first().copied();
+        let TagLayout::Separate {
+            tag_offset,
+            tag,
+            payloads,
+        } = layout
+        else {
+            return Shape::own_order(variants);
+        };
+        if !variants.iter().filter_map(payload).all(|field| field.ty.shape().direct) {
+            return Shape {
+                payload_offsets: Some(payloads),
+                ..Shape::own_order(variants)
+            };
+        }
+        let mut placed = variants.to_vec();
+        for (variant, offset) in placed.iter_mut().zip(&payloads) {
+            variant.fields.iter_mut().for_each(|field| field.offset = *offset);
+        }
+        let values = (0..variants.len() as u64).collect();
+        let tag = word(tag, tag_offset, Pointee::Unknown, ".tag");
+        Shape {
+            payload_offsets: Some(payloads),
+            ..Shape::overlay(tag, &placed, values)
+        }
+    }
+
+    /// A tag, then the variants' words one by one, shared as they come.
+    fn own_order(variants: &[VariantShape]) -> Shape {
+        let mut words = vec![word(Word::U64, 0, Pointee::Unknown, ".tag")];
+        let mut fields = Vec::new();
+        for variant in variants {
+            let inner = variant.fields.first().map_or(&[][..], |field| &field.ty.shape().words);
+            for (i, own) in inner.iter().enumerate() {
+                match words.get_mut(i + 1) {
+                    None => words.push(ShapeWord {
+                        offset: 8 * (i as u32 + 1),
+                        ..own.clone()
+                    }),
+                    Some(shared) => {
+                        if shared.word != own.word {
+                            shared.word = Word::U64;
+                        }
+                        if shared.pointee != own.pointee {
+                            shared.pointee = Pointee::Unknown;
+                        }
+                        shared.frozen &= own.frozen;
+                    }
+                }
+            }
+            let sources = FieldWords::Words((1..=inner.len()).map(Source::Whole).collect());
+            fields.push(variant.fields.iter().map(|_| sources.clone()).collect());
+        }
+        let values = (0..variants.len() as u64).collect();
+        let tagging = Tagging::Word { index: 0, values };
+        Shape {
+            words,
+            direct: false,
+            tagging,
+            fields,
+            payload_offsets: None,
+        }
+    }
+
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
+        self.words.iter().map(|word| word.word.kind())
+    }
+}
+
+fn word(word: Word, offset: u32, pointee: Pointee, name: &str) -> ShapeWord {
+    ShapeWord {
+        word,
+        offset,
+        pointee,
+        frozen: true,
+        name: name.to_owned(),
+    }
+}
+
+/// The words by which an enum holds a field: its image where native code must take it apart.
+fn held(field: &FieldShape) -> Vec<ShapeWord> {
+    let shape = field.ty.shape();
+    let image;
+    let words = if shape.direct {
+        &shape.words
+    } else {
+        image = Shape::image(field.ty);
+        &image.words
+    };
+    words
+        .iter()
+        .map(|word| ShapeWord {
+            offset: word.offset + field.offset,
+            ..word.clone()
+        })
+        .collect()
+}
+
+/// The unsigned word of that size.
+pub(crate) fn unsigned(size: u32) -> Word {
+    match size {
+        1 => Word::U8,
+        2 => Word::U16,
+        4 => Word::U32,
+        _ => Word::U64,
+    }
+}
+
+/// Cuts a byte range into aligned words.
+fn cut(start: u32, end: u32, mut piece: impl FnMut(u32, u32)) {
+    let mut at = start;
+    while at < end {
+        let size = [8, 4, 2, 1]
+            .into_iter()
+            .find(|size| at % size == 0 && at + size <= end)
+            .unwrap_or(1);
+        piece(at, size);
+        at += size;
+    }
+}
+
+/// Words for all fields of all variants: one for those that agree, pieces of bytes where they overlap otherwise.
+fn clusters(mut fields: Vec<ShapeWord>) -> Vec<ShapeWord> {
+    fields.sort_by_key(|field| (field.offset, field.word.size()));
+    let mut words = Vec::new();
+    let mut rest = fields.as_slice();
+    while let Some(first) = rest.first() {
+        let (start, mut end, mut count) = (first.offset, first.offset + first.word.size(), 1);
+        while let Some(next) = rest.get(count).filter(|next| next.offset < end) {
+            end = end.max(next.offset + next.word.size());
+            count += 1;
+        }
+        let (group, behind) = rest.split_at(count);
+        rest = behind;
+        let same = |field: &ShapeWord| field.word == first.word && field.offset == start;
+        let pointee = if group.iter().all(|field| field.pointee == first.pointee) {
+            first.pointee
+        } else {
+            Pointee::Unknown
+        };
+        let frozen = group.iter().all(|field| field.frozen);
+        let make = |kind, offset| ShapeWord {
+            word: kind,
+            offset,
+            pointee,
+            frozen,
+            name: format!(".@{offset}"),
+        };
+        if group.iter().all(same) {
+            words.push(make(first.word, start));
+        } else if let Some(widest) = group
+            .iter()
+            .find(|field| field.offset == start && field.offset + field.word.size() == end)
+        {
+            words.push(make(unsigned(widest.word.size()), start));
+        } else {
+            cut(start, end, |offset, size| words.push(make(unsigned(size), offset)));
+        }
+    }
+    words
+}
+
+/// Finds a field's word among the words of its enum.
+fn source(words: &[ShapeWord], field: &ShapeWord) -> Source {
+    let (start, end) = (field.offset, field.offset + field.word.size());
+    let mut slices = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let (from, to) = (word.offset.max(start), (word.offset + word.word.size()).min(end));
+        if from >= to {
+            continue;
+        }
+        let exact = word.offset == start && word.word.size() == field.word.size();
+        if exact && (word.word == field.word || field.word.size() == 8) {
+            return Source::Whole(index);
+        }
+        slices.push(Slice {
+            word: index,
+            from: (from - word.offset) * 8,
+            width: (to - from) * 8,
+            to: (from - start) * 8,
+        });
+    }
+    Source::Bits(slices)
+}
+
+/// What a scalar type's values are, where it is one.
+pub(crate) fn scalar_of(ty: Type) -> Option<Scalar> {
+    match ty.structure() {
+        Some(TypeShape::Scalar(scalar)) => Some(*scalar),
+        _ => None,
+    }
+}

@@ -1,0 +1,335 @@
+//! What is known of Rust types, learnt as twins run.
+//!
+//! A type is known by its [`TypeInfo`], one for each type and thread, which lives as long as the thread: there are as many
+//! as the source names types. Lifetimes do not tell types apart. What a type consists of ([`TypeShape`]) is learnt from
+//! its derive, from the std types that the runtime knows, from constructors; the [`Shape`] that its values have in
+//! registers is settled when the first value is made, and never changes.
+
+use crate::shape::Shape;
+use crate::shims::{DropShims, SumAccess};
+use metatrace_ir::{Pointee, Word};
+use std::any::TypeId;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+
+/// A type.
+#[derive(Clone, Copy)]
+pub struct Type(&'static TypeInfo);
+
+impl PartialEq for Type {
+    fn eq(&self, other: &Type) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for Type {}
+
+impl fmt::Debug for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name)
+    }
+}
+
+impl std::ops::Deref for Type {
+    type Target = TypeInfo;
+
+    fn deref(&self) -> &TypeInfo {
+        self.0
+    }
+}
+
+/// Facts of a type.
+pub struct TypeInfo {
+    /// Readable, without module paths, white space, commas and `#`.
+    pub(crate) name: String,
+    pub(crate) size: u32,
+    pub(crate) align: u32,
+    /// Whether some bit patterns of the type are no values, which `Option` may use.
+    pub(crate) has_niche: bool,
+    /// How to drop a value, where there is anything to drop.
+    pub(crate) drop: Option<DropShims>,
+    structure: OnceCell<TypeShape>,
+    shape: OnceCell<Shape>,
+}
+
+/// A scalar's interpretation of its word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scalar {
+    #[allow(missing_docs)]
+    U8,
+    #[allow(missing_docs)]
+    U16,
+    #[allow(missing_docs)]
+    U32,
+    #[allow(missing_docs)]
+    U64,
+    #[allow(missing_docs)]
+    I8,
+    #[allow(missing_docs)]
+    I16,
+    #[allow(missing_docs)]
+    I32,
+    #[allow(missing_docs)]
+    I64,
+    #[allow(missing_docs)]
+    F64,
+    #[allow(missing_docs)]
+    Bool,
+    #[allow(missing_docs)]
+    Char,
+}
+
+impl Scalar {
+    /// Its word in memory.
+    pub(crate) fn word(self) -> Word {
+        match self {
+            Scalar::U8 | Scalar::Bool => Word::U8,
+            Scalar::U16 => Word::U16,
+            Scalar::U32 | Scalar::Char => Word::U32,
+            Scalar::U64 => Word::U64,
+            Scalar::I8 => Word::I8,
+            Scalar::I16 => Word::I16,
+            Scalar::I32 => Word::I32,
+            Scalar::I64 => Word::I64,
+            Scalar::F64 => Word::F64,
+        }
+    }
+}
+
+/// A word of a type whose layout the runtime has probed.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownWord {
+    pub(crate) name: &'static str,
+    pub(crate) offset: u32,
+    pub(crate) word: Word,
+    pub(crate) pointee: Pointee,
+}
+
+/// What a type consists of. Derives make [`TypeShape::Struct`] and [`TypeShape::Enum`].
+pub enum TypeShape {
+    /// A number, `bool` or `char`.
+    Scalar(Scalar),
+    /// A pointer that is never null, `&T`, `&mut T`, `Box<T>`, `Rc<T>`; of two words where the type has 16 bytes.
+    Pointer(Pointee),
+    /// A raw pointer.
+    RawPointer,
+    /// Words at known offsets, such as a `Vec`'s.
+    Known(Vec<KnownWord>),
+    /// A struct or tuple.
+    Struct {
+        /// The type's name.
+        name: &'static str,
+        /// Its fields, in the order of declaration.
+        fields: Vec<FieldShape>,
+    },
+    /// A `Cell`, `RefCell` or the like: a struct whose content changes behind shared references.
+    Cell(Vec<FieldShape>),
+    /// An enum with `#[repr(u8)]`.
+    Enum {
+        /// The type's name.
+        name: &'static str,
+        /// Its variants, in the order of declaration.
+        variants: Vec<VariantShape>,
+    },
+    /// `Option` or `Result`: each variant has one field or none, the compiler chose the layout.
+    Sum {
+        /// The variants, in the order of their tags.
+        variants: Vec<VariantShape>,
+        /// How native code sees it.
+        access: &'static SumAccess,
+    },
+    /// An array.
+    Array {
+        /// The type of its items.
+        item: Type,
+        /// How many.
+        len: usize,
+    },
+}
+
+/// A field.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldShape {
+    pub(crate) name: &'static str,
+    pub(crate) offset: u32,
+    pub(crate) ty: Type,
+}
+
+/// A field of type `F`, `offset` bytes from the start of its struct.
+pub fn field<F>(name: &'static str, offset: usize) -> FieldShape {
+    FieldShape {
+        name,
+        offset: offset as u32,
+        ty: Type::of::<F>(),
+    }
+}
+
+/// A variant of an enum.
+#[derive(Clone, Debug)]
+pub struct VariantShape {
+    /// Its name.
+    pub name: &'static str,
+    /// For tuple variants what `type_name_of_val` says of the constructor, else empty.
+    pub ctor: &'static str,
+    /// Its tag.
+    pub discriminant: u8,
+    /// Its fields; the runtime computes their offsets.
+    pub fields: Vec<FieldShape>,
+}
+
+/// Types whose shape the JIT knows: those with a derive, scalars, most of std's.
+pub trait TypeIsJit: Sized {
+    /// What the type consists of.
+    fn shape() -> TypeShape;
+}
+
+/// These, and the types whose references coerce to slices.
+pub trait KnownType: Sized {
+    /// What the type consists of.
+    fn known_shape() -> TypeShape;
+}
+
+impl<T: TypeIsJit> KnownType for T {
+    fn known_shape() -> TypeShape {
+        T::shape()
+    }
+}
+
+thread_local! {
+    static TYPES: RefCell<HashMap<TypeId, Type>> = RefCell::default();
+    static NAMES: RefCell<HashMap<TypeId, Rc<str>>> = RefCell::default();
+}
+
+/// The readable name of a type that may be unsized.
+pub(crate) fn name_of<T: ?Sized>() -> Rc<str> {
+    let name = || short_name(std::any::type_name::<T>()).into();
+    NAMES.with_borrow_mut(|names| names.entry(typeid::of::<T>()).or_insert_with(name).clone())
+}
+
+impl Type {
+    /// The type `T`.
+    #[inline(never)]
+    pub fn of<T>() -> Type {
+        Type::lookup(typeid::of::<T>(), || TypeInfo {
+            name: short_name(std::any::type_name::<T>()),
+            size: u32::try_from(size_of::<T>()).expect("types are smaller than 4 GiB"),
+            align: align_of::<T>() as u32,
+            has_niche: size_of::<Option<T>>() == size_of::<T>(),
+            drop: DropShims::of::<T>(),
+            structure: OnceCell::new(),
+            shape: OnceCell::new(),
+        })
+    }
+
+    fn lookup(id: TypeId, make: impl FnOnce() -> TypeInfo) -> Type {
+        TYPES.with_borrow_mut(|types| *types.entry(id).or_insert_with(|| Type(Box::leak(Box::new(make())))))
+    }
+
+    /// The type `T`, whose shape is learnt.
+    #[inline(never)]
+    pub fn learn<T: KnownType>() -> Type {
+        let ty = Type::of::<T>();
+        if ty.0.structure.get().is_none() {
+            // A derive's `shape` learns the types of its fields, which may lead back here.
+            let shape = T::known_shape().with_offsets();
+            let _ = ty.0.structure.set(shape);
+        }
+        ty
+    }
+
+    /// What it consists of, where that is known.
+    pub(crate) fn structure(self) -> Option<&'static TypeShape> {
+        self.0.structure.get()
+    }
+
+    /// The words of its values, settled now.
+    pub(crate) fn shape(self) -> &'static Shape {
+        self.0.shape.get_or_init(|| Shape::of(self))
+    }
+
+    pub(crate) fn from_info(info: &'static TypeInfo) -> Type {
+        Type(info)
+    }
+
+    pub(crate) fn info(self) -> &'static TypeInfo {
+        self.0
+    }
+
+    /// Whether its values are pointers that are never null, which gives `Option` a guaranteed layout.
+    pub(crate) fn is_pointer(self) -> bool {
+        matches!(self.structure(), Some(TypeShape::Pointer(_)))
+    }
+}
+
+impl TypeShape {
+    /// Puts the fields of enums where `#[repr(u8)]` does: a union of `repr(C)` structs that begin with the tag.
+    fn with_offsets(mut self) -> TypeShape {
+        if let TypeShape::Enum { variants, .. } = &mut self {
+            for variant in variants {
+                let mut end = 1;
+                for field in &mut variant.fields {
+                    field.offset = u32::next_multiple_of(end, field.ty.align);
+                    end = field.offset + field.ty.size;
+                }
+            }
+        }
+        self
+    }
+
+    /// The variants of an enum; a struct is its own only one.
+    pub(crate) fn fields(&self, variant: usize) -> &[FieldShape] {
+        match self {
+            TypeShape::Struct { fields, .. } | TypeShape::Cell(fields) => fields,
+            TypeShape::Enum { variants, .. } | TypeShape::Sum { variants, .. } => &variants[variant].fields,
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn variants(&self) -> &[VariantShape] {
+        match self {
+            TypeShape::Enum { variants, .. } | TypeShape::Sum { variants, .. } => variants,
+            _ => &[],
+        }
+    }
+}
+
+/// `alloc::vec::Vec<a::B<u8, c::D>>` becomes `Vec<B<u8;D>>`.
+fn short_name(name: &str) -> String {
+    let mut short = String::new();
+    let mut segment = String::new();
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            ':' if chars.peek() == Some(&':') => {
+                chars.next();
+                segment.clear();
+            }
+            c if c.is_alphanumeric() || c == '_' => segment.push(c),
+            c => {
+                short.push_str(&std::mem::take(&mut segment));
+                match c {
+                    ',' => short.push(';'),
+                    ' ' | '#' => {}
+                    c => short.push(c),
+                }
+            }
+        }
+    }
+    short + &segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_printable() {
+        assert_eq!(short_name("alloc::vec::Vec<a::B<u8, c::D>>"), "Vec<B<u8;D>>");
+        assert_eq!(
+            short_name("&mut [core::option::Option<(u8, i64)>]"),
+            "&mut[Option<(u8;i64)>]"
+        );
+    }
+}
