@@ -3,9 +3,10 @@
 //! Nothing here prints or exits; that is `main`'s.
 
 use crate::error::{Error, ParseError};
-use crate::interpret;
+use crate::dispatch;
 use crate::io::Io;
 use crate::program::{Form, Program};
+use metatrace::{ConfigError, JitDriver, Log, LogError};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use std::fmt;
 use std::io;
@@ -53,6 +54,12 @@ pub struct Options {
 pub enum Failure {
     /// The command line makes no sense.
     Usage(lexopt::Error),
+    /// There are no such parameters of the JIT.
+    Jit(ConfigError),
+    /// The environment asks for a log that cannot be.
+    OpenLog(LogError),
+    /// The log could not be written.
+    WriteLog(io::Error),
     /// The source could not be read.
     Load(PathBuf, io::Error),
     /// The source is no program.
@@ -89,15 +96,31 @@ pub fn run_file(options: &Options, io: &mut Io) -> Result<(), Failure> {
     let file = &options.file;
     let source = std::fs::read(file).map_err(|error| Failure::Load(file.clone(), error))?;
     let program = Program::parse(&source, options.form).map_err(|error| Failure::Parse(file.clone(), error))?;
-    interpret::run(&program, io).map_err(|error| Failure::Run(file.clone(), error))
+    let mut jit = driver(options.jit.as_deref())?;
+    let outcome = dispatch::run(&jit, &program, io);
+    jit.finish_log().map_err(Failure::WriteLog)?;
+    outcome.map_err(|error| Failure::Run(file.clone(), error))
+}
+
+/// A driver with the parameters that were asked for, logging as the environment says.
+fn driver<'p>(parameters: Option<&str>) -> Result<JitDriver<'p>, Failure> {
+    let mut jit = JitDriver::with_param_text(parameters.unwrap_or("default")).map_err(Failure::Jit)?;
+    if let Some(log) = Log::from_env().map_err(Failure::OpenLog)? {
+        jit.set_log(log);
+    }
+    Ok(jit)
 }
 
 impl Failure {
     /// The exit status that tells it: 1 when the program failed, 2 when it did not start.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Failure::Run(..) => 1,
-            Failure::Usage(_) | Failure::Load(..) | Failure::Parse(..) => 2,
+            Failure::Run(..) | Failure::WriteLog(_) => 1,
+            Failure::Usage(_)
+            | Failure::Jit(_)
+            | Failure::OpenLog(_)
+            | Failure::Load(..)
+            | Failure::Parse(..) => 2,
         }
     }
 
@@ -111,6 +134,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(error) => write!(f, "{error} (`bf --help` tells more)"),
+            Failure::Jit(error) => error.fmt(f),
+            Failure::OpenLog(error) => error.fmt(f),
+            Failure::WriteLog(error) => write!(f, "cannot write the log: {error}"),
             Failure::Load(file, error) => write!(f, "cannot read {}: {error}", file.display()),
             Failure::Parse(file, error) => located(f, file, error),
             Failure::Run(file, error @ Error::Tape { .. }) => located(f, file, error),

@@ -3,6 +3,7 @@
 //! Both print as one line without a file name, which only the command line knows.
 
 use crate::program::Position;
+use metatrace::jit;
 use std::fmt;
 use std::io;
 
@@ -24,6 +25,7 @@ pub enum Error {
 }
 
 /// An end of the tape.
+#[jit]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum TapeEnd {

@@ -4,6 +4,7 @@
 //! appears before the question is answered), or until [`Io::flush`].
 
 use crate::error::Error;
+use metatrace::jit;
 use std::io::{BufReader, Read, Write};
 
 /// Bytes of output after which they are written.
@@ -38,33 +39,6 @@ impl Io {
         }
     }
 
-    /// Outputs one byte.
-    ///
-    /// # Errors
-    /// [`Error::Output`] when the buffer was full and could not be written.
-    pub fn put(&mut self, byte: u8) -> Result<(), Error> {
-        self.output.push(byte);
-        if self.output.len() >= OUTPUT_BUFFER {
-            self.write_pending()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The next byte of input; 0 at its end.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when it cannot be read, [`Error::Output`] when pending output could not be written first.
-    pub fn get(&mut self) -> Result<u8, Error> {
-        if self.input.buffer().is_empty() {
-            self.flush()?;
-        }
-        match self.input.by_ref().bytes().next() {
-            Some(byte) => byte.map_err(Error::Input),
-            None => Ok(0),
-        }
-    }
-
     /// Writes all output to its destination.
     ///
     /// # Errors
@@ -87,5 +61,37 @@ impl Io {
         let written = sink.write_all(&self.output);
         self.output.clear();
         written.map_err(Error::Output)
+    }
+}
+
+#[jit]
+impl Io {
+    /// Outputs one byte.
+    ///
+    /// # Errors
+    /// [`Error::Output`] when the buffer was full and could not be written.
+    #[jit::dont_look_inside]
+    pub fn put(&mut self, byte: u8) -> Result<(), Error> {
+        self.output.push(byte);
+        if self.output.len() >= OUTPUT_BUFFER {
+            self.write_pending()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The next byte of input; 0 at its end.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it cannot be read, [`Error::Output`] when pending output could not be written first.
+    #[jit::dont_look_inside]
+    pub fn get(&mut self) -> Result<u8, Error> {
+        if self.input.buffer().is_empty() {
+            self.flush()?;
+        }
+        match self.input.by_ref().bytes().next() {
+            Some(byte) => byte.map_err(Error::Input),
+            None => Ok(0),
+        }
     }
 }

@@ -7,9 +7,11 @@
 
 use crate::error::{Error, ParseError, TapeEnd, Unmatched};
 use crate::optimize;
+use metatrace::jit;
 use std::fmt;
 
 /// One operation. Moves and jumps count in cells and in ops.
+#[jit]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Op {
@@ -75,6 +77,7 @@ pub enum Form {
 }
 
 /// A parsed program.
+#[jit]
 #[derive(Debug)]
 pub struct Program {
     pub(crate) ops: Vec<Op>,
@@ -118,8 +121,12 @@ impl Program {
     pub fn position(&self, pc: usize) -> Position {
         self.positions[pc]
     }
+}
 
+#[jit]
+impl Program {
     /// The error of an op at `pc` that moves the pointer past `end`.
+    #[jit::dont_look_inside]
     pub(crate) fn tape_error(&self, pc: usize, end: TapeEnd) -> Error {
         Error::Tape {
             end,

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use brainfuck::{Error, Form, Io, Program, TapeEnd, run};
+use metatrace::JitDriver;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ const BOTH: [Form; 2] = [Form::Plain, Form::Optimized];
 fn outcome(source: &[u8], form: Form, input: &[u8]) -> (Result<(), Error>, Vec<u8>) {
     let program = Program::parse(source, form).expect("brackets match");
     let mut io = Io::in_memory(input);
-    (run(&program, &mut io), io.into_output())
+    (run(&JitDriver::new(), &program, &mut io), io.into_output())
 }
 
 /// Runs `NAME.b` of `folder` on `NAME.in`, if that exists, and expects `NAME.out`.

@@ -4,8 +4,10 @@
 
 use crate::error::VmError;
 use crate::value::Value;
+use metatrace::jit;
 
 /// An operation on two numbers that yields a number.
+#[jit]
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(crate) enum Arith {
@@ -17,6 +19,7 @@ pub(crate) enum Arith {
 }
 
 /// An order between two numbers.
+#[jit]
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(crate) enum Order {
@@ -26,6 +29,7 @@ pub(crate) enum Order {
     GreaterEqual,
 }
 
+#[jit]
 pub(crate) fn arith(op: Arith, a: Value, b: Value) -> Result<Value, VmError> {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => Ok(Value::Int(int_arith(op, a, b)?)),
@@ -33,6 +37,7 @@ pub(crate) fn arith(op: Arith, a: Value, b: Value) -> Result<Value, VmError> {
     }
 }
 
+#[jit]
 fn int_arith(op: Arith, a: i64, b: i64) -> Result<i64, VmError> {
     let result = match op {
         Arith::Add => a.checked_add(b),
@@ -48,6 +53,7 @@ fn int_arith(op: Arith, a: i64, b: i64) -> Result<i64, VmError> {
     }
 }
 
+#[jit]
 fn float_arith(op: Arith, a: f64, b: f64) -> f64 {
     match op {
         Arith::Add => a + b,
@@ -58,6 +64,7 @@ fn float_arith(op: Arith, a: f64, b: f64) -> f64 {
     }
 }
 
+#[jit]
 pub(crate) fn negate(value: Value) -> Result<Value, VmError> {
     match value {
         Value::Int(number) => Ok(Value::Int(int_arith(Arith::Sub, 0, number)?)),
@@ -65,6 +72,7 @@ pub(crate) fn negate(value: Value) -> Result<Value, VmError> {
     }
 }
 
+#[jit]
 pub(crate) fn compare(order: Order, a: Value, b: Value) -> Result<bool, VmError> {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => Ok(int_order(order, a, b)),
@@ -72,6 +80,7 @@ pub(crate) fn compare(order: Order, a: Value, b: Value) -> Result<bool, VmError>
     }
 }
 
+#[jit]
 fn int_order(order: Order, a: i64, b: i64) -> bool {
     match order {
         Order::Less => a < b,
@@ -81,6 +90,7 @@ fn int_order(order: Order, a: i64, b: i64) -> bool {
     }
 }
 
+#[jit]
 fn float_order(order: Order, a: f64, b: f64) -> bool {
     match order {
         Order::Less => a < b,
@@ -91,6 +101,7 @@ fn float_order(order: Order, a: f64, b: f64) -> bool {
 }
 
 /// Arrays are equal when they are the same one; values of different types are unequal, except numbers.
+#[jit]
 pub(crate) fn equal(a: Value, b: Value) -> bool {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => a == b,

@@ -7,6 +7,7 @@ use crate::code::Function;
 use crate::error::{AssembleError, RuntimeError, VmError};
 use crate::output::Output;
 use crate::vm::Vm;
+use metatrace::{ConfigError, JitDriver, Log, LogError};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use std::ffi::OsString;
 use std::fmt;
@@ -53,6 +54,12 @@ pub struct Options {
 pub enum Failure {
     /// The command line makes no sense.
     Usage(lexopt::Error),
+    /// There are no such parameters of the JIT.
+    Jit(ConfigError),
+    /// The environment asks for a log that cannot be.
+    OpenLog(LogError),
+    /// The log could not be written.
+    WriteLog(io::Error),
     /// The source could not be read.
     Load(PathBuf, io::Error),
     /// The source is no program.
@@ -125,10 +132,22 @@ pub fn run_file(options: &Options, output: Output) -> Result<(), Failure> {
     let source = std::fs::read_to_string(file).map_err(|error| Failure::Load(file.clone(), error))?;
     let code = assemble(&source).map_err(|error| Failure::Assemble(file.clone(), error))?;
     check_arguments(options, code.main())?;
+    let mut jit = driver(options.jit.as_deref())?;
     let mut vm = Vm::new(&code, &options.arguments, output);
-    let result = vm.execute().map_err(|error| Failure::Run(file.clone(), error))?;
+    let result = vm.execute(&jit);
+    jit.finish_log().map_err(Failure::WriteLog)?;
+    let result = result.map_err(|error| Failure::Run(file.clone(), error))?;
     vm.print_value(result).map_err(Failure::Result)?;
     vm.into_output().flush().map_err(Failure::Result)
+}
+
+/// A driver with the parameters that were asked for, logging as the environment says.
+fn driver<'p>(parameters: Option<&str>) -> Result<JitDriver<'p>, Failure> {
+    let mut jit = JitDriver::with_param_text(parameters.unwrap_or("default")).map_err(Failure::Jit)?;
+    if let Some(log) = Log::from_env().map_err(Failure::OpenLog)? {
+        jit.set_log(log);
+    }
+    Ok(jit)
 }
 
 fn check_arguments(options: &Options, main: &Function) -> Result<(), Failure> {
@@ -146,8 +165,8 @@ impl Failure {
     /// The exit status that tells it: 1 when the program failed, 2 when it did not start.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Failure::Run(..) | Failure::Result(_) => 1,
-            Failure::Usage(_) | Failure::Load(..) | Failure::Assemble(..) | Failure::Arguments { .. } => 2,
+            Failure::Run(..) | Failure::Result(_) | Failure::WriteLog(_) => 1,
+            Failure::Usage(_) | Failure::Jit(_) | Failure::OpenLog(_) | Failure::Load(..) | Failure::Assemble(..) | Failure::Arguments { .. } => 2,
         }
     }
 
@@ -164,6 +183,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(error) => write!(f, "{error} (`stackvm --help` tells more)"),
+            Failure::Jit(error) => error.fmt(f),
+            Failure::OpenLog(error) => error.fmt(f),
+            Failure::WriteLog(error) => write!(f, "cannot write the log: {error}"),
             Failure::Load(file, error) => write!(f, "cannot read {}: {error}", file.display()),
             Failure::Assemble(file, error) => write!(f, "{}:{error}", file.display()),
             Failure::Arguments {

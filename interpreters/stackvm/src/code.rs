@@ -7,9 +7,11 @@
 //! - `lines` runs parallel to `ops`; the first of a function's variables are its parameters.
 
 use crate::value::Value;
+use metatrace::jit;
 use std::fmt;
 
 /// One instruction. "Pops a b" means that b was on top.
+#[jit]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Op {
@@ -74,6 +76,7 @@ pub enum Op {
 }
 
 /// A function.
+#[jit]
 #[derive(Debug)]
 pub struct Function {
     pub(crate) name: String,
@@ -85,6 +88,7 @@ pub struct Function {
 }
 
 /// A program.
+#[jit]
 #[derive(Debug)]
 pub struct Code {
     pub(crate) functions: Vec<Function>,

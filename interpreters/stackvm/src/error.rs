@@ -5,6 +5,7 @@
 
 use crate::code::Position;
 use crate::value::{Expected, Kind};
+use metatrace::jit;
 use std::fmt;
 use std::io;
 
@@ -18,6 +19,7 @@ pub struct AssembleError {
 }
 
 /// Why an instruction could not be executed.
+#[jit]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum VmError {

@@ -2,6 +2,7 @@
 
 use crate::error::VmError;
 use crate::value::{ArrayId, Value};
+use metatrace::jit;
 
 /// Elements that all arrays together may have, each array counted as two more.
 const MAX_CELLS: usize = 1 << 24;
@@ -9,14 +10,17 @@ const MAX_CELLS: usize = 1 << 24;
 /// What an array counts for, beside its elements.
 const CELLS_PER_ARRAY: usize = 2;
 
+#[jit]
 #[derive(Debug, Default)]
 pub(crate) struct Heap {
     arrays: Vec<Vec<Value>>,
     cells: usize,
 }
 
+#[jit]
 impl Heap {
     /// A new array of nils.
+    #[jit::dont_look_inside]
     pub(crate) fn allocate(&mut self, length: i64) -> Result<ArrayId, VmError> {
         if length < 0 {
             return Err(VmError::NegativeLength(length));
@@ -48,7 +52,9 @@ impl Heap {
     pub(crate) fn length(&self, array: ArrayId) -> usize {
         self.arrays[array.0 as usize].len()
     }
+}
 
+impl Heap {
     /// The elements, for printing.
     pub(crate) fn elements(&self, array: ArrayId) -> &[Value] {
         &self.arrays[array.0 as usize]
@@ -56,6 +62,7 @@ impl Heap {
 }
 
 /// `index` as an index of an array of `length`.
+#[jit]
 fn element(index: i64, length: usize) -> Result<usize, VmError> {
     if index < 0 || index as usize >= length {
         return Err(VmError::Index { index, length });

@@ -4,7 +4,7 @@
 //! program's. Values are ints of 64 bits (overflow is an error), floats, bools, nil, and references to arrays of values.
 //! The language of the assembler is described at [`assemble`], the machine at [`Vm`].
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod arith;
 mod assembler;

@@ -3,9 +3,11 @@
 //! No operation converts a value silently, except an int to a float where it meets one (see `arith`).
 
 use crate::error::VmError;
+use metatrace::jit;
 use std::fmt;
 
 /// What variables, array elements and the operand stack hold.
+#[jit]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(u8)]
 pub enum Value {
@@ -22,10 +24,12 @@ pub enum Value {
 }
 
 /// The number of an array in the table of the machine that made it.
+#[jit]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArrayId(pub(crate) u32);
 
 /// The type of a value.
+#[jit]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -42,6 +46,7 @@ pub enum Kind {
 }
 
 /// What an instruction takes.
+#[jit]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Expected {
@@ -55,6 +60,7 @@ pub enum Expected {
     Array,
 }
 
+#[jit]
 impl Value {
     /// Its type.
     pub fn kind(self) -> Kind {

@@ -1,6 +1,6 @@
 //! The machine.
 //!
-//! [`Vm::run`] keeps to a shape that a tracing JIT can take as it is: a method whose body is one loop, with nothing live at
+//! [`Vm::run`] is a portal of metatrace's JIT: a method whose body is one loop, with nothing live at
 //! its head but `self`, and each arm a call of a small method. `self.pc` and `self.function` say where the program is (the
 //! greens). It never calls itself: CALL saves the caller in [`Frame`]s and goes on in the same loop. Loops of the program
 //! close at [`Op::JumpBack`] alone.
@@ -16,6 +16,7 @@ use crate::error::{RuntimeError, VmError};
 use crate::heap::Heap;
 use crate::output::Output;
 use crate::value::Value;
+use metatrace::{JitDriver, can_enter_jit, jit, jit_merge_point};
 
 /// Operands that the stack holds.
 pub const MAX_STACK: usize = 1 << 20;
@@ -25,6 +26,7 @@ pub const MAX_VARIABLES: usize = 1 << 20;
 pub const MAX_FRAMES: usize = 100_000;
 
 /// A machine that runs one program once.
+#[jit]
 pub struct Vm<'p> {
     code: &'p Code,
     /// The running function.
@@ -44,6 +46,7 @@ pub struct Vm<'p> {
 }
 
 /// A call that waits for another: what to go back to.
+#[jit]
 #[derive(Debug)]
 pub struct Frame<'p> {
     function: &'p Function,
@@ -79,20 +82,55 @@ impl<'p> Vm<'p> {
     ///
     /// # Errors
     /// An instruction failed. The machine is of no more use then.
-    pub fn execute(&mut self) -> Result<Value, RuntimeError> {
-        let outcome = self.run();
+    pub fn execute(&mut self, jit: &JitDriver<'p>) -> Result<Value, RuntimeError> {
+        let outcome = self.run(jit);
         let flushed = self.output.flush();
         outcome
             .and_then(|value| flushed.map(|()| value))
             .map_err(|error| self.locate(error))
     }
 
+    /// Prints a value on a line of its own; of an array in an array, no elements.
+    ///
+    /// # Errors
+    /// [`VmError::Output`]
+    pub fn print_value(&mut self, value: Value) -> Result<(), VmError> {
+        let text = match value {
+            Value::Array(array) => {
+                let elements: Vec<String> = self.heap.elements(array).iter().map(|&element| show(element)).collect();
+                format!("[{}]", elements.join(", "))
+            }
+            other => show(other),
+        };
+        self.output.print_line(&text)
+    }
+
+    /// Its output stream, after the run.
+    pub fn into_output(self) -> Output {
+        self.output
+    }
+
+    /// `error` as one of the current instruction.
+    fn locate(&self, error: VmError) -> RuntimeError {
+        RuntimeError {
+            error,
+            function: self.function.name.clone(),
+            instruction: self.pc,
+            line: self.function.lines[self.pc],
+        }
+    }
+}
+
+#[jit]
+impl<'p> Vm<'p> {
     /// Runs from the current instruction until `main` returns.
     ///
     /// # Errors
     /// An instruction failed; `pc` is still at it. Output may be pending in either case.
-    pub fn run(&mut self) -> Result<Value, VmError> {
+    #[jit::portal(driver = jit, location = location)]
+    pub fn run(&mut self, jit: &JitDriver<'p>) -> Result<Value, VmError> {
         loop {
+            jit_merge_point!(pc = self.pc, function = self.function);
             match self.function.ops[self.pc] {
                 Op::LoadConst(constant) => self.push(self.function.constants[constant])?,
                 Op::LoadVar(variable) => self.push(self.variables[self.base + variable])?,
@@ -118,6 +156,7 @@ impl<'p> Vm<'p> {
                 }
                 Op::JumpBack(target) => {
                     self.pc = target;
+                    can_enter_jit!();
                     continue;
                 }
                 Op::JumpIfFalse(target) => {
@@ -289,40 +328,17 @@ impl<'p> Vm<'p> {
         self.push(Value::Int(self.heap.length(array) as i64))
     }
 
+    #[jit::dont_look_inside]
     fn print(&mut self) -> Result<(), VmError> {
         let value = self.pop()?;
         self.print_value(value)
     }
+}
 
-    /// Prints a value on a line of its own; of an array in an array, no elements.
-    ///
-    /// # Errors
-    /// [`VmError::Output`]
-    pub fn print_value(&mut self, value: Value) -> Result<(), VmError> {
-        let text = match value {
-            Value::Array(array) => {
-                let elements: Vec<String> = self.heap.elements(array).iter().map(|&element| show(element)).collect();
-                format!("[{}]", elements.join(", "))
-            }
-            other => show(other),
-        };
-        self.output.print_line(&text)
-    }
-
-    /// Its output stream, after the run.
-    pub fn into_output(self) -> Output {
-        self.output
-    }
-
-    /// `error` as one of the current instruction.
-    fn locate(&self, error: VmError) -> RuntimeError {
-        RuntimeError {
-            error,
-            function: self.function.name.clone(),
-            instruction: self.pc,
-            line: self.function.lines[self.pc],
-        }
-    }
+/// How logs name the place of a loop.
+fn location((pc, function): (usize, &Function)) -> String {
+    let line = function.lines[pc];
+    format!("{};program:{line}-{line}~{:?}", function.name, function.ops[pc])
 }
 
 fn show(value: Value) -> String {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use metatrace::JitDriver;
 use stackvm::{Expected, Kind, Output, RuntimeError, Value, Vm, VmError, assemble};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ fn folder() -> PathBuf {
 fn outcome(source: &str, arguments: &[i64]) -> (Result<Value, RuntimeError>, String) {
     let code = assemble(source).expect("it is a program");
     let mut vm = Vm::new(&code, arguments, Output::in_memory());
-    let result = vm.execute();
+    let result = vm.execute(&JitDriver::new());
     (
         result,
         String::from_utf8(vm.into_output().into_bytes()).expect("it prints text"),

@@ -7,6 +7,7 @@
 use crate::error::{Error, TapeEnd};
 use crate::io::Io;
 use crate::program::{Op, Program};
+use metatrace::{JitDriver, can_enter_jit, jit, jit_merge_point};
 
 /// Cells of the tape.
 pub const TAPE_CELLS: usize = 30_000;
@@ -15,9 +16,9 @@ pub const TAPE_CELLS: usize = 30_000;
 ///
 /// # Errors
 /// The pointer left the tape, or a stream failed.
-pub fn run(program: &Program, io: &mut Io) -> Result<(), Error> {
+pub fn run<'p>(jit: &JitDriver<'p>, program: &'p Program, io: &mut Io) -> Result<(), Error> {
     let mut tape = vec![0; TAPE_CELLS];
-    let outcome = interpret(0, program, 0, &mut tape, io);
+    let outcome = interpret(jit, 0, program, 0, &mut tape, io);
     outcome.and(io.flush())
 }
 
@@ -27,8 +28,17 @@ pub fn run(program: &Program, io: &mut Io) -> Result<(), Error> {
 /// The pointer left the tape, or a stream failed. Output may wait in `io` in either case.
 /// # Panics
 /// If `pc` is not the index of an op, or `ptr` not that of a cell.
-pub fn interpret(mut pc: usize, program: &Program, mut ptr: usize, tape: &mut [u8], io: &mut Io) -> Result<(), Error> {
+#[jit::portal(driver = jit, greens(pc, program), location = location)]
+pub fn interpret<'p>(
+    jit: &JitDriver<'p>,
+    mut pc: usize,
+    program: &'p Program,
+    mut ptr: usize,
+    tape: &mut [u8],
+    io: &mut Io,
+) -> Result<(), Error> {
     loop {
+        jit_merge_point!();
         match program.ops[pc] {
             Op::Right => {
                 ptr += 1;
@@ -52,6 +62,7 @@ pub fn interpret(mut pc: usize, program: &Program, mut ptr: usize, tape: &mut [u
             }
             Op::Close(target) if tape[ptr] != 0 => {
                 pc = target;
+                can_enter_jit!();
                 continue;
             }
             Op::Halt => return Ok(()),
@@ -87,4 +98,10 @@ pub fn interpret(mut pc: usize, program: &Program, mut ptr: usize, tape: &mut [u
         }
         pc += 1;
     }
+}
+
+/// How logs name the place of a loop.
+fn location((pc, program): (usize, &Program)) -> String {
+    let position = program.position(pc);
+    format!("bf;program:{}-{}~{:?}", position.line, position.column, program.ops[pc])
 }

@@ -1,0 +1,12 @@
+//! Staging against the function itself: every function here is run natively and by its jitcode, and must do the same.
+
+#[path = "staging/flow.rs"]
+mod flow;
+#[path = "staging/harness.rs"]
+mod harness;
+#[path = "staging/literals.rs"]
+mod literals;
+#[path = "staging/order.rs"]
+mod order;
+#[path = "staging/patterns.rs"]
+mod patterns;

@@ -1,0 +1,78 @@
+//! One semantics, many executions: every program prints the same in every mode, and the modes really are what they say:
+//! traces are compiled, code is entered, guards are forced.
+#![forbid(unsafe_code)]
+
+use brainfuck::Form;
+use metatrace_tests::{Guest, own_brainfuck, own_stackvm, small};
+
+fn same(guest: &Guest, modes: &[&str]) {
+    let expected = guest.run("off");
+    assert_eq!(expected.stats.loops, 0);
+    for mode in modes {
+        let run = guest.run(mode);
+        assert_eq!(run.observed, expected.observed, "{guest:?} with {mode}");
+    }
+}
+
+#[test]
+fn parameters_change_nothing_but_speed() {
+    for guest in small() {
+        same(
+            &guest,
+            &["default", "threshold=1", "threshold=7,trace_limit=300", "threshold=3,enable_opts=none,trace_eagerness=2"],
+        );
+    }
+}
+
+#[test]
+fn the_reference_executor_agrees() {
+    for guest in small() {
+        same(&guest, &["threshold=1,backend=reference", "threshold=5,trace_eagerness=3,backend=reference"]);
+    }
+}
+
+#[test]
+fn forced_exits_change_nothing() {
+    for guest in small() {
+        for seed in 1..6 {
+            let machine = format!("threshold=2,trace_eagerness=3,force_exits=13,seed={seed}");
+            let reference = format!("{machine},backend=reference");
+            same(&guest, &[&machine, &reference]);
+        }
+    }
+}
+
+#[test]
+fn each_guard_in_turn_may_fail() {
+    for guest in [own_brainfuck("hello", Form::Plain), own_stackvm("count", &[50])] {
+        for guard in 0..60 {
+            let machine = format!("threshold=2,trace_eagerness=3,force_guard={guard}");
+            let reference = format!("{machine},backend=reference");
+            same(&guest, &[&machine, &reference]);
+        }
+    }
+}
+
+#[test]
+fn loops_are_compiled_entered_and_never_given_up() {
+    for (guest, loops) in [
+        (own_brainfuck("primes", Form::Plain), 5),
+        (own_brainfuck("primes", Form::Optimized), 3),
+        (own_stackvm("sum", &[100_000]), 1),
+        (own_stackvm("count", &[100_000]), 1),
+        (own_stackvm("dot", &[20_000]), 1),
+        (own_stackvm("sieve", &[20_000]), 1),
+    ] {
+        let stats = guest.run("strict=1").stats;
+        assert!(stats.loops >= loops, "{guest:?}: {stats:?}");
+        assert!(stats.entries > 0, "{guest:?}: {stats:?}");
+        assert_eq!(stats.total_aborts(), 0, "{guest:?}: {stats:?}");
+    }
+}
+
+#[test]
+fn a_loop_with_a_branch_stays_in_machine_code() {
+    let stats = own_stackvm("count", &[1_000_000]).run("strict=1").stats;
+    assert_eq!((stats.loops, stats.bridges), (1, 1), "{stats:?}");
+    assert!(stats.exits < 1000, "{stats:?}");
+}
