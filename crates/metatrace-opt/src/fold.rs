@@ -1,5 +1,5 @@
 //! Constants and algebra: operations on constants are computed, constants go to the right, and the rules of
-//! [`rules`](crate::rules) apply.
+//! [`rules`] apply.
 //!
 //! A guard whose condition is a constant is gone or becomes `guard_always_fails`: what follows is never executed then, but
 //! stays, so that the trace ends as it did.

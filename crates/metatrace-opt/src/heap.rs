@@ -34,7 +34,7 @@ use crate::context::Context;
 use crate::range::Range;
 use crate::{Decision, Pass};
 use alias::{Access, Aliases, Place, Regions};
-use metatrace_ir::{CallDescr, Class, Const, Descr, Effect, Kind, Memory, Op, Opcode, Ref, Word};
+use metatrace_ir::{CallDescr, Class, Descr, Effect, Kind, Memory, Op, Opcode, Ref, Word};
 use rustc_hash::FxHashMap;
 
 /// The rules of this pass.
@@ -274,15 +274,12 @@ fn truncated(value: Ref, word: Word, context: &mut Context) -> Op {
     }
 }
 
-/// An int seen as a float, or the other way round.
+/// An int seen as a float, or the other way round. No pointer is made of an int, nor the other way round: what is known
+/// of where it leads would be lost.
 fn bits_of(value: Ref, wanted: Kind, context: &mut Context) -> Decision {
-    if let Some(bits) = context.bits(value) {
-        return Decision::Equal("forward_bits", context.constant(Const { kind: wanted, bits }));
-    }
     let opcode = match (context.kind(value), wanted) {
         (Kind::Int, Kind::Float) => Opcode::ConvertLonglongBytesToFloat,
         (Kind::Float, Kind::Int) => Opcode::ConvertFloatBytesToLonglong,
-        // an int that was stored says nothing of the object that a pointer leads to
         _ => return Decision::Keep,
     };
     Decision::Replace("forward_bits", Op::new(opcode, &[value]))

@@ -65,13 +65,13 @@ impl Pass for Pure {
             self.known.extend(unchecked);
         }
         let Some(key) = key(op) else { return };
-        let wrapping = match op.opcode {
+        let wrapping = match key.opcode {
             Opcode::IntAddOvf => Opcode::IntAdd,
             Opcode::IntSubOvf => Opcode::IntSub,
             Opcode::IntMulOvf => Opcode::IntMul,
             opcode => opcode,
         };
-        if wrapping != op.opcode {
+        if wrapping != key.opcode {
             self.unchecked = Some((key.clone(), value));
         }
         self.known.insert(

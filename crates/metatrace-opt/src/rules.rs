@@ -230,7 +230,6 @@ pub(crate) static TABLE: &[Rule] = rules! {
     shift_signext_word: (IntRshift (IntLshift x 32) 32) => (IntSignext x 4);
     rshift_natural: (IntRshift x c) => (UintRshift x c), if |m| m.x().is_natural();
     signext_keeps: (IntSignext x c) => x, if |m| m.x().within(Range::of_signext(m.c()));
-    signext_wider: (IntSignext (IntSignext x c) d) => (IntSignext x c), if |m| m.c() <= m.d();
     signext_narrower: (IntSignext (IntSignext x c) d) => (IntSignext x d), if |m| m.d() < m.c();
     signext_of_and: (IntSignext (IntAnd x c) d) => (IntSignext x d), if |m| low_bytes(m.d()) & !m.c() == 0;
     // ---- overflow that cannot happen

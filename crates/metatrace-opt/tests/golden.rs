@@ -1,0 +1,127 @@
+//! Traces before and after, as files: `tests/traces/<pass>/<what>.trace` holds the given trace, a line `---`, and what
+//! the optimiser makes of it, without the declarations, which are the given one's.
+//!
+//! `BLESS=1 cargo test -p metatrace-opt --test golden` writes what is the case now as what is expected.
+
+use metatrace_ir::text::parse;
+use metatrace_ir::{Trace, verify};
+use metatrace_opt::{Options, Rewrites, optimize_counting, rule_names};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn golden_files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/traces");
+    let entries = |path: &Path| {
+        let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        entries
+            .map(|entry| entry.expect("a readable folder").path())
+            .collect::<Vec<_>>()
+    };
+    let mut files: Vec<PathBuf> = entries(&folder).iter().flat_map(|pass| entries(pass)).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "trace"));
+    files.sort();
+    files
+}
+
+fn is_declaration(line: &str) -> bool {
+    line.starts_with("# root ") || line.starts_with("# descr ")
+}
+
+fn valid(text: &str) -> Result<Trace, String> {
+    let trace = parse(text).map_err(|error| error.to_string())?;
+    verify(&trace).map_err(|error| error.to_string())?;
+    Ok(trace)
+}
+
+/// What the optimiser makes of the given part, and what it did.
+fn optimized(given: &str) -> Result<(Trace, Rewrites), String> {
+    Ok(optimize_counting(&valid(given)?, &Options::default()))
+}
+
+fn without_declarations(trace: &Trace) -> String {
+    trace
+        .to_string()
+        .lines()
+        .filter(|line| !is_declaration(line))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+fn check(given: &str, expected: &str) -> Result<(), String> {
+    let (now, _) = optimized(given)?;
+    let declarations: String = given
+        .lines()
+        .filter(|line| is_declaration(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let expected = parse(&format!("{declarations}{expected}")).map_err(|error| format!("what is expected: {error}"))?;
+    expected.same_up_to_renaming(&now).map_err(|difference| {
+        format!(
+            "{difference}\nexpected:\n{}now:\n{}",
+            without_declarations(&expected),
+            without_declarations(&now)
+        )
+    })
+}
+
+#[test]
+fn traces_become_what_their_files_say() {
+    let mut failures = Vec::new();
+    for path in golden_files() {
+        let text = fs::read_to_string(&path).expect("a readable file");
+        let (given, expected) = text.split_once("---\n").unwrap_or((&text, ""));
+        let result = if std::env::var_os("BLESS").is_some() {
+            optimized(given).map(|(now, _)| {
+                let blessed = format!("{given}---\n{}", without_declarations(&now));
+                if blessed != text {
+                    // in one step: the other test reads the same files
+                    let new = path.with_extension("new");
+                    fs::write(&new, blessed)
+                        .and_then(|()| fs::rename(&new, &path))
+                        .expect("a writable folder");
+                }
+            })
+        } else {
+            check(given, expected)
+        };
+        failures.extend(result.err().map(|error| format!("{}: {error}", path.display())));
+    }
+    assert!(
+        failures.is_empty(),
+        "{}\n{} traces differ; BLESS=1 accepts them",
+        failures.join("\n"),
+        failures.len()
+    );
+}
+
+#[test]
+fn every_rule_fires() {
+    let mut silent: BTreeSet<&str> = rule_names().collect();
+    for path in golden_files() {
+        let text = fs::read_to_string(&path).expect("a readable file");
+        let given = text.split("---\n").next().expect("a first part");
+        let (_, rewrites) = optimized(given).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for (rule, count) in rewrites.iter() {
+            assert!(count > 0 && rewrites.of(rule) == count);
+            silent.remove(rule);
+        }
+    }
+    assert!(silent.is_empty(), "rules that fire in no golden trace: {silent:?}");
+}
+
+#[test]
+fn a_wrong_expectation_is_noticed() {
+    let given = "[i0]\ni1 = int_add(i0, 0)\nfinish() [i1]\n";
+    assert_eq!(check(given, "[i7]\nfinish() [i7]\n"), Ok(()));
+    assert!(
+        check(given, given)
+            .expect_err("differs")
+            .contains("operation 0: different operations")
+    );
+    assert!(
+        check("[i0]\ni1 = int_add(i0)\nfinish() [i1]\n", given)
+            .expect_err("invalid")
+            .contains("1 operands")
+    );
+}
