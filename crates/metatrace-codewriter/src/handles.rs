@@ -165,14 +165,14 @@ impl<T: ?Sized, M> Place<T, M> {
     #[doc(hidden)]
     #[inline(never)]
     pub fn __addr<'a>(&self) -> Var<&'a T> {
-        Type::learn::<&'a T>();
+        Type::learn_known::<&'a T>();
         Var::new(reference(self.id(), Type::of::<&'a T>()))
     }
 
     #[doc(hidden)]
     #[inline(never)]
     pub fn __addr_mut<'a>(&self) -> Var<&'a mut T> {
-        Type::learn::<&'a mut T>();
+        Type::learn_known::<&'a mut T>();
         Var::new(reference(self.id(), Type::of::<&'a mut T>()))
     }
 }

@@ -8,7 +8,7 @@ use crate::place::{Base, Mem};
 use crate::pointers::{deref, deref_mut};
 use crate::scalar::{Compare, JitInt};
 use crate::sequences::{array_slice, vec_slice};
-use crate::types::{Scalar, Type, TypeIsJit, TypeShape, field};
+use crate::types::{KnownType, Scalar, Type, TypeIsJit, TypeShape, field};
 use metatrace_ir::{Kind, Opcode};
 use std::fmt;
 use std::marker::PhantomData;
@@ -189,11 +189,11 @@ impl Builder {
     }
 }
 
-impl<T, R: TypeIsJit> JitIter for SliceIter<T, R> {
+impl<T, R: KnownType> JitIter for SliceIter<T, R> {
     type Item = R;
     #[inline(never)]
     fn next(&self, done: Blk) -> Var<R> {
-        let (item, reference) = (Type::of::<T>(), Type::learn::<R>());
+        let (item, reference) = (Type::of::<T>(), Type::learn_known::<R>());
         Var::new(with(|b| {
             let address = b.next_in_slice(self.data, self.len, self.index, item, done);
             b.value(reference, vec![address])

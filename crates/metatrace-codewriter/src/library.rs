@@ -54,6 +54,8 @@ pub(crate) struct Lowered {
 #[derive(Clone, Debug)]
 struct Entry {
     jitcode: Rc<JitCode>,
+    /// Sizes of the parameters.
+    sizes: Vec<u32>,
     load_params: Rc<JitCode>,
     store_result: Rc<JitCode>,
 }
@@ -111,13 +113,18 @@ impl Library {
         let (jitcode, lowered) = self.stage(key);
         let load_params = self.add(portal::load_params(&lowered.params, self.next_id()));
         let store_result = self.add(portal::store_result(lowered.result, self.next_id()));
-        let entry = Entry {
-            jitcode,
-            load_params,
-            store_result,
-        };
+        let sizes = lowered.params.iter().map(|param| param.ty.size).collect();
+        let entry = Entry { jitcode, sizes, load_params, store_result };
         self.store.borrow_mut().entries.insert(key, entry.clone());
         entry
+    }
+
+    /// # Panics
+    /// If the values are not of the parameters' sizes.
+    fn check_sizes(&self, twin: fn(), args: &[(*const u8, usize)]) {
+        let entry = self.entry(CalleeKey(twin as usize));
+        let sizes: Vec<u32> = args.iter().map(|(_, size)| *size as u32).collect();
+        assert_eq!(entry.sizes, sizes, "sizes of the arguments of {}", entry.jitcode.name);
     }
 
     /// The function's jitcode, by its twin's key: for reading it.
@@ -202,6 +209,7 @@ thread_local! {
 /// # Safety
 /// `twin` is the key of a twin whose parameter types are those of the values, in order, and whose result type is `R`.
 pub unsafe fn run<R>(twin: fn(), args: &[(*const u8, usize)]) -> R {
+    LIBRARY.with(|library| library.check_sizes(twin, args));
     let args: Vec<u64> = args.iter().map(|(address, _)| *address as u64).collect();
     // SAFETY: forwarded; evaluation writes the result or unwinds.
     unsafe { shims::filled(|result| LIBRARY.with(|library| library.evaluate(twin, &args, result))) }

@@ -1,7 +1,7 @@
 //! Traits by which twins call the author's methods, and the probe of types.
 
 use crate::handles::{Place, Var};
-use crate::types::{KnownType, Type};
+use crate::types::{KnownType, Type, TypeIsJit};
 use std::marker::PhantomData;
 
 /// A method that stages, implemented beside the type; `H` is the hash of its name.
@@ -50,28 +50,43 @@ impl<T> Probe<T> {
     }
 }
 
-impl<T: KnownType> Probe<T> {
-    #[doc(hidden)]
-    pub fn __learn(&self) {
+#[doc(hidden)]
+pub trait ProbeJit {
+    fn __learn(&self);
+}
+
+impl<T: TypeIsJit> ProbeJit for &&Probe<T> {
+    fn __learn(&self) {
         Type::learn::<T>();
     }
 }
 
+#[doc(hidden)]
+pub trait ProbeKnown {
+    fn __learn(&self);
+}
+
+impl<T: KnownType> ProbeKnown for &Probe<T> {
+    fn __learn(&self) {
+        Type::learn_known::<T>();
+    }
+}
+
 /// What a probe of another type does: nothing.
+#[doc(hidden)]
 pub trait ProbeUnknown {
-    #[doc(hidden)]
     fn __learn(&self) {}
 }
 
-impl<T> ProbeUnknown for &Probe<T> {}
+impl<T> ProbeUnknown for Probe<T> {}
 
 /// Learns the shape of a type, where the JIT knows one. Probe the types that it is made of first.
 #[macro_export]
 macro_rules! probe {
     ($t:ty) => {{
         #[allow(unused_imports)]
-        use $crate::stage::ProbeUnknown as _;
-        (&$crate::stage::Probe::<$t>::new()).__learn();
+        use $crate::stage::{ProbeJit as _, ProbeKnown as _, ProbeUnknown as _};
+        (&&&$crate::stage::Probe::<$t>::new()).__learn();
     }};
 }
 

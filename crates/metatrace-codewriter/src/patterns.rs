@@ -43,7 +43,7 @@ pub fn scrut<T: ?Sized>(place: Place<T>) -> Scrut<T, Mv> {
 impl<'a, X: ?Sized, M> Deref for Scrut<&'a X, M> {
     type Target = Scrut<X, Rf>;
     fn deref(&self) -> &Self::Target {
-        Type::learn::<&'a X>();
+        Type::learn_known::<&'a X>();
         leak(Scrut(pointee::<&'a X, X>(self.0.cast(), 0).cast()))
     }
 }
@@ -51,7 +51,7 @@ impl<'a, X: ?Sized, M> Deref for Scrut<&'a X, M> {
 impl<'a, X: ?Sized, M: Under> Deref for Scrut<&'a mut X, M> {
     type Target = Scrut<X, M::Mut>;
     fn deref(&self) -> &Self::Target {
-        Type::learn::<&'a mut X>();
+        Type::learn_known::<&'a mut X>();
         leak(Scrut(pointee::<&'a mut X, X>(self.0.cast(), 0).cast()))
     }
 }

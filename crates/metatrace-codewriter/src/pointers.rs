@@ -8,7 +8,7 @@ use crate::graph::Operand;
 use crate::handles::{JitType, Place, Var, leak};
 use crate::layout;
 use crate::place::{Mem, PlaceId, PlaceKind, SliceData, SlicePlace};
-use crate::types::{FieldShape, Type, TypeIsJit, TypeShape, field, name_of};
+use crate::types::{FieldShape, KnownType, Type, TypeIsJit, TypeShape, field, name_of};
 use metatrace_ir::{Const, Kind, Pointee};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ops::Deref;
@@ -49,44 +49,44 @@ pub(crate) fn pointee<P, T: ?Sized>(place: Place<P>, offset: u32) -> Place<T> {
     Place::new(target)
 }
 
-impl<T: ?Sized> TypeIsJit for &T {
-    fn shape() -> TypeShape {
+impl<T: ?Sized> KnownType for &T {
+    fn known_shape() -> TypeShape {
         TypeShape::Pointer(Pointee::Shared)
     }
 }
 
-impl<T: ?Sized> TypeIsJit for &mut T {
-    fn shape() -> TypeShape {
+impl<T: ?Sized> KnownType for &mut T {
+    fn known_shape() -> TypeShape {
         TypeShape::Pointer(Pointee::Exclusive)
     }
 }
 
-impl<T: ?Sized> TypeIsJit for Box<T> {
-    fn shape() -> TypeShape {
+impl<T: ?Sized> KnownType for Box<T> {
+    fn known_shape() -> TypeShape {
         TypeShape::Pointer(Pointee::Owned)
     }
 }
 
-impl<T: ?Sized> TypeIsJit for Rc<T> {
-    fn shape() -> TypeShape {
+impl<T: ?Sized> KnownType for Rc<T> {
+    fn known_shape() -> TypeShape {
         TypeShape::Pointer(Pointee::Counted)
     }
 }
 
-impl<T: ?Sized> TypeIsJit for Arc<T> {
-    fn shape() -> TypeShape {
+impl<T: ?Sized> KnownType for Arc<T> {
+    fn known_shape() -> TypeShape {
         TypeShape::Pointer(Pointee::Counted)
     }
 }
 
-impl<T> TypeIsJit for *const T {
-    fn shape() -> TypeShape {
+impl<T> KnownType for *const T {
+    fn known_shape() -> TypeShape {
         TypeShape::RawPointer
     }
 }
 
-impl<T> TypeIsJit for *mut T {
-    fn shape() -> TypeShape {
+impl<T> KnownType for *mut T {
+    fn known_shape() -> TypeShape {
         TypeShape::RawPointer
     }
 }
@@ -94,7 +94,7 @@ impl<T> TypeIsJit for *mut T {
 impl<'a, T: ?Sized> JitType for &'a T {
     type Target = Place<T>;
     fn target(place: Place<Self>) -> Place<T> {
-        Type::learn::<&'a T>();
+        Type::learn_known::<&'a T>();
         pointee(place, 0)
     }
 }
@@ -102,7 +102,7 @@ impl<'a, T: ?Sized> JitType for &'a T {
 impl<'a, T: ?Sized> JitType for &'a mut T {
     type Target = Place<T>;
     fn target(place: Place<Self>) -> Place<T> {
-        Type::learn::<&'a mut T>();
+        Type::learn_known::<&'a mut T>();
         pointee(place, 0)
     }
 }
@@ -110,7 +110,7 @@ impl<'a, T: ?Sized> JitType for &'a mut T {
 impl<T: ?Sized> JitType for Box<T> {
     type Target = Place<T>;
     fn target(place: Place<Self>) -> Place<T> {
-        Type::learn::<Box<T>>();
+        Type::learn_known::<Box<T>>();
         pointee(place, 0)
     }
 }
@@ -118,7 +118,7 @@ impl<T: ?Sized> JitType for Box<T> {
 impl<T> JitType for Rc<T> {
     type Target = Place<T>;
     fn target(place: Place<Self>) -> Place<T> {
-        Type::learn::<Rc<T>>();
+        Type::learn_known::<Rc<T>>();
         pointee(place, layout::rc_offset(align_of::<T>() as u32))
     }
 }
@@ -247,8 +247,8 @@ pub(crate) fn deref_mut<'a, T: ?Sized>(reference: Var<&'a mut T>) -> Place<T> {
 }
 
 /// The same words as a reference of another type.
-fn retyped<T, U: crate::types::KnownType>(reference: Var<T>) -> Var<U> {
-    let ty = Type::learn::<U>();
+fn retyped<T, U: KnownType>(reference: Var<T>) -> Var<U> {
+    let ty = Type::learn_known::<U>();
     Var::new(with(|b| {
         let words = b.words(reference.value());
         b.value(ty, words)

@@ -586,7 +586,7 @@ fn constant(ty: Type, words: &[u64]) -> ValueId {
 
 /// A string literal.
 pub fn lit_str(text: &'static str) -> Var<&'static str> {
-    Type::learn::<&'static str>();
+    Type::learn_known::<&'static str>();
     lit(text)
 }
 

@@ -168,7 +168,7 @@ fn vec_slice_place(vec: PlaceId) -> PlaceId {
 
 /// The items of a `Vec`.
 pub(crate) fn vec_slice<T>(vec: Place<Vec<T>>) -> Place<[T]> {
-    Type::learn::<Vec<T>>();
+    Type::learn_known::<Vec<T>>();
     Place::new(vec_slice_place(vec.id()))
 }
 
@@ -180,7 +180,7 @@ pub(crate) fn string_str(string: Place<String>) -> Place<str> {
 
 /// The items of an array.
 pub(crate) fn array_slice<T, const N: usize>(array: Place<[T; N]>) -> Place<[T]> {
-    Type::learn::<[T; N]>();
+    Type::learn_known::<[T; N]>();
     Place::new(with(|b| {
         b.in_sequence_of(array.id(), |b| {
             let data = SliceData::Array(b.in_memory(array.id()));
@@ -200,7 +200,7 @@ pub struct VecProxy<T>(Place<Vec<T>>);
 impl<T> JitType for Vec<T> {
     type Target = VecProxy<T>;
     fn target(place: Place<Self>) -> VecProxy<T> {
-        Type::learn::<Vec<T>>();
+        Type::learn_known::<Vec<T>>();
         VecProxy(place)
     }
 }
@@ -474,13 +474,13 @@ impl<T> SliceProxy<T> {
     }
 
     fn option_ref<'a>(&self, index: Option<ValueId>) -> Var<Option<&'a T>> {
-        Type::learn::<&'a T>();
+        Type::learn_known::<&'a T>();
         let option = Type::learn::<Option<&'a T>>();
         Var::new(slice_get(self.0.here().id(), index, Type::of::<T>(), option))
     }
 
     fn option_mut<'a>(&self, index: Option<ValueId>) -> Var<Option<&'a mut T>> {
-        Type::learn::<&'a mut T>();
+        Type::learn_known::<&'a mut T>();
         let option = Type::learn::<Option<&'a mut T>>();
         Var::new(slice_get(self.0.here().id(), index, Type::of::<T>(), option))
     }
@@ -555,7 +555,7 @@ impl<T> SliceProxy<T> {
     where
         T: Clone,
     {
-        Type::learn::<Vec<T>>();
+        Type::learn_known::<Vec<T>>();
         method::<_, (&mut [T],), _, Vec<T>>("to_vec", self.0, |s: &mut [T]| s.to_vec(), &[])
     }
 
@@ -656,7 +656,7 @@ fn sub_slice_of<T, I: std::slice::SliceIndex<[T], Output = [T]>>(slice: Place<[T
         let data = b.data_pointer(&data);
         let data = b.reinterpret(data, Kind::Ref);
         (
-            b.value(Type::learn::<*mut T>(), vec![data]),
+            b.value(Type::learn_known::<*mut T>(), vec![data]),
             b.value(Type::of::<usize>(), vec![len]),
         )
     });
@@ -747,7 +747,7 @@ impl StrProxy {
 
     /// `str::as_bytes`.
     pub fn as_bytes<'a>(&self) -> Var<&'a [u8]> {
-        let ty = Type::learn::<&'a [u8]>();
+        let ty = Type::learn_known::<&'a [u8]>();
         let place = self.0.here().id();
         Var::new(with(|b| {
             let words = b.reference(place);
@@ -762,14 +762,14 @@ impl StrProxy {
 #[inline(never)]
 pub fn array<T, const N: usize>(items: [Var<T>; N]) -> Var<[T; N]> {
     let items: Vec<AnyVar> = items.iter().map(|item| item.__any()).collect();
-    let ty = Type::learn::<[T; N]>();
+    let ty = Type::learn_known::<[T; N]>();
     Var::new(array_value(ty, Type::of::<T>(), &items))
 }
 
 /// `[x; N]`.
 #[inline(never)]
 pub fn array_repeat<T: Copy, const N: usize>(item: Var<T>) -> Var<[T; N]> {
-    Type::learn::<[T; N]>();
+    Type::learn_known::<[T; N]>();
     std_call::<_, (T,), [T; N]>("array_repeat", Facts::PURE, |item: T| [item; N], &[item.id()])
 }
 
@@ -791,7 +791,7 @@ fn array_value(ty: Type, item: Type, items: &[AnyVar]) -> ValueId {
 /// `vec![a, b, c]`.
 #[inline(never)]
 pub fn vec_of<T, const N: usize>(items: [Var<T>; N]) -> Var<Vec<T>> {
-    Type::learn::<Vec<T>>();
+    Type::learn_known::<Vec<T>>();
     let items = array(items);
     std_call::<_, ([T; N],), Vec<T>>("vec", Facts::STD, |items: [T; N]| Vec::from(items), &[items.id()])
 }
@@ -799,7 +799,7 @@ pub fn vec_of<T, const N: usize>(items: [Var<T>; N]) -> Var<Vec<T>> {
 /// `vec![x; n]`.
 #[inline(never)]
 pub fn vec_repeat<T: Clone>(item: Var<T>, len: Var<usize>) -> Var<Vec<T>> {
-    Type::learn::<Vec<T>>();
+    Type::learn_known::<Vec<T>>();
     std_call::<_, (T, usize), Vec<T>>(
         "vec",
         Facts::STD,

@@ -18,12 +18,12 @@ pub trait VecStatics<T>: Sized {
 
 impl<T> VecStatics<T> for Vec<T> {
     fn __jit_new() -> Var<Self> {
-        Type::learn::<Vec<T>>();
+        Type::learn_known::<Vec<T>>();
         crate::scalar::lit(Vec::new())
     }
 
     fn __jit_with_capacity(capacity: &Var<usize>) -> Var<Self> {
-        Type::learn::<Vec<T>>();
+        Type::learn_known::<Vec<T>>();
         std_call::<_, (usize,), Vec<T>>("with_capacity", Facts::STD, Vec::with_capacity, &[capacity.id()])
     }
 }
@@ -36,14 +36,14 @@ pub trait BoxStatics<T>: Sized {
 
 impl<T> BoxStatics<T> for Box<T> {
     fn __jit_new(value: &Var<T>) -> Var<Self> {
-        Type::learn::<Box<T>>();
+        Type::learn_known::<Box<T>>();
         std_call::<_, (T,), Box<T>>("Box::new", Facts::STD, Box::new, &[value.id()])
     }
 }
 
 impl<T> BoxStatics<T> for Rc<T> {
     fn __jit_new(value: &Var<T>) -> Var<Self> {
-        Type::learn::<Rc<T>>();
+        Type::learn_known::<Rc<T>>();
         std_call::<_, (T,), Rc<T>>("Rc::new", Facts::STD, Rc::new, &[value.id()])
     }
 }
@@ -80,7 +80,7 @@ impl<T> RcStatics<T> for Rc<T> {
     where
         T: 'a,
     {
-        Type::learn::<Rc<T>>();
+        Type::learn_known::<Rc<T>>();
         std_call::<_, (&Rc<T>,), Rc<T>>("Rc::clone", Facts::STD, |a: &Rc<T>| Rc::clone(a), &[a.id()])
     }
 }

@@ -378,7 +378,7 @@ impl<T> OptProxy<T> {
     /// `as_ref`.
     #[inline(never)]
     pub fn as_ref<'a>(&self) -> Var<Option<&'a T>> {
-        Type::learn::<&'a T>();
+        Type::learn_known::<&'a T>();
         let option = Type::learn::<Option<&'a T>>();
         Var::new(reference_to_payload(self.0.here().id(), Self::ty(), option))
     }
@@ -386,7 +386,7 @@ impl<T> OptProxy<T> {
     /// `as_mut`.
     #[inline(never)]
     pub fn as_mut<'a>(&self) -> Var<Option<&'a mut T>> {
-        Type::learn::<&'a mut T>();
+        Type::learn_known::<&'a mut T>();
         let option = Type::learn::<Option<&'a mut T>>();
         Var::new(reference_to_payload(self.0.here().id(), Self::ty(), option))
     }

@@ -9,7 +9,7 @@ use crate::shape::Shape;
 use crate::shims::{DropShims, SumAccess};
 use metatrace_ir::{Pointee, Word};
 use std::any::TypeId;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
@@ -51,6 +51,7 @@ pub struct TypeInfo {
     /// How to drop a value, where there is anything to drop.
     pub(crate) drop: Option<DropShims>,
     structure: OnceCell<TypeShape>,
+    learning: Cell<bool>,
     shape: OnceCell<Shape>,
 }
 
@@ -179,22 +180,16 @@ pub struct VariantShape {
     pub fields: Vec<FieldShape>,
 }
 
-/// Types whose shape the JIT knows: those with a derive, scalars, most of std's.
+/// Types that patterns take apart and whose shape the JIT knows: those with a derive, scalars, tuples, `Option` …
 pub trait TypeIsJit: Sized {
     /// What the type consists of.
     fn shape() -> TypeShape;
 }
 
-/// These, and the types whose references coerce to slices.
+/// Types that patterns look through, or that coerce further, and whose shape the JIT knows: references, `Box`, `Vec` …
 pub trait KnownType: Sized {
     /// What the type consists of.
     fn known_shape() -> TypeShape;
-}
-
-impl<T: TypeIsJit> KnownType for T {
-    fn known_shape() -> TypeShape {
-        T::shape()
-    }
 }
 
 thread_local! {
@@ -219,6 +214,7 @@ impl Type {
             has_niche: size_of::<Option<T>>() == size_of::<T>(),
             drop: DropShims::of::<T>(),
             structure: OnceCell::new(),
+            learning: Cell::new(false),
             shape: OnceCell::new(),
         })
     }
@@ -229,14 +225,23 @@ impl Type {
 
     /// The type `T`, whose shape is learnt.
     #[inline(never)]
-    pub fn learn<T: KnownType>() -> Type {
-        let ty = Type::of::<T>();
-        if ty.0.structure.get().is_none() {
-            // A derive's `shape` learns the types of its fields, which may lead back here.
-            let shape = T::known_shape().with_offsets();
-            let _ = ty.0.structure.set(shape);
+    pub fn learn<T: TypeIsJit>() -> Type {
+        Type::of::<T>().learn_from(T::shape)
+    }
+
+    /// The same for pointers and sequences.
+    #[inline(never)]
+    pub fn learn_known<T: KnownType>() -> Type {
+        Type::of::<T>().learn_from(T::known_shape)
+    }
+
+    fn learn_from(self, shape: fn() -> TypeShape) -> Type {
+        // A derive's `shape` learns the types of its fields, which may lead back here.
+        if self.0.structure.get().is_none() && !self.0.learning.replace(true) {
+            let shape = shape().with_offsets();
+            let _ = self.0.structure.set(shape);
         }
-        ty
+        self
     }
 
     /// What it consists of, where that is known.
