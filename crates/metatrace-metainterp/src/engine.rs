@@ -7,7 +7,7 @@
 use crate::abort::{Abort, Backoff};
 use crate::assemble::{Ending, close_bridge, cut_loop};
 use crate::params::Parameters;
-use crate::recorder::{End, GreenKey, Limits, Mark, Recorder, Setting, Surroundings};
+use crate::recorder::{End, FrozenAddresses, GreenKey, Limits, Mark, Recorder, Setting, Surroundings};
 use crate::resume::{self, ResumeData};
 use crate::stats::Stats;
 use crate::value::Value;
@@ -158,6 +158,7 @@ pub struct Engine {
     state: RefCell<State>,
     stats: RefCell<Stats>,
     tracing: Cell<bool>,
+    frozen: FrozenAddresses,
     log: Option<Log>,
     start: Instant,
 }
@@ -182,6 +183,7 @@ impl Engine {
             state: RefCell::default(),
             stats: RefCell::default(),
             tracing: Cell::new(false),
+            frozen: FrozenAddresses::default(),
             log: None,
             start: Instant::now(),
         }
@@ -378,10 +380,10 @@ impl Engine {
         handler.outcome.expect("a backend reports the exit")
     }
 
-    fn setting<'a>(&self, surroundings: &'a dyn Surroundings, code: &'a PortalCode) -> Setting<'a> {
+    fn setting<'a>(&'a self, surroundings: &'a dyn Surroundings, code: &'a PortalCode) -> Setting<'a> {
         let params = self.params.borrow();
         let limits = Limits { ops: params.trace_limit as usize, depth: params.max_inline_depth as usize };
-        Setting { surroundings, limits, red_roots: &code.red_roots }
+        Setting { surroundings, limits, red_roots: &code.red_roots, frozen: &self.frozen }
     }
 
     /// Executes from a merge point, recording a loop.
@@ -638,7 +640,7 @@ impl Engine {
                 .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
                 .collect();
             let frames =
-                resume.rebuild(&*self.source, |n| inputs[n], |constant| Value::constant(constant.kind, constant.bits));
+                resume.rebuild(&*self.source, |n| inputs[n], |constant| self.frozen.value(constant));
             let known = self.known_branch(resume, &frames);
             (Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known), frames)
         };

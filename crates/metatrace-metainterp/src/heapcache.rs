@@ -17,6 +17,7 @@
 //!
 //! Words in registers are extended after their type, so what a narrow store leaves behind is the register's own content.
 
+use crate::recorder::pointee;
 use crate::value::{Source, Value};
 use metatrace_ir::{Descr, Pointee, Ref, RootKind};
 use rustc_hash::FxHashMap;
@@ -312,14 +313,6 @@ impl HeapCache {
             object.is_current = false;
             lost.extend(object.known.drain(..).filter_map(|known| known.child));
         }
-    }
-}
-
-fn pointee(descr: &Descr) -> Pointee {
-    match descr {
-        Descr::Field(field) => field.pointee,
-        Descr::Array(array) => array.pointee,
-        other => panic!("not a memory location: {other:?}"),
     }
 }
 

@@ -15,12 +15,14 @@ use crate::abort::Abort;
 use crate::heapcache::HeapCache;
 use crate::value::{Source, Value};
 use metatrace_ir::{
-    CallDescr, Const, Descr, Effect, Frame, Kind, Op, Opcode, Ref, RootKind, Snapshot, SnapshotId, TargetToken, Trace,
+    CallDescr, Const, Descr, Effect, Frame, Kind, Op, Opcode, Pointee, Ref, RootKind, Snapshot, SnapshotId, TargetToken, Trace,
 };
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
 use metatrace_native::Payload;
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// The words of a green key.
@@ -87,6 +89,30 @@ pub struct Setting<'a> {
     pub limits: Limits,
     /// What is known of the memory behind the portal's reds.
     pub red_roots: &'a [Option<RootKind>],
+    /// Addresses of frozen memory that traces of this driver have as constants.
+    pub frozen: &'a FrozenAddresses,
+}
+
+/// Addresses of frozen memory. A constant of a trace with one of these words *is* that address: the recorder makes no
+/// constant of any other pointer that has the same word (the content of a `Cell` at the start of a frozen struct, say).
+/// So a constant in resume data is known for frozen again in a bridge.
+#[derive(Default, Debug)]
+pub struct FrozenAddresses(RefCell<FxHashSet<u64>>);
+
+impl FrozenAddresses {
+    fn insert(&self, word: u64) {
+        self.0.borrow_mut().insert(word);
+    }
+
+    fn contains(&self, word: u64) -> bool {
+        self.0.borrow().contains(&word)
+    }
+
+    /// The value of a constant that a trace refers to.
+    pub fn value(&self, constant: Const) -> Value {
+        let value = Value::constant(constant.kind, constant.bits);
+        if self.contains(constant.bits) { Value { source: Source::Frozen, ..value } } else { value }
+    }
 }
 
 /// Records one trace. See the module's documentation.
@@ -104,6 +130,7 @@ pub struct Recorder<'a> {
     heap: HeapCache,
     /// What is known of the reds' memory at a merge point.
     red_roots: &'a [Option<RootKind>],
+    frozen: &'a FrozenAddresses,
     /// Snapshots of suspended frames, outermost first, made when first needed.
     suspended: Vec<Option<SnapshotId>>,
     marks: Vec<Mark>,
@@ -137,7 +164,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn new(trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
-        let Setting { surroundings, limits, red_roots } = setting;
+        let Setting { surroundings, limits, red_roots, frozen } = setting;
         Recorder {
             heap: HeapCache::new(trace.roots.iter().map(|root| (root.value, root.kind))),
             trace,
@@ -147,6 +174,7 @@ impl<'a> Recorder<'a> {
             surroundings,
             limits,
             red_roots,
+            frozen,
             suspended: vec![None; depth - 1],
             marks: Vec::new(),
             header: None,
@@ -183,9 +211,11 @@ impl<'a> Recorder<'a> {
     /// How the trace writes a value.
     fn reference(&mut self, value: Value) -> Ref {
         match value.source {
-            Source::Trace(reference) => reference,
-            Source::Const | Source::Frozen => self.trace.constant(Const { kind: value.kind, bits: value.bits }),
+            Source::Trace(reference) => return reference,
+            Source::Const => {}
+            Source::Frozen => self.frozen.insert(value.bits),
         }
+        self.trace.constant(Const { kind: value.kind, bits: value.bits })
     }
 
     /// The reference of a value that is no constant.
@@ -247,6 +277,11 @@ impl<'a> Recorder<'a> {
         if value.is_const() {
             return value;
         }
+        self.promoted(frames, value)
+    }
+
+    /// The value as a constant, guarded.
+    fn promoted(&mut self, frames: &[Activation<Value>], value: Value) -> Value {
         let constant = Value::constant(value.kind, value.bits);
         self.guard(frames, Opcode::GuardValue, &[value, constant], Position::Before);
         self.heap.became_const(self.trace_ref(value), constant);
@@ -272,6 +307,15 @@ fn layout(descr: &Descr) -> (Kind, bool) {
     }
 }
 
+/// What a word loaded from a location points to.
+pub(crate) fn pointee(descr: &Descr) -> Pointee {
+    match descr {
+        Descr::Field(field) => field.pointee,
+        Descr::Array(array) => array.pointee,
+        other => panic!("not a memory location: {other:?}"),
+    }
+}
+
 fn operands(base: Value, index: Option<Value>) -> SmallVec<[Value; 3]> {
     std::iter::once(base).chain(index).collect()
 }
@@ -291,7 +335,16 @@ impl Domain for Recorder<'_> {
         let kind = op.result().expect("a pure operation has a result");
         if !self.recording() || args.iter().all(|arg| arg.is_const()) {
             // sub-slices of frozen memory: an address computed from a frozen one
-            let is_frozen = args.iter().any(|arg| arg.source == Source::Frozen);
+            let is_address = matches!(
+                op,
+                Opcode::IntAdd
+                    | Opcode::IntSub
+                    | Opcode::CastPtrToInt
+                    | Opcode::CastIntToPtr
+                    | Opcode::SameAsI
+                    | Opcode::SameAsR
+            );
+            let is_frozen = is_address && args.iter().any(|arg| arg.source == Source::Frozen);
             return if is_frozen { frozen(kind, result) } else { Value::constant(kind, result) };
         }
         let value = self.record(op, args, None, result);
@@ -331,10 +384,12 @@ impl Domain for Recorder<'_> {
         result: u64,
     ) -> Value {
         let descr = code.descr(descr);
-        let all_const = base.is_const() && index.is_none_or(Value::is_const);
-        if !self.recording() || all_const {
-            let is_frozen = Self::is_frozen(base, index, layout(descr).1);
-            return if is_frozen { frozen(Kind::Ref, result) } else { Value::constant(Kind::Ref, result) };
+        if Self::is_frozen(base, index, layout(descr).1) {
+            return frozen(Kind::Ref, result);
+        }
+        let all_const = base.is_const() && index.is_none_or(Value::is_const) && !self.frozen.contains(result);
+        if !self.recording() || (all_const && base.source != Source::Frozen) {
+            return Value::constant(Kind::Ref, result);
         }
         let opcode = if index.is_some() { Opcode::PtrItem } else { Opcode::PtrField };
         let value = self.record(opcode, &operands(base, index), Some(descr), result);
@@ -347,7 +402,8 @@ impl Domain for Recorder<'_> {
         let (kind, is_frozen_path) = layout(descr);
         if Self::is_frozen(base, index, is_frozen_path) {
             self.executed += 1;
-            return frozen(kind, result);
+            let is_pointer = kind == Kind::Ref || pointee(descr) != Pointee::Unknown;
+            return if is_pointer { frozen(kind, result) } else { Value::constant(kind, result) };
         }
         if !self.recording() {
             return Value::constant(kind, result);
@@ -414,7 +470,10 @@ impl Domain for Recorder<'_> {
     }
 
     fn promote(&mut self, frames: &[Activation<Value>], value: Value) -> Value {
-        if self.recording() { self.make_const(frames, value) } else { value }
+        if !self.recording() || self.frozen.contains(value.bits) {
+            return value;
+        }
+        self.make_const(frames, value)
     }
 
     fn before_call(&mut self, _: &[Activation<Value>], _: &NativeCall, _: &[Value]) {}
