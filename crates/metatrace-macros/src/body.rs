@@ -88,7 +88,8 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         portal: source.portal,
     };
     let begin = begin(&source.name, source.output, source.block, source.overflow_checks);
-    let probes = probes(source.receiver, source.params, source.output);
+    let params = source.params.iter().map(|(_, ty)| ty);
+    let probes = probes(source.receiver.into_iter().chain(params).chain([source.output]));
     let portal = body.portal.as_ref().map(PortalTwin::begin);
     let params = body.params(source.receiver, source.params);
     let (exit, value) = body.arm(|body| {
@@ -109,7 +110,7 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         use #stage::statics::*;
         #lookups
         #begin
-        #(#probes)*
+        #probes
         #portal
         #(#params)*
         let #result: ::core::option::Option<__mt::Var<_>> = #exit: {
@@ -133,17 +134,12 @@ fn begin(name: &str, output: &Type, block: &Block, overflow_checks: Option<bool>
     quote!(__mt::begin::<#output>(#name, __mt::edition_2024!(#probe), #overflow_checks);)
 }
 
-/// Tells the runtime of the types in the signature.
-fn probes(receiver: Option<&Type>, params: &[(Pat, Type)], output: &Type) -> Vec<TokenStream> {
-    let mut types = Vec::new();
-    for ty in receiver
-        .into_iter()
-        .chain(params.iter().map(|(_, ty)| ty))
-        .chain([output])
-    {
-        syntax::types_within(ty, &mut types);
-    }
-    types.iter().map(|ty| quote!(__mt::probe!(#ty);)).collect()
+/// Tells the runtime of types, and those within them, before they are used.
+pub(crate) fn probes<'t>(types: impl IntoIterator<Item = &'t Type>) -> TokenStream {
+    let stage = names::stage();
+    let mut within = Vec::new();
+    types.into_iter().for_each(|ty| syntax::types_within(ty, &mut within));
+    quote!(#(#stage::probe!(#within);)*)
 }
 
 /// One trait for each method name and arity that the twin calls, through which ordinary autoderef finds the methods that

@@ -12,7 +12,7 @@
 //! rustc coerces the handle as it would coerce the value. A receiver leaves a placeholder (`__recv`) for what its
 //! autoderef loads, which comes before the arguments.
 
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::errors::OUTLINE;
 use crate::expr::Context;
 use crate::names;
@@ -22,7 +22,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprCall, ExprMethodCall, ExprPath, ExprStruct, PathArguments, Token};
+use syn::{Expr, ExprCall, ExprMethodCall, ExprPath, ExprStruct, PathArguments, Token, Type, TypePath};
 
 /// Arguments: the statements that evaluate them, and their names.
 pub(crate) struct Arguments {
@@ -48,7 +48,7 @@ impl Body {
         Arguments { lets, names }
     }
 
-    pub(crate) fn call(&mut self, call: &ExprCall, context: Context<'static>) -> TokenStream {
+    pub(crate) fn call(&mut self, call: &ExprCall, context: Context<'_>) -> TokenStream {
         let Expr::Path(path) = syntax::bare(&call.func) else {
             return self.error(
                 &call.func,
@@ -63,7 +63,11 @@ impl Body {
         }
         let last = path.path.segments.last().expect("a path has segments");
         let constructor = names::is_capitalised(&last.ident);
-        let context = if constructor { context } else { Context::default() };
+        let context = if constructor {
+            context.payload(&last.ident)
+        } else {
+            Context::default()
+        };
         let Arguments { lets, names } = self.arguments(&call.args, context);
         let call = if constructor {
             self.constructor_call(path, &names)
@@ -100,7 +104,8 @@ impl Body {
             let name = &mut function.path.segments.last_mut().expect("a path has segments").ident;
             self.associated.insert((names::plain(name), args.len()));
             *name = names::associated(name);
-            return quote_spanned!(span=> #function(#(&#args),*));
+            let probes = owner_type(path).map(|owner| body::probes([&owner]));
+            return quote_spanned!(span=> { #probes #function(#(&#args),*) });
         }
         if owner.is_some_and(|owner| owner == "mem") && ["swap", "take", "replace"].iter().any(|f| last.ident == f) {
             let function = format_ident!("mem_{}", last.ident, span = last.ident.span());
@@ -209,6 +214,23 @@ impl Body {
         let message = format!("name the type: `residual!(Type::{}(&value))`", call.method);
         self.error(call, message)
     }
+}
+
+/// The type before an associated function, where all of it is written: `Vec::<u8>::new`, `<[u8; 4]>::default`.
+fn owner_type(path: &ExprPath) -> Option<Type> {
+    if let Some(qself) = &path.qself {
+        return Some((*qself.ty).clone());
+    }
+    let mut owner = path.path.clone();
+    owner.segments.pop();
+    owner.segments.pop_punct();
+    let generic = matches!(owner.segments.last()?.arguments, PathArguments::AngleBracketed(_));
+    generic.then(|| {
+        Type::Path(TypePath {
+            qself: None,
+            path: owner,
+        })
+    })
 }
 
 /// What the runtime is told of a native function.

@@ -31,11 +31,22 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// An operand's: its type is not known.
-    fn operand(self) -> Context<'static> {
+    pub(crate) fn operand(self) -> Context<'static> {
         Context {
             extended: self.extended,
             ty: None,
         }
+    }
+
+    /// The operand's of `Some`, `Ok` or `Err`, whose type is in that of the whole.
+    pub(crate) fn payload(self, constructor: &Ident) -> Self {
+        let index = match &*constructor.to_string() {
+            "Some" | "Ok" => 0,
+            "Err" => 1,
+            _ => usize::MAX,
+        };
+        let ty = self.ty.and_then(|ty| syntax::type_arguments(ty).nth(index));
+        Context { ty, ..self }
     }
 }
 
@@ -61,7 +72,10 @@ impl Body {
             Expr::Match(matching) => self.match_(matching, context),
             Expr::Loop(forever) => self.loop_(forever, context),
             _ => {
-                let value = self.leaf(expr, context.operand());
+                let value = match expr {
+                    Expr::Call(call) => self.call(call, context),
+                    _ => self.leaf(expr, context.operand()),
+                };
                 match context.ty {
                     Some(ty @ Type::Reference(_)) if !syntax::diverges(expr) => {
                         let uncoerced = self.local("x");
@@ -105,7 +119,6 @@ impl Body {
                 quote_spanned!(span=> __mt::try_::<#output, _>(#value))
             }
             Expr::Range(range) => self.range(range),
-            Expr::Call(call) => self.call(call, context),
             Expr::MethodCall(call) => self.method_call(call),
             Expr::Struct(literal) => self.struct_literal(literal, context),
             Expr::Macro(mac) => self.author_macro(&mac.mac),

@@ -99,10 +99,10 @@ impl Body {
         let fail = self.local("f");
         self.names(|body| {
             let matcher = body.pattern(&arm.pat, &scrutinee.to_token_stream(), &fail);
-            let guard = arm.guard.as_ref().map(|(_, guard)| {
-                let (peeks, guard) = (&matcher.peeks, body.condition(guard, &fail));
-                quote!({ #(#peeks)* #guard })
-            });
+            let (guard, bound) = match &arm.guard {
+                Some((_, guard)) => body.guard(guard, &matcher.peeks, &fail),
+                None => Default::default(),
+            };
             let (exit, value) = body.arm(|body| body.value_in(&arm.body, context));
             let (cfgs, tests, binds) = (syntax::cfgs(&arm.attrs), matcher.tests, matcher.binds);
             quote! {
@@ -113,11 +113,23 @@ impl Body {
                     #(#tests)*
                     #guard
                     #(#binds)*
+                    #bound
                     #join.arm(#exit: { __mt::scope(true); ::core::option::Option::Some(#value) });
                     __mt::switch(#fail);
                 }
             }
         })
+    }
+
+    /// A guard sees copies of what the pattern binds, which moves only when the guard has held. What the guard itself binds
+    /// (the second result) hides names of the pattern.
+    fn guard(&mut self, guard: &Expr, peeks: &[TokenStream], fail: &Ident) -> (TokenStream, TokenStream) {
+        let tests = self.condition(guard, fail);
+        let mut names = Vec::new();
+        let_names(guard, &mut names);
+        let kept: Vec<Ident> = names.iter().map(|_| self.local("g")).collect();
+        let guard = quote!(#(#peeks)* #tests #(let #kept = #names;)*);
+        (guard, quote!(#(let #names = #kept;)*))
     }
 
     /// Tests of a condition, with its let chains: falls through where it holds, goes to `fail` where not. Declares the names.
@@ -388,5 +400,23 @@ fn has_let(condition: &Expr) -> bool {
         }) => has_let(left) || has_let(right),
         Expr::Group(group) => has_let(&group.expr),
         _ => false,
+    }
+}
+
+/// The names that the `let`s of a condition bind.
+fn let_names(condition: &Expr, names: &mut Vec<Ident>) {
+    match condition {
+        Expr::Let(binding) => names.extend(syntax::bound_names(&binding.pat)),
+        Expr::Binary(ExprBinary {
+            left,
+            op: BinOp::And(_),
+            right,
+            ..
+        }) => {
+            let_names(left, names);
+            let_names(right, names);
+        }
+        Expr::Group(group) => let_names(&group.expr, names),
+        _ => {}
     }
 }

@@ -311,14 +311,16 @@ impl Callable {
     /// A call: of the builder's jitcode, or for residual functions and portals, of the function itself.
     fn staged_call(&self, function: TokenStream, builder: TokenStream, output: &Type, args: &[Ident]) -> TokenStream {
         let stage = names::stage();
+        let params = self.params.iter().map(|(_, ty)| ty);
+        let probes = body::probes(self.receiver.iter().chain(params).chain([&self.output]));
         if self.marks.residual || self.portal.is_some() {
             let (native, name) = (format_ident!("native{}", args.len()), &self.name);
             let flags = native_flags(self.marks.elidable, self.marks.nounwind);
             let function = self.instance(function);
-            quote!(#stage::#native(#flags, #name, #function, #(#args),*))
+            quote!(#probes #stage::#native(#flags, #name, #function, #(#args),*))
         } else {
             let key = self.key(builder);
-            quote!(#stage::call::<#output>(#key, &[#(#args.__any()),*]))
+            quote!(#probes #stage::call::<#output>(#key, &[#(#args.__any()),*]))
         }
     }
 

@@ -348,13 +348,12 @@ impl<'a> Shaped<'a> {
     /// `impl TypeIsJit`. Types within are told first.
     fn shape(&self, types: &[&Type], value: &TokenStream) -> TokenStream {
         let stage = &self.stage;
-        let mut within = Vec::new();
-        types.iter().for_each(|ty| crate::syntax::types_within(ty, &mut within));
+        let probes = crate::body::probes(types.iter().copied());
         self.implementing(
             &quote!(TypeIsJit),
             &quote! {
                 fn shape() -> #stage::TypeShape {
-                    #(#stage::probe!(#within);)*
+                    #probes
                     #value
                 }
             },

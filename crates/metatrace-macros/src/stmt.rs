@@ -11,7 +11,7 @@
 //!
 //! Every statement of the author's becomes a list of statements, each of which carries his `#[cfg]`s.
 
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::errors::OUTLINE;
 use crate::expr::Context;
 use crate::syntax;
@@ -134,13 +134,17 @@ impl Body {
             Pat::Type(typed) => (&*typed.pat, Some(&*typed.ty)),
             pat => (pat, None),
         };
+        let mut out = Vec::new();
         if let Some(ty) = ty {
             self.check_type(ty);
+            let probes = body::probes([ty]);
+            out.push(quote!({ #probes }));
         }
         match &local.init {
-            None => self.let_later(pat, ty),
-            Some(init) => self.let_now(pat, ty, init),
+            None => out.extend(self.let_later(pat, ty)),
+            Some(init) => out.extend(self.let_now(pat, ty, init)),
         }
+        out
     }
 
     /// `let x;`

@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Span};
 use syn::visit::{self, Visit};
 use syn::{
     Attribute, BinOp, Block, Expr, ExprBinary, ExprBreak, ExprClosure, ExprForLoop, ExprLoop, ExprPath, ExprWhile,
-    GenericArgument, Item, Lifetime, Lit, Macro, Member, Pat, PatIdent, PathArguments, Stmt, Type, UnOp,
+    GenericArgument, Item, Lifetime, Lit, Macro, Member, Pat, PatIdent, PathArguments, Stmt, Type, TypeInfer, UnOp,
 };
 
 /// Strips parentheses and invisible groups.
@@ -327,9 +327,40 @@ pub(crate) fn types_within(ty: &Type, found: &mut Vec<Type>) {
         }
         _ => {}
     }
-    if !found.contains(ty) {
+    if !found.contains(ty) && !is_partial(ty) {
         found.push(ty.clone());
     }
+}
+
+/// The type arguments of an `Option` or `Result`.
+pub(crate) fn type_arguments(ty: &Type) -> impl Iterator<Item = &Type> {
+    let segment = match ty {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    let arguments = match segment.map(|segment| (&segment.ident, &segment.arguments)) {
+        Some((name, PathArguments::AngleBracketed(arguments))) if name == "Option" || name == "Result" => {
+            Some(&arguments.args)
+        }
+        _ => None,
+    };
+    arguments.into_iter().flatten().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+/// Whether some of a type is left to inference.
+fn is_partial(ty: &Type) -> bool {
+    struct Partial(bool);
+    impl<'ast> Visit<'ast> for Partial {
+        fn visit_type_infer(&mut self, _: &'ast TypeInfer) {
+            self.0 = true;
+        }
+    }
+    let mut partial = Partial(false);
+    partial.visit_type(ty);
+    partial.0
 }
 
 /// The name of a field as an identifier.

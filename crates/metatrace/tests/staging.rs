@@ -6,7 +6,13 @@ mod flow;
 mod harness;
 #[path = "staging/literals.rs"]
 mod literals;
+#[path = "staging/numeric.rs"]
+mod numeric;
 #[path = "staging/order.rs"]
 mod order;
 #[path = "staging/patterns.rs"]
 mod patterns;
+#[path = "staging/places.rs"]
+mod places;
+#[path = "staging/sums.rs"]
+mod sums;

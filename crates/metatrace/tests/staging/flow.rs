@@ -23,7 +23,11 @@ fn if_statement(a: &mut u8, n: u8) {
     if *a == 3 {
         return;
     }
-    if n > 100 { *a = 0 } else if n > 50 { *a = 1 }
+    if n > 100 {
+        *a = 0
+    } else if n > 50 {
+        *a = 1
+    }
 }
 
 #[jit]
@@ -210,7 +214,9 @@ fn let_else(v: &[u8], i: usize) -> Result<u8, usize> {
         return Err(i);
     };
     let 3..=9 = *x else { return Ok(0) };
-    let (Some(a), b @ 1..) = (v.get(0), i) else { return Err(99) };
+    let (Some(a), b @ 1..) = (v.get(0), i) else {
+        return Err(99);
+    };
     Ok(*a + *x + b as u8)
 }
 
@@ -224,7 +230,11 @@ fn early(a: u8) -> u8 {
         n => n,
     };
     let y = if x > 9 { x } else { return x * 2 };
-    y + { if a > 100 { return 0 } else { 5 } } + match a { 11 => return 8, k => k }
+    y + { if a > 100 { return 0 } else { 5 } }
+        + match a {
+            11 => return 8,
+            k => k,
+        }
 }
 
 #[jit]
@@ -249,7 +259,7 @@ fn divergent_loop(a: u8) -> u8 {
 }
 
 #[jit]
-#[allow(unreachable_code, clippy::diverging_sub_expression)]
+#[allow(unreachable_code, unused_variables, clippy::diverging_sub_expression)]
 fn divergent_let(a: u8) -> u8 {
     let x: u8 = return a;
     x

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -87,10 +88,10 @@ fn silence_panics() {
     });
 }
 
-fn watch<S: Debug, R: Debug>(mut state: S, run: impl FnOnce(&mut S) -> R) -> Seen {
+fn watch<S: Debug>(mut state: S, run: impl FnOnce(&mut S) -> String) -> Seen {
     EVENTS.with_borrow_mut(Vec::clear);
     QUIET.set(true);
-    let outcome = catch_unwind(AssertUnwindSafe(|| format!("{:?}", run(&mut state))));
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut state)));
     QUIET.set(false);
     let after = format!("{state:?}");
     drop(state);
@@ -101,15 +102,15 @@ fn watch<S: Debug, R: Debug>(mut state: S, run: impl FnOnce(&mut S) -> R) -> See
     }
 }
 
-/// Compares two ways of running something on equal states.
+/// Compares two ways of running something on equal states; they give what they return as text.
 ///
 /// # Panics
 /// If they differ.
-pub fn compare<S: Debug, R: Debug>(
+pub fn compare<S: Debug>(
     what: &str,
     state: impl Fn() -> S,
-    native: impl FnOnce(&mut S) -> R,
-    staged: impl FnOnce(&mut S) -> R,
+    native: impl FnOnce(&mut S) -> String,
+    staged: impl FnOnce(&mut S) -> String,
 ) {
     silence_panics();
     let before = format!("{:?}", state());
@@ -121,15 +122,23 @@ pub fn compare<S: Debug, R: Debug>(
 }
 
 /// A function's jitcode, to be called like the function: its parameter types are known before its arguments are coerced.
+pub struct Staged<A, R> {
+    twin: fn(),
+    signature: PhantomData<fn(A) -> R>,
+}
+
 macro_rules! staged_callers {
     ($($name:ident($($arg:ident: $A:ident),*);)*) => {$(
-        #[allow(clippy::too_many_arguments, non_snake_case)]
-        pub fn $name<$($A,)* R>(_: impl Fn($($A),*) -> R, twin: fn()) -> impl Fn($($A),*) -> R {
-            move |$($arg),*| {
+        pub fn $name<$($A,)* R>(_: impl Fn($($A),*) -> R, twin: fn()) -> Staged<($($A,)*), R> {
+            Staged { twin, signature: PhantomData }
+        }
+
+        impl<$($A,)* R> Staged<($($A,)*), R> {
+            pub fn call(self $(, $arg: $A)*) -> R {
                 $(let $arg = ManuallyDrop::new($arg);)*
                 let arguments: &[(*const u8, usize)] = &[$((&raw const $arg as *const u8, size_of::<$A>())),*];
                 // SAFETY: the twin is that of the function, whose arguments and result these are.
-                unsafe { metatrace::__stage::run(twin, arguments) }
+                unsafe { metatrace::__stage::run(self.twin, arguments) }
             }
         }
     )*};
@@ -139,9 +148,8 @@ staged_callers! {
     staged1(a: A);
     staged2(a: A, b: B);
     staged3(a: A, b: B, c: C);
-    staged4(a: A, b: B, c: C, d: E);
-    staged5(a: A, b: B, c: C, d: E, e: F);
-    staged6(a: A, b: B, c: C, d: E, e: F, f: G);
+    staged4(a: A, b: B, c: C, d: D);
+    staged5(a: A, b: B, c: C, d: D, e: E);
 }
 
 /// `staged!(f(a, b))`: calls the jitcode of `f`.
@@ -156,10 +164,9 @@ macro_rules! staged {
     ($($f:ident)::+ ($a:expr, $b:expr, $c:expr, $d:expr, $e:expr $(,)?)) => {
         $crate::harness::staged!(@ staged5 [$($f)::+] $a, $b, $c, $d, $e)
     };
-    (@ $caller:ident [$f:path] $($a:expr),*) => {{
-        let staged = $crate::harness::$caller($f, metatrace::__stage::key(<$f>::build));
-        staged($($a),*)
-    }};
+    (@ $caller:ident [$f:path] $($a:expr),*) => {
+        $crate::harness::$caller($f, metatrace::__stage::key(<$f>::build)).call($($a),*)
+    };
 }
 pub(crate) use staged;
 
@@ -170,16 +177,16 @@ macro_rules! agree {
         $crate::harness::compare(
             &format!("{} {:?}", stringify!($($f)::+), ($(&$a,)*)),
             || (),
-            |_| $($f)::+($($a),*),
-            |_| $crate::harness::staged!($($f)::+($($a),*)),
+            |_| format!("{:?}", $($f)::+($($a),*)),
+            |_| format!("{:?}", $crate::harness::staged!($($f)::+($($a),*))),
         )
     };
     ($state:ident = $value:expr => $($f:ident)::+ ($($a:expr),* $(,)?)) => {
         $crate::harness::compare(
             stringify!($($f)::+),
             || $value,
-            |$state| $($f)::+($($a),*),
-            |$state| $crate::harness::staged!($($f)::+($($a),*)),
+            |$state| format!("{:?}", $($f)::+($($a),*)),
+            |$state| format!("{:?}", $crate::harness::staged!($($f)::+($($a),*))),
         )
     };
 }
@@ -230,8 +237,26 @@ sample_ints!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
 impl Sample for f64 {
     fn samples(random: &mut Random, count: usize) -> Vec<f64> {
         let mut samples = vec![
-            0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 255.9, -128.5, 1e10, -1e20, 1e300, f64::MIN_POSITIVE, f64::EPSILON,
-            f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 9.007199254740993e15, i64::MAX as f64,
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            -2.5,
+            255.9,
+            -128.5,
+            1e10,
+            -1e20,
+            1e300,
+            f64::MIN_POSITIVE,
+            f64::EPSILON,
+            f64::MAX,
+            f64::MIN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            9.007199254740993e15,
+            i64::MAX as f64,
         ];
         for _ in 0..count {
             samples.push(f64::from_bits(random.next()));
@@ -249,7 +274,18 @@ impl Sample for bool {
 
 impl Sample for char {
     fn samples(random: &mut Random, count: usize) -> Vec<char> {
-        let mut samples = vec!['\0', 'a', 'Z', '9', '_', '\u{7f}', 'é', '\u{d7ff}', '\u{e000}', char::MAX];
+        let mut samples = vec![
+            '\0',
+            'a',
+            'Z',
+            '9',
+            '_',
+            '\u{7f}',
+            'é',
+            '\u{d7ff}',
+            '\u{e000}',
+            char::MAX,
+        ];
         samples.extend((0..count).filter_map(|_| char::from_u32(random.next() as u32 % 0x11_0000)));
         samples
     }

@@ -200,7 +200,14 @@ fn values(mut x: i64) -> i64 {
         x += 100;
         false
     };
-    let d = [x, { x -= 1; x }, x][(x & 1) as usize];
+    let d = [
+        x,
+        {
+            x -= 1;
+            x
+        },
+        x,
+    ][(x & 1) as usize];
     t.0 * 7 + t.1 * 11 + t.2 * 13 + a + x + b as i64 + c as i64 + d
 }
 

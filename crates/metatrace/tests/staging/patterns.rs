@@ -84,7 +84,10 @@ fn by_value(op: Op) -> u32 {
         Op::Add(255) => 4,
         Op::Add(n) if n > 3 && n < 9 => n as u32,
         Op::Jump { to: 7, cond } => cond as u32 + 50,
-        Op::Jump { cond: false, to: target @ ..100 } => target as u32 + 60,
+        Op::Jump {
+            cond: false,
+            to: target @ ..100,
+        } => target as u32 + 60,
         Op::Triple(a, b, c) => (a as u32).wrapping_mul(b as u32).wrapping_add(c as u32),
         Op::Sub { .. } => 70,
         _ => unreachable!("{op:?}"),
@@ -285,12 +288,21 @@ fn unit_struct(u: Unit, o: Option<Unit>) -> u8 {
 #[jit]
 fn guards(a: &mut u8, o: Option<u8>) -> u8 {
     match o {
-        Some(n) if {
-            *a += 1;
-            n > 5
-        } => n,
+        Some(n)
+            if {
+                *a += 1;
+                n > 5
+            } =>
+        {
+            n
+        }
         Some(n) | Some(n) if n > *a => 100,
-        Some(_) if let Some(k) = a.checked_sub(3) && k < 9 => k,
+        Some(_)
+            if let Some(k) = a.checked_sub(3)
+                && k < 9 =>
+        {
+            k
+        }
         x => x.unwrap_or(50),
     }
 }
@@ -362,7 +374,7 @@ fn structs_and_tuples() {
                 agree!(s = 9u8 => references(&(n as u8, &x), &[p, q], Some(s)));
                 agree!(parameters(&(n as u8), (4, p), q, Unit, 250));
             }
-            agree!(references(&(7u8, &y), &[], None::<&mut u8>));
+            agree!(references(&(7u8, &y), &[p; 0], None::<&mut u8>));
         }
     }
     agree!(unit_struct(Unit, None::<Unit>));
