@@ -273,18 +273,13 @@ impl<'a> Recorder<'a> {
         self.known_branch.take() == Some(here)
     }
 
-    fn make_const(&mut self, frames: &[Activation<Value>], value: Value) -> Value {
-        if value.is_const() {
-            return value;
+    /// The value as a constant, guarded where it is none yet.
+    fn make_const(&mut self, frames: &[Activation<Value>], value: Value, source: Source) -> Value {
+        let constant = Value { source, ..value };
+        if let Source::Trace(reference) = value.source {
+            self.guard(frames, Opcode::GuardValue, &[value, constant], Position::Before);
+            self.heap.became_const(reference, constant);
         }
-        self.promoted(frames, value)
-    }
-
-    /// The value as a constant, guarded.
-    fn promoted(&mut self, frames: &[Activation<Value>], value: Value) -> Value {
-        let constant = Value::constant(value.kind, value.bits);
-        self.guard(frames, Opcode::GuardValue, &[value, constant], Position::Before);
-        self.heap.became_const(self.trace_ref(value), constant);
         constant
     }
 
@@ -459,7 +454,7 @@ impl Domain for Recorder<'_> {
             return;
         }
         if case {
-            self.make_const(frames, value);
+            self.make_const(frames, value, Source::Const);
             return;
         }
         for (case, _) in cases {
@@ -470,10 +465,10 @@ impl Domain for Recorder<'_> {
     }
 
     fn promote(&mut self, frames: &[Activation<Value>], value: Value) -> Value {
-        if !self.recording() || self.frozen.contains(value.bits) {
+        if !self.recording() || value.is_const() || self.frozen.contains(value.bits) {
             return value;
         }
-        self.make_const(frames, value)
+        self.make_const(frames, value, Source::Const)
     }
 
     fn before_call(&mut self, _: &[Activation<Value>], _: &NativeCall, _: &[Value]) {}
@@ -568,10 +563,8 @@ impl Domain for Recorder<'_> {
         let frame = frames.last().expect("an activation is running");
         let point = frame.code.merge_point.as_ref().expect("a merge point is a portal's");
         for ((_, green), is_frozen) in greens.iter_mut().zip(&point.frozen) {
-            *green = self.make_const(frames, *green);
-            if *is_frozen {
-                green.source = Source::Frozen;
-            }
+            let source = if *is_frozen { Source::Frozen } else { Source::Const };
+            *green = self.make_const(frames, *green, source);
         }
         let key: GreenKey = greens.iter().map(|(_, green)| green.bits).collect();
         if let Some(location) = self.surroundings.location(&key) {
