@@ -114,7 +114,12 @@ impl Library {
         let load_params = self.add(portal::load_params(&lowered.params, self.next_id()));
         let store_result = self.add(portal::store_result(lowered.result, self.next_id()));
         let sizes = lowered.params.iter().map(|param| param.ty.size).collect();
-        let entry = Entry { jitcode, sizes, load_params, store_result };
+        let entry = Entry {
+            jitcode,
+            sizes,
+            load_params,
+            store_result,
+        };
         self.store.borrow_mut().entries.insert(key, entry.clone());
         entry
     }

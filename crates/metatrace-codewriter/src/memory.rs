@@ -1,10 +1,11 @@
 //! `mem::swap`, `mem::take`, `mem::replace`, and outlined native code.
 
-use crate::builder::{ValueId, with};
+use crate::builder::{Builder, ValueId, with};
 use crate::control;
+use crate::graph::Operand;
 use crate::handles::{Place, Var};
-use crate::natives::{Callee, Facts, native, std_call};
-use crate::place::PlaceId;
+use crate::natives::{self, Callee, Facts, native, std_call};
+use crate::place::{Located, PlaceId, PlaceKind};
 use crate::pointers::deref_mut;
 use crate::types::Type;
 
@@ -74,6 +75,34 @@ fn check_std<F>(_: &F, name: &str) {
     }
 }
 
+/// A reference for the time of a call. What lives in registers is copied: nobody sees the address.
+fn borrowed<T: ?Sized>(place: Place<T>) -> ValueId {
+    let reference = Type::learn_known::<&T>();
+    let words = with(|b| b.shared_copy(place.id()));
+    match words {
+        Some(words) => with(|b| b.value(reference, words)),
+        None => place.__addr().value(),
+    }
+}
+
+impl Builder {
+    /// The address of a copy of what is in registers, where copies cannot be told from the original.
+    fn shared_copy(&mut self, place: PlaceId) -> Option<Vec<Operand>> {
+        let PlaceKind::Root(root) = self.places[place.0 as usize].kind else {
+            return None;
+        };
+        let ty = self.roots[root as usize].ty;
+        let frozen = ty.structure().is_some() && ty.shape().words.iter().all(|word| word.frozen);
+        match self.locate(place) {
+            Located::Words(..) if frozen => {
+                let words = self.read(place, ty);
+                Some(vec![natives::spill(self, ty, &words)])
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A native call with the addresses of places.
 fn outlined(callee: Callee, args: &[ValueId], result: Type) -> ValueId {
     let args: Vec<u32> = args.iter().map(|arg| arg.0).collect();
@@ -89,7 +118,7 @@ macro_rules! outlines {
             $first: Place<$First> $(, $arg: Place<$T>)*, f: Callee_,
         ) -> Var<R> {
             let callee = Callee::of::<Callee_, (&'a $First, $(&'a $T,)*), R>(f);
-            let args = [$first.__addr().value() $(, $arg.__addr().value())*];
+            let args = [borrowed($first) $(, borrowed($arg))*];
             Var::new(outlined(callee, &args, Type::of::<R>()))
         }
 
@@ -100,7 +129,7 @@ macro_rules! outlines {
             $first: Place<$First> $(, $arg: Place<$T>)*, f: Callee_,
         ) -> Var<R> {
             let callee = Callee::of::<Callee_, (&'a mut $First, $(&'a $T,)*), R>(f);
-            let args = [$first.__addr_mut().value() $(, $arg.__addr().value())*];
+            let args = [$first.__addr_mut().value() $(, borrowed($arg))*];
             Var::new(outlined(callee, &args, Type::of::<R>()))
         }
     )*};

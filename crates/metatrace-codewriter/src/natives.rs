@@ -101,6 +101,16 @@ pub(crate) fn native(b: &mut Builder, name: &str, facts: Facts, callee: Callee, 
         callee.aborting
     };
     let mut words = Vec::new();
+    let by_address = |value: &u32| b.get(ValueId(*value)).ty.size > 16;
+    let facts = if result.size > 8 || shim.packed || args.iter().any(by_address) {
+        // What travels through frame slots is read and written there.
+        Facts {
+            effect: through_memory(facts.effect),
+            ..facts
+        }
+    } else {
+        facts
+    };
     let out = (result.size > 8).then(|| b.alloca(&result.name, result.size, result.align));
     words.extend(out);
     for arg in args {
@@ -129,6 +139,13 @@ pub(crate) fn native(b: &mut Builder, name: &str, facts: Facts, callee: Callee, 
         (None, None) => shape.words.iter().map(|_| Operand::int(0)).collect(),
     };
     b.owned_value(result, words)
+}
+
+fn through_memory(effect: Effect) -> Effect {
+    match effect {
+        Effect::Elidable => Effect::Arguments,
+        other => other,
+    }
 }
 
 /// Emits the call of a shim.

@@ -213,28 +213,18 @@ impl<T> Deref for VecProxy<T> {
 }
 
 fn vec_push(vec: PlaceId, value: ValueId, item: Type, grow: Callee) {
-    let full = with(|b| {
+    with(|b| {
         let len = b.vec_word(vec, VecWord::Len);
         let capacity = b.vec_word(vec, VecWord::Capacity);
-        b.pure(Opcode::IntNe, len, capacity)
-    });
-    with(|b| {
-        let room = b.graph.block();
-        let grows = b.graph.block();
-        let roomy = b.graph.block();
-        b.end(crate::graph::Term::If {
-            cond: full,
-            then: roomy,
-            or: grows,
-        });
-        b.current = grows;
+        let has_room = b.pure(Opcode::IntNe, len, capacity);
+        let (full, room) = (b.graph.block(), b.graph.block());
+        b.test(has_room, full);
+        b.goto(room);
+        b.current = full;
         let reference = b.reference(vec);
         crate::natives::emit_call(b, "Vec::reserve", Facts::STD, grow.catching(), reference, None);
         b.goto(room);
-        b.current = roomy;
-        b.goto(room);
         b.current = room;
-        let len = b.vec_word(vec, VecWord::Len);
         let data = SliceData::Pointer(b.vec_word(vec, VecWord::Data));
         let words = b.words(value);
         let mem = b.item(&data, len, item, true);

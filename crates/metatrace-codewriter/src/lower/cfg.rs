@@ -3,7 +3,7 @@
 
 use crate::graph::{Blk, Block, Graph, Op, Operand, Term, VReg};
 use metatrace_ir::{Opcode, eval};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Which blocks can be reached.
 pub(crate) fn reachable(graph: &Graph) -> Vec<bool> {
@@ -226,6 +226,7 @@ const DUPLICATED: usize = 8;
 
 /// Jumps to empty blocks go where these go; a jump to a branch that is decided on this path goes where the branch goes.
 pub(crate) fn thread_jumps(graph: &mut Graph) {
+    let addresses = addresses(graph);
     let preds: Vec<usize> = predecessors(graph).iter().map(Vec::len).collect();
     for n in 0..graph.blocks.len() {
         let mut term = graph.blocks[n].term.clone();
@@ -233,12 +234,23 @@ pub(crate) fn thread_jumps(graph: &mut Graph) {
         graph.blocks[n].term = term;
         for _ in 0..16 {
             let Term::Goto(to) = graph.blocks[n].term else { break };
-            if to.0 as usize == n || !thread_branch(graph, n, to, preds[to.0 as usize]) {
+            if to.0 as usize == n || !thread_branch(graph, n, to, preds[to.0 as usize], &addresses) {
                 break;
             }
         }
     }
     remove_unreachable(graph);
+}
+
+/// Registers that hold nothing but addresses of places, which are never null.
+fn addresses(graph: &Graph) -> HashSet<VReg> {
+    let definitions = super::copies::definitions(graph);
+    let ops = graph.blocks.iter().flat_map(|block| &block.ops);
+    let addresses = ops.filter_map(|op| match op {
+        Op::PtrField { dst, .. } | Op::PtrItem { dst, .. } | Op::Alloca { dst, .. } => Some(*dst),
+        _ => None,
+    });
+    addresses.filter(|dst| definitions[dst.0 as usize] == 1).collect()
 }
 
 fn skip_empty(graph: &Graph, mut to: Blk) -> Blk {
@@ -254,7 +266,7 @@ fn skip_empty(graph: &Graph, mut to: Blk) -> Blk {
 
 /// Block `n` jumps to `to`: where `to` is short and its branch is decided by what `n` has set, `n` does its work and goes
 /// on to the branch's target.
-fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize) -> bool {
+fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, addresses: &HashSet<VReg>) -> bool {
     let target = &graph.blocks[to.0 as usize];
     let short = target.ops.len() <= DUPLICATED
         && target
@@ -266,14 +278,31 @@ fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize) -> bool {
     }
     let mut known: HashMap<VReg, Operand> = HashMap::new();
     for op in graph.blocks[n].ops.iter().chain(&target.ops) {
-        learn(op, &mut known);
+        learn(op, &mut known, addresses);
     }
+    let is_address = |operand: &Operand| match operand {
+        Operand::Const(_) => false,
+        Operand::Reg(reg) => {
+            addresses.contains(reg)
+                || known
+                    .get(reg)
+                    .and_then(|operand| operand.as_reg())
+                    .is_some_and(|reg| addresses.contains(&reg))
+        }
+    };
     let bits = |operand: &Operand| match operand {
         Operand::Const(constant) => Some(constant.bits),
         Operand::Reg(reg) => known.get(reg).and_then(|operand| operand.as_const()),
     };
     let decided = match &target.term {
         Term::If { cond, then, or } => bits(cond).map(|bits| if bits != 0 { *then } else { *or }),
+        Term::Compare {
+            op: op @ (Opcode::PtrEq | Opcode::PtrNe),
+            a,
+            b,
+            then,
+            or,
+        } if bits(b) == Some(0) && is_address(a) => Some(if *op == Opcode::PtrNe { *then } else { *or }),
         Term::Compare { op, a, b, then, or } => {
             let b = if crate::graph::is_binary(*op) { b } else { a };
             bits(a)
@@ -296,11 +325,12 @@ fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize) -> bool {
     true
 }
 
-/// Follows constants through moves and pure operations.
-fn learn(op: &Op, known: &mut HashMap<VReg, Operand>) {
+/// Follows constants and addresses through moves and pure operations.
+fn learn(op: &Op, known: &mut HashMap<VReg, Operand>, addresses: &HashSet<VReg>) {
     let value = match op {
         Op::Move { src, .. } => match src {
             Operand::Const(_) => Some(*src),
+            Operand::Reg(reg) if addresses.contains(reg) => Some(*src),
             Operand::Reg(reg) => known.get(reg).copied(),
         },
         Op::Pure { op, a, b, .. } => {

@@ -68,6 +68,59 @@ impl Fact {
     }
 }
 
+/// Frame slots, by the register that holds their address; whether that address goes anywhere.
+#[derive(Debug, Default)]
+struct Slots(HashMap<VReg, bool>);
+
+impl Slots {
+    fn of(graph: &Graph) -> Slots {
+        let mut slots = Slots::default();
+        let definitions = super::copies::definitions(graph);
+        for op in graph.blocks.iter().flat_map(|block| &block.ops) {
+            if let Op::Alloca { dst, .. } = op
+                && definitions[dst.0 as usize] == 1
+            {
+                slots.0.insert(*dst, false);
+            }
+        }
+        let mut escape = |reg: VReg| {
+            if let Some(escaped) = slots.0.get_mut(&reg) {
+                *escaped = true;
+            }
+        };
+        for block in &graph.blocks {
+            for op in &block.ops {
+                match op {
+                    Op::Load { .. } => {}
+                    Op::Store { src, .. } => src.as_reg().into_iter().for_each(&mut escape),
+                    _ => op.for_each_use(graph.merge_point.as_ref(), &mut escape),
+                }
+            }
+            block.term.for_each_use(&mut escape);
+        }
+        slots
+    }
+
+    /// Whether memory behind two addresses may be the same.
+    fn may_alias(&self, a: Operand, b: Operand) -> bool {
+        let slot = |operand: Operand| operand.as_reg().and_then(|reg| self.0.get(&reg));
+        match (slot(a), slot(b)) {
+            (Some(_), Some(_)) => a == b,
+            (Some(escaped), None) | (None, Some(escaped)) => *escaped,
+            (None, None) => true,
+        }
+    }
+}
+
+fn overlap(a: &DescrRef, b: &DescrRef) -> bool {
+    let range = |descr: &DescrRef| {
+        let field = descr.field();
+        (field.offset, field.offset + field.word.size())
+    };
+    let ((a, a_end), (b, b_end)) = (range(a), range(b));
+    a < b_end && b < a_end
+}
+
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Known(HashMap<Fact, Operand>);
 
@@ -97,7 +150,7 @@ impl Known {
     }
 
     /// Rewrites the operation with what is known, and learns from it.
-    fn step(&mut self, op: &mut Op) {
+    fn step(&mut self, op: &mut Op, slots: &Slots) {
         op.for_each_use_mut(|operand| self.substitute(operand));
         fold(op);
         if let Some((fact, dst)) = Fact::of(op)
@@ -106,8 +159,17 @@ impl Known {
             *op = Op::Move { dst, src: *known };
         }
         match op {
-            Op::Store { .. } | Op::StoreItem { .. } | Op::Inline(_) => self.forget_loads(),
-            Op::Native(call) if call.descr.call().effect != Effect::Elidable => self.forget_loads(),
+            Op::Store { base, descr, .. } => self.0.retain(|fact, _| match fact {
+                Fact::Load(other, field) if other == base => !overlap(field, descr),
+                Fact::Load(other, _) | Fact::LoadItem(other, ..) => !slots.may_alias(*base, *other),
+                _ => true,
+            }),
+            Op::StoreItem { base, .. } => self.0.retain(|fact, _| match fact {
+                Fact::Load(other, _) | Fact::LoadItem(other, ..) => !slots.may_alias(*base, *other),
+                _ => true,
+            }),
+            Op::Inline(_) => self.forget_loads(slots),
+            Op::Native(call) if call.descr.call().effect != Effect::Elidable => self.forget_loads(slots),
             Op::Header | Op::MergePoint => self.0.clear(),
             Op::Promote { reg } => self.kill(*reg),
             _ => {}
@@ -115,6 +177,16 @@ impl Known {
         op.for_each_def(|def| self.kill(def));
         match op {
             Op::Move { dst, src } if *src != Operand::Reg(*dst) => self.insert(Fact::Copy(*dst), *src),
+            // What has been stored is what a load gives: registers hold words as loads extend them.
+            Op::Store { base, src, descr } => self.insert(Fact::Load(*base, descr.clone()), *src),
+            Op::StoreItem {
+                base,
+                index,
+                src,
+                descr,
+            } => {
+                self.insert(Fact::LoadItem(*base, *index, descr.clone()), *src);
+            }
             _ => {
                 if let Some((fact, dst)) = Fact::of(op)
                     && !fact.reads(dst)
@@ -125,8 +197,12 @@ impl Known {
         }
     }
 
-    fn forget_loads(&mut self) {
-        self.0.retain(|fact, _| !fact.is_load());
+    /// A call may write to all memory but slots whose address has gone nowhere.
+    fn forget_loads(&mut self, slots: &Slots) {
+        self.0.retain(|fact, _| match fact {
+            Fact::Load(Operand::Reg(base), _) => slots.0.get(base) == Some(&false),
+            fact => !fact.is_load(),
+        });
     }
 
     /// What is known where `term` goes with its condition being `holds`.
@@ -170,16 +246,17 @@ fn fold(op: &mut Op) {
 
 /// Applies what is known everywhere.
 pub(crate) fn apply(graph: &mut Graph) {
-    let known = analyse(graph);
+    let slots = Slots::of(graph);
+    let known = analyse(graph, &slots);
     for (block, known) in graph.blocks.iter_mut().zip(known) {
         if let Some(mut known) = known {
-            through(block, &mut known);
+            through(block, &mut known, &slots);
         }
     }
 }
 
-fn through(block: &mut Block, known: &mut Known) {
-    block.ops.iter_mut().for_each(|op| known.step(op));
+fn through(block: &mut Block, known: &mut Known, slots: &Slots) {
+    block.ops.iter_mut().for_each(|op| known.step(op, slots));
     block.term.for_each_use_mut(|operand| known.substitute(operand));
     if let Term::Compare { op, a, b, then, or } = block.term
         && let Some(Operand::Const(truth)) = known.0.get(&Fact::pure(op, a, b))
@@ -189,7 +266,7 @@ fn through(block: &mut Block, known: &mut Known) {
 }
 
 /// What is known at the start of each block that is reached.
-fn analyse(graph: &Graph) -> Vec<Option<Known>> {
+fn analyse(graph: &Graph, slots: &Slots) -> Vec<Option<Known>> {
     let order = reverse_postorder(graph);
     let mut at_start: Vec<Option<Known>> = vec![None; graph.blocks.len()];
     at_start[0] = Some(Known::default());
@@ -200,7 +277,7 @@ fn analyse(graph: &Graph) -> Vec<Option<Known>> {
                 continue;
             };
             let mut block = graph.blocks[*block].clone();
-            through_without_deciding(&mut block, &mut known);
+            through_without_deciding(&mut block, &mut known, slots);
             let mut edges = Vec::new();
             let mut first = true;
             block.term.for_each_target(|to| {
@@ -220,8 +297,8 @@ fn analyse(graph: &Graph) -> Vec<Option<Known>> {
     }
 }
 
-fn through_without_deciding(block: &mut Block, known: &mut Known) {
-    block.ops.iter_mut().for_each(|op| known.step(op));
+fn through_without_deciding(block: &mut Block, known: &mut Known, slots: &Slots) {
+    block.ops.iter_mut().for_each(|op| known.step(op, slots));
     block.term.for_each_use_mut(|operand| known.substitute(operand));
 }
 
