@@ -48,7 +48,10 @@ fn run_brainfuck(path: &Path, form: Form, params: &str) -> Run {
     let outcome = brainfuck::run(&jit, &program, &mut io);
     let output = io.into_output();
     let observed = format!("{}{outcome:?}", String::from_utf8_lossy(&output));
-    Run { observed, stats: jit.stats() }
+    Run {
+        observed,
+        stats: jit.stats(),
+    }
 }
 
 fn run_stackvm(path: &Path, args: &[i64], params: &str) -> Run {
@@ -59,21 +62,38 @@ fn run_stackvm(path: &Path, args: &[i64], params: &str) -> Run {
     let outcome = vm.execute(&jit);
     let output = vm.into_output().into_bytes();
     let observed = format!("{}{outcome:?}", String::from_utf8_lossy(&output));
-    Run { observed, stats: jit.stats() }
+    Run {
+        observed,
+        stats: jit.stats(),
+    }
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the repository")
 }
 
 /// A brainfuck program of our own.
 pub fn own_brainfuck(name: &str, form: Form) -> Guest {
-    Guest::Brainfuck(root().join("interpreters/brainfuck/programs").join(name).with_extension("b"), form)
+    Guest::Brainfuck(
+        root()
+            .join("interpreters/brainfuck/programs")
+            .join(name)
+            .with_extension("b"),
+        form,
+    )
 }
 
 /// A stackvm program of our own.
 pub fn own_stackvm(name: &str, args: &[i64]) -> Guest {
-    Guest::StackVm(root().join("interpreters/stackvm/programs").join(name).with_extension("svm"), args.to_vec())
+    Guest::StackVm(
+        root()
+            .join("interpreters/stackvm/programs")
+            .join(name)
+            .with_extension("svm"),
+        args.to_vec(),
+    )
 }
 
 /// A public brainfuck program, where the folder of them stands beside the repository.
@@ -88,7 +108,11 @@ pub fn small() -> Vec<Guest> {
     let mut guests = Vec::new();
     for form in forms {
         guests.extend(["hello", "cat", "reverse"].map(|name| own_brainfuck(name, form)));
-        guests.extend(["squares", "sierpinski"].iter().filter_map(|name| public_brainfuck(name, form)));
+        guests.extend(
+            ["squares", "sierpinski"]
+                .iter()
+                .filter_map(|name| public_brainfuck(name, form)),
+        );
     }
     guests.extend([
         own_stackvm("sum", &[1000]),

@@ -46,10 +46,16 @@ fn nanoseconds_each(count: usize, mut work: impl FnMut(usize) -> usize) -> f64 {
 }
 
 fn main() {
-    let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(50_000_000);
+    let count = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(50_000_000);
     let program = [0; 4];
     let jit = JitDriver::with_param_text("off").expect("good parameters");
     let without = nanoseconds_each(count, plain);
     let with = nanoseconds_each(count, |count| counted(&jit, &program, count));
-    println!("without {without:.2} ns, with {with:.2} ns, a cold back-edge costs {:.2} ns", with - without);
+    println!(
+        "without {without:.2} ns, with {with:.2} ns, a cold back-edge costs {:.2} ns",
+        with - without
+    );
 }

@@ -19,9 +19,26 @@ impl Program {
     /// The program at `path`, with guest arguments (empty ones are left out) and options of its interpreter.
     pub fn new(path: PathBuf, args: &[&str], options: &[&str]) -> Program {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let name = [stem.as_ref()].iter().chain(args).chain(options).copied().collect::<Vec<_>>().join(" ");
-        let owned = |texts: &[&str]| texts.iter().filter(|text| !text.is_empty()).map(|text| text.to_string()).collect();
-        Program { name: name.trim().to_owned(), path, args: owned(args), options: owned(options) }
+        let name = [stem.as_ref()]
+            .iter()
+            .chain(args)
+            .chain(options)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let owned = |texts: &[&str]| {
+            texts
+                .iter()
+                .filter(|text| !text.is_empty())
+                .map(|text| text.to_string())
+                .collect()
+        };
+        Program {
+            name: name.trim().to_owned(),
+            path,
+            args: owned(args),
+            options: owned(options),
+        }
     }
 
     /// Whether it is brainfuck; else it is stackvm's.
@@ -34,7 +51,9 @@ impl Program {
         if !path.is_file() {
             return Ok(Stdio::null());
         }
-        File::open(&path).map(Stdio::from).map_err(|error| format!("{}: {error}", path.display()))
+        File::open(&path)
+            .map(Stdio::from)
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 
@@ -55,12 +74,22 @@ impl<'a> Contender<'a> {
         args.extend(program.args.iter().cloned());
         args.extend(["--jit".to_owned(), jit.to_owned()]);
         args.extend(program.options.iter().cloned());
-        Contender { name, program, command, args }
+        Contender {
+            name,
+            program,
+            command,
+            args,
+        }
     }
 
     /// The program itself, compiled.
     pub fn binary(name: &'static str, command: PathBuf, program: &'a Program) -> Contender<'a> {
-        Contender { name, program, command, args: Vec::new() }
+        Contender {
+            name,
+            program,
+            command,
+            args: Vec::new(),
+        }
     }
 
     /// One run: its wall time and output.
@@ -72,7 +101,10 @@ impl<'a> Contender<'a> {
         let output = output.map_err(|error| format!("{}: {error}", self.command.display()))?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("{} under {}: {}\n{stderr}", self.program.name, self.name, output.status));
+            return Err(format!(
+                "{} under {}: {}\n{stderr}",
+                self.program.name, self.name, output.status
+            ));
         }
         Ok((time, output.stdout))
     }
@@ -98,13 +130,19 @@ pub fn measure(contenders: &[Contender<'_>], rounds: usize) -> Result<Vec<Median
             let (time, output) = contender.run()?;
             times.push(time.as_secs_f64());
             if *expected.get_or_insert_with(|| output.clone()) != output {
-                return Err(format!("{} under {} prints something else", contender.program.name, contender.name));
+                return Err(format!(
+                    "{} under {} prints something else",
+                    contender.program.name, contender.name
+                ));
             }
         }
     }
     let median = |(contender, times): (&Contender<'_>, &mut Vec<f64>)| {
         times.sort_by(f64::total_cmp);
-        Median { name: contender.name, seconds: times[times.len() / 2] }
+        Median {
+            name: contender.name,
+            seconds: times[times.len() / 2],
+        }
     };
     Ok(contenders.iter().zip(&mut times).map(median).collect())
 }

@@ -45,13 +45,26 @@ fn main() -> ExitCode {
 
 fn options() -> Result<Option<Options>, String> {
     use lexopt::prelude::*;
-    let mut options = Options { rounds: 5, only: String::new(), jit: "default".to_owned() };
+    let mut options = Options {
+        rounds: 5,
+        only: String::new(),
+        jit: "default".to_owned(),
+    };
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next().map_err(|error| error.to_string())? {
         let result = match arg {
-            Long("rounds") => args.value().and_then(|value| value.parse()).map(|rounds| options.rounds = rounds),
-            Long("only") => args.value().and_then(|value| value.string()).map(|only| options.only = only),
-            Long("jit") => args.value().and_then(|value| value.string()).map(|jit| options.jit = jit),
+            Long("rounds") => args
+                .value()
+                .and_then(|value| value.parse())
+                .map(|rounds| options.rounds = rounds),
+            Long("only") => args
+                .value()
+                .and_then(|value| value.string())
+                .map(|only| options.only = only),
+            Long("jit") => args
+                .value()
+                .and_then(|value| value.string())
+                .map(|jit| options.jit = jit),
             Long("help") => {
                 print!("{HELP}");
                 return Ok(None);
@@ -67,11 +80,16 @@ fn options() -> Result<Option<Options>, String> {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("benches/ lies in the repository");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("benches/ lies in the repository");
     let bin = std::env::current_exe().map_err(|error| error.to_string())?;
     let bin = bin.parent().expect("a program lies in a folder");
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-    let programs: Vec<Program> = programs(root).into_iter().filter(|p| p.name.contains(&options.only)).collect();
+    let programs: Vec<Program> = programs(root)
+        .into_iter()
+        .filter(|p| p.name.contains(&options.only))
+        .collect();
     report::header();
     for program in programs {
         let mut contenders = vec![
@@ -103,7 +121,10 @@ fn programs(root: &Path) -> Vec<Program> {
     ];
     let public: PathBuf = root.join("../shared/bf");
     if !public.is_dir() {
-        println!("the public brainfuck programs are absent (no folder {})", public.display());
+        println!(
+            "the public brainfuck programs are absent (no folder {})",
+            public.display()
+        );
         return programs;
     }
     for name in ["mandelbrot", "factor", "hanoi", "long", "bench", "dbfi"] {

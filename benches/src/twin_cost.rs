@@ -24,7 +24,10 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     println!("{:<10} {:>6} {:>12} {:>22}", "", "lines", "check", "build --release");
-    for (name, features) in [("plain", "default-features = false"), ("marked", "default-features = true")] {
+    for (name, features) in [
+        ("plain", "default-features = false"),
+        ("marked", "default-features = true"),
+    ] {
         let krate = folder.path().join(name);
         let lines = write_crate(&krate, name, features)?;
         let check = time(&krate, &["check"])?;
@@ -52,7 +55,11 @@ fn write_crate(krate: &Path, name: &str, features: &str) -> Result<usize, String
 /// Seconds that cargo takes for the crate itself: it is touched, its dependencies are not.
 fn time(krate: &Path, args: &[&str]) -> Result<f64, String> {
     let cargo = || {
-        let output = Command::new("cargo").args(args).current_dir(krate).output().map_err(|error| error.to_string())?;
+        let output = Command::new("cargo")
+            .args(args)
+            .current_dir(krate)
+            .output()
+            .map_err(|error| error.to_string())?;
         if output.status.success() {
             return Ok(());
         }
@@ -90,7 +97,9 @@ fn interpreter() -> String {
     line("#[jit]\npub struct Machine {\n    pub registers: Vec<i64>,\n    pub limit: i64,\n}\n".into());
     line("#[jit]\nimpl Machine {".into());
     for n in 0..OPCODES {
-        line(format!("    fn op{n}(&mut self, a: usize, b: usize, k: i64) -> Option<i64> {{"));
+        line(format!(
+            "    fn op{n}(&mut self, a: usize, b: usize, k: i64) -> Option<i64> {{"
+        ));
         line("        let x = self.registers[a];".into());
         line("        let y = self.registers[b];".into());
         line(format!("        let z = match {} {{", n % 3));

@@ -19,7 +19,12 @@ fn parameters_change_nothing_but_speed() {
     for guest in small() {
         same(
             &guest,
-            &["default", "threshold=1", "threshold=7,trace_limit=300", "threshold=3,enable_opts=none,trace_eagerness=2"],
+            &[
+                "default",
+                "threshold=1",
+                "threshold=7,trace_limit=300",
+                "threshold=3,enable_opts=none,trace_eagerness=2",
+            ],
         );
     }
 }
@@ -27,7 +32,13 @@ fn parameters_change_nothing_but_speed() {
 #[test]
 fn the_reference_executor_agrees() {
     for guest in small() {
-        same(&guest, &["threshold=1,backend=reference", "threshold=5,trace_eagerness=3,backend=reference"]);
+        same(
+            &guest,
+            &[
+                "threshold=1,backend=reference",
+                "threshold=5,trace_eagerness=3,backend=reference",
+            ],
+        );
     }
 }
 

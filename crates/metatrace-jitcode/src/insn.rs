@@ -25,19 +25,40 @@ pub enum Insn {
     /// A pure or partial operation; unary ones ignore `b`.
     Pure { op: Opcode, dst: Reg, a: Reg, b: Reg },
     /// `int_*_ovf`: goes to `overflow` (and leaves `dst` alone) where the result does not fit `i64`.
-    Overflow { op: Opcode, dst: Reg, a: Reg, b: Reg, overflow: Pc },
+    Overflow {
+        op: Opcode,
+        dst: Reg,
+        a: Reg,
+        b: Reg,
+        overflow: Pc,
+    },
     /// Address of a field.
     PtrField { dst: Reg, base: Reg, descr: DescrIndex },
     /// Address of an array item.
-    PtrItem { dst: Reg, base: Reg, index: Reg, descr: DescrIndex },
+    PtrItem {
+        dst: Reg,
+        base: Reg,
+        index: Reg,
+        descr: DescrIndex,
+    },
     /// Loads a field.
     Load { dst: Reg, base: Reg, descr: DescrIndex },
     /// Stores a field.
     Store { base: Reg, src: Reg, descr: DescrIndex },
     /// Loads an array item.
-    LoadItem { dst: Reg, base: Reg, index: Reg, descr: DescrIndex },
+    LoadItem {
+        dst: Reg,
+        base: Reg,
+        index: Reg,
+        descr: DescrIndex,
+    },
     /// Stores an array item.
-    StoreItem { base: Reg, index: Reg, src: Reg, descr: DescrIndex },
+    StoreItem {
+        base: Reg,
+        index: Reg,
+        src: Reg,
+        descr: DescrIndex,
+    },
     /// A fresh frame slot, alive until the activation ends.
     Alloca { dst: Reg, descr: DescrIndex },
     /// Unconditional jump.

@@ -67,7 +67,14 @@ pub struct Interp<'a, D: Domain> {
 impl<'a, D: Domain> Interp<'a, D> {
     /// An interpreter that stands where `frames` say, the innermost last.
     pub fn new(domain: D, source: &'a dyn JitCodeSource, frames: Vec<Activation<D::Value>>) -> Interp<'a, D> {
-        Interp { domain, source, frames, slots: Vec::new(), in_flight: None, at_start: false }
+        Interp {
+            domain,
+            source,
+            frames,
+            slots: Vec::new(),
+            in_flight: None,
+            at_start: false,
+        }
     }
 
     /// The stack of activations.
@@ -190,7 +197,13 @@ impl<'a, D: Domain> Interp<'a, D> {
                 let value = self.domain.pure(op, args, result);
                 self.define(dst, value);
             }
-            Insn::Overflow { op, dst, a, b, overflow } => {
+            Insn::Overflow {
+                op,
+                dst,
+                a,
+                b,
+                overflow,
+            } => {
                 let args = [self.get(a), self.get(b)];
                 let overflowed = overflows(op, D::bits(args[0]), D::bits(args[1]));
                 let result = evaluate::<D>(op, &args, &code);
@@ -207,7 +220,12 @@ impl<'a, D: Domain> Interp<'a, D> {
                 let value = self.domain.address(&code, descr, base, None, address);
                 self.define(dst, value);
             }
-            Insn::PtrItem { dst, base, index, descr } => {
+            Insn::PtrItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => {
                 let (base, index) = (self.get(base), self.get(index));
                 let address = item_address::<D>(&code, descr, base, index);
                 let value = self.domain.address(&code, descr, base, Some(index), address);
@@ -229,7 +247,12 @@ impl<'a, D: Domain> Interp<'a, D> {
                 self.domain.store(&code, descr, base, None, value);
                 self.advance();
             }
-            Insn::LoadItem { dst, base, index, descr } => {
+            Insn::LoadItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => {
                 let (base, index) = (self.get(base), self.get(index));
                 let address = item_address::<D>(&code, descr, base, index);
                 // SAFETY: as for `Load`; the front end has checked the index.
@@ -237,7 +260,12 @@ impl<'a, D: Domain> Interp<'a, D> {
                 let value = self.domain.load(&code, descr, base, Some(index), bits);
                 self.define(dst, value);
             }
-            Insn::StoreItem { base, index, src, descr } => {
+            Insn::StoreItem {
+                base,
+                index,
+                src,
+                descr,
+            } => {
                 let (base, index, value) = (self.get(base), self.get(index), self.get(src));
                 let address = item_address::<D>(&code, descr, base, index);
                 // SAFETY: as for `Store`; the front end has checked the index.
@@ -318,7 +346,10 @@ impl<'a, D: Domain> Interp<'a, D> {
                 let at_start = std::mem::take(&mut self.at_start);
                 if flow == Flow::Stop && !at_start {
                     let greens = greens.into_iter().map(|(_, value)| value).collect();
-                    return Some(Outcome::MergePoint { greens, reds: self.get_all(&point.reds) });
+                    return Some(Outcome::MergePoint {
+                        greens,
+                        reds: self.get_all(&point.reds),
+                    });
                 }
                 self.advance();
             }
@@ -422,6 +453,8 @@ fn evaluate<D: Domain>(op: metatrace_ir::Opcode, args: &[D::Value], code: &JitCo
 
 fn item_address<D: Domain>(code: &JitCode, descr: crate::DescrIndex, base: D::Value, index: D::Value) -> u64 {
     let array = code.descr(descr).array();
-    let offset = D::bits(index).wrapping_mul(array.item_size.into()).wrapping_add(array.offset.into());
+    let offset = D::bits(index)
+        .wrapping_mul(array.item_size.into())
+        .wrapping_add(array.offset.into());
     D::bits(base).wrapping_add(offset)
 }

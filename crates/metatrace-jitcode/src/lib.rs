@@ -91,7 +91,11 @@ pub struct Callee {
 impl Callee {
     /// A callee not yet resolved.
     pub fn new(key: CalleeKey, name: Rc<str>) -> Callee {
-        Callee { key, name, resolved: OnceCell::new() }
+        Callee {
+            key,
+            name,
+            resolved: OnceCell::new(),
+        }
     }
 
     /// Its jitcode, asked from `source` the first time.

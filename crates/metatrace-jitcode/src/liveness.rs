@@ -73,10 +73,11 @@ impl RegSet {
     }
 
     fn iter(&self) -> impl Iterator<Item = Reg> + '_ {
-        self.0
-            .iter()
-            .enumerate()
-            .flat_map(|(n, word)| (0..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| Reg((n * 64 + bit) as u16)))
+        self.0.iter().enumerate().flat_map(|(n, word)| {
+            (0..64)
+                .filter(move |bit| word >> bit & 1 != 0)
+                .map(move |bit| Reg((n * 64 + bit) as u16))
+        })
     }
 }
 
@@ -120,7 +121,10 @@ impl<'a> Analysis<'a> {
 
     /// The set live at the start of the block at `pc`.
     fn at_block(&self, pc: Pc) -> &RegSet {
-        let block = self.starts.binary_search(&pc).unwrap_or_else(|_| panic!("{pc} begins no block"));
+        let block = self
+            .starts
+            .binary_search(&pc)
+            .unwrap_or_else(|_| panic!("{pc} begins no block"));
         &self.live_in[block]
     }
 
@@ -214,12 +218,18 @@ fn for_each_target(code: &JitCode, insn: Insn, mut visit: impl FnMut(Pc)) {
             visit(*default);
         }
         Insn::CallNative { call } => {
-            if let NativeCall { unwind: Some(target), .. } = code.native_calls[call as usize] {
+            if let NativeCall {
+                unwind: Some(target), ..
+            } = code.native_calls[call as usize]
+            {
                 visit(target);
             }
         }
         Insn::CallInline { call } => {
-            if let InlineCall { unwind: Some(target), .. } = code.inline_calls[call as usize] {
+            if let InlineCall {
+                unwind: Some(target), ..
+            } = code.inline_calls[call as usize]
+            {
                 visit(target);
             }
         }
@@ -298,7 +308,9 @@ fn for_each_use(code: &JitCode, insn: Insn, mut visit: impl FnMut(Reg)) {
 }
 
 fn merge_point(code: &JitCode) -> &MergePoint {
-    code.merge_point.as_ref().unwrap_or_else(|| panic!("{} is not a portal", code.name))
+    code.merge_point
+        .as_ref()
+        .unwrap_or_else(|| panic!("{} is not a portal", code.name))
 }
 
 /// Whether an operation of jitcode reads its second operand.

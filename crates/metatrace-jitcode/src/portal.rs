@@ -36,7 +36,11 @@ pub struct PortalCode {
 impl PortalCode {
     /// The kinds of the reds.
     pub fn red_kinds(&self) -> Vec<Kind> {
-        self.merge_point().reds.iter().map(|red| self.jitcode.kind(*red)).collect()
+        self.merge_point()
+            .reds
+            .iter()
+            .map(|red| self.jitcode.kind(*red))
+            .collect()
     }
 
     /// The merge point's registers.

@@ -10,7 +10,13 @@ impl fmt::Display for JitCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let params: Vec<String> = (0..self.params.len()).map(|n| self.reg(Reg(n as u16))).collect();
         let results: Vec<&str> = self.results.iter().map(|kind| kind_name(*kind)).collect();
-        writeln!(f, "jitcode {}({}) -> ({})", self.name, params.join(", "), results.join(", "))?;
+        writeln!(
+            f,
+            "jitcode {}({}) -> ({})",
+            self.name,
+            params.join(", "),
+            results.join(", ")
+        )?;
         for (pc, insn) in self.insns.iter().enumerate() {
             write!(f, "{pc:>5}  {}", self.show(*insn))?;
             if insn.is_resumable() {
@@ -72,19 +78,40 @@ impl JitCode {
             Insn::Move { dst, src } => format!("{} = {}", r(dst), r(src)),
             Insn::Pure { op, dst, a, b } if is_binary(op) => format!("{} = {} {} {}", r(dst), op.name(), r(a), r(b)),
             Insn::Pure { op, dst, a, .. } => format!("{} = {} {}", r(dst), op.name(), r(a)),
-            Insn::Overflow { op, dst, a, b, overflow } => {
+            Insn::Overflow {
+                op,
+                dst,
+                a,
+                b,
+                overflow,
+            } => {
                 format!("{} = {} {} {} overflow {overflow}", r(dst), op.name(), r(a), r(b))
             }
             Insn::PtrField { dst, base, descr } => format!("{} = &{}.{}", r(dst), r(base), d(descr)),
-            Insn::PtrItem { dst, base, index, descr } => {
+            Insn::PtrItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => {
                 format!("{} = &{}[{}].{}", r(dst), r(base), r(index), d(descr))
             }
             Insn::Load { dst, base, descr } => format!("{} = {}.{}", r(dst), r(base), d(descr)),
             Insn::Store { base, src, descr } => format!("{}.{} = {}", r(base), d(descr), r(src)),
-            Insn::LoadItem { dst, base, index, descr } => {
+            Insn::LoadItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => {
                 format!("{} = {}[{}].{}", r(dst), r(base), r(index), d(descr))
             }
-            Insn::StoreItem { base, index, src, descr } => {
+            Insn::StoreItem {
+                base,
+                index,
+                src,
+                descr,
+            } => {
                 format!("{}[{}].{} = {}", r(base), r(index), d(descr), r(src))
             }
             Insn::Alloca { dst, descr } => format!("{} = alloca {}", r(dst), d(descr)),
@@ -103,12 +130,21 @@ impl JitCode {
                 let call = &self.native_calls[call as usize];
                 let dst = call.dst.map_or(String::new(), |dst| format!("{} = ", r(dst)));
                 let unwind = unwind_text(call.unwind);
-                format!("{dst}native {}{}{unwind}", call.call_descr().name, self.regs(&call.args))
+                format!(
+                    "{dst}native {}{}{unwind}",
+                    call.call_descr().name,
+                    self.regs(&call.args)
+                )
             }
             Insn::CallInline { call } => {
                 let call = &self.inline_calls[call as usize];
                 let unwind = unwind_text(call.unwind);
-                format!("{} = call {}{}{unwind}", self.regs(&call.dsts), call.callee.name, self.regs(&call.args))
+                format!(
+                    "{} = call {}{}{unwind}",
+                    self.regs(&call.dsts),
+                    call.callee.name,
+                    self.regs(&call.args)
+                )
             }
             Insn::Return { values } => format!("return {}", self.regs(&self.returns[values as usize])),
             Insn::ResumeUnwind => "resume unwind".to_owned(),

@@ -25,7 +25,10 @@ pub fn trace_text(trace: &Trace, kind: &TraceKind, offsets: Option<Offsets<'_>>)
         }
         TraceKind::Bridge(guard) => format!("# bridge out of Guard {guard:#x} with {count} ops"),
     };
-    let body = trace.print(&PrintOptions { style: Style::Log, offsets });
+    let body = trace.print(&PrintOptions {
+        style: Style::Log,
+        offsets,
+    });
     let end = if offsets.is_some() { "" } else { "--end of the loop--\n" };
     let end = if matches!(kind, TraceKind::Recorded) { "" } else { end };
     format!("{header}\n{body}{end}")
@@ -33,7 +36,10 @@ pub fn trace_text(trace: &Trace, kind: &TraceKind, offsets: Option<Offsets<'_>>)
 
 /// A location as the header can bear it: the reader takes `Guard` for a bridge's header, and splits at commas.
 fn plain(location: &str) -> String {
-    location.replace("Guard", "guard").replace(',', ".").replace(['\n', '#'], " ")
+    location
+        .replace("Guard", "guard")
+        .replace(',', ".")
+        .replace(['\n', '#'], " ")
 }
 
 /// The body of `jit-backend-dump`: the code's bytes.
@@ -89,8 +95,18 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |ns: u64| ns as f64 / 1e9;
-        writeln!(f, "Tracing:         \t{}\t{:.6}", self.tracing.count, seconds(self.tracing.ns))?;
-        writeln!(f, "Backend:         \t{}\t{:.6}", self.backend.count, seconds(self.backend.ns))?;
+        writeln!(
+            f,
+            "Tracing:         \t{}\t{:.6}",
+            self.tracing.count,
+            seconds(self.tracing.ns)
+        )?;
+        writeln!(
+            f,
+            "Backend:         \t{}\t{:.6}",
+            self.backend.count,
+            seconds(self.backend.ns)
+        )?;
         writeln!(f, "TOTAL:           \t\t{:.6}", seconds(self.total_ns))?;
         for (label, value) in [
             ("ops", self.ops),
@@ -133,7 +149,10 @@ mod tests {
     fn headers_say_what_the_reader_looks_for() {
         let trace = metatrace_ir::text::parse("[i0]\nfinish() []\n").expect("a trace");
         let text = trace_text(&trace, &TraceKind::Loop(3, "f, Guard #1".into()), None);
-        assert!(text.starts_with("# Loop 3 (f. guard  1) : loop with 1 ops\n[i0]\n"), "{text}");
+        assert!(
+            text.starts_with("# Loop 3 (f. guard  1) : loop with 1 ops\n[i0]\n"),
+            "{text}"
+        );
         assert!(text.ends_with("--end of the loop--\n"), "{text}");
         let text = trace_text(&trace, &TraceKind::Bridge(42), None);
         assert!(text.starts_with("# bridge out of Guard 0x2a with 1 ops\n"), "{text}");
@@ -141,7 +160,11 @@ mod tests {
 
     #[test]
     fn the_summary_has_the_lines_that_are_matched_by_position() {
-        let text = Summary { loops: 7, ..Summary::default() }.to_string();
+        let text = Summary {
+            loops: 7,
+            ..Summary::default()
+        }
+        .to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 28);
         assert_eq!(lines[3], "ops:             \t0");

@@ -36,7 +36,10 @@ pub enum LogError {
 impl Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LogError::NoFile => write!(f, "PYPYLOG names no file: 'prefix,prefix:file', ':file' or 'file' expected"),
+            LogError::NoFile => write!(
+                f,
+                "PYPYLOG names no file: 'prefix,prefix:file', ':file' or 'file' expected"
+            ),
             LogError::File(name, error) => write!(f, "PYPYLOG: cannot write '{name}': {error}"),
         }
     }
@@ -68,7 +71,9 @@ pub struct Log {
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("selection", &self.selection).finish_non_exhaustive()
+        f.debug_struct("Log")
+            .field("selection", &self.selection)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,7 +96,10 @@ impl Log {
     pub fn open(value: &str) -> Result<Log, LogError> {
         let (selection, file) = match value.rsplit_once(':') {
             None => (Selection::Markers, value),
-            Some((prefixes, file)) => (Selection::Prefixes(prefixes.split(',').map(str::to_owned).collect()), file),
+            Some((prefixes, file)) => (
+                Selection::Prefixes(prefixes.split(',').map(str::to_owned).collect()),
+                file,
+            ),
         };
         if file.is_empty() {
             return Err(LogError::NoFile);
@@ -108,7 +116,11 @@ impl Log {
 
     fn to(selection: Selection, writer: Box<dyn Write>) -> Log {
         let output = Rc::new(RefCell::new(Output { writer, error: None }));
-        Log { selection: Rc::new(selection), output, start: Instant::now() }
+        Log {
+            selection: Rc::new(selection),
+            output,
+            start: Instant::now(),
+        }
     }
 
     /// Whether the content of a section with this name is written.
@@ -125,7 +137,12 @@ impl Log {
         if is_marked {
             self.write(format_args!("[{:x}] {{{category}\n", self.ticks()));
         }
-        Section { log: self, category, is_marked, has_content: self.wants(category) }
+        Section {
+            log: self,
+            category,
+            is_marked,
+            has_content: self.wants(category),
+        }
     }
 
     /// A section whose content is made only if it is written.
@@ -183,7 +200,8 @@ impl Section<'_> {
 impl Drop for Section<'_> {
     fn drop(&mut self) {
         if self.is_marked {
-            self.log.write(format_args!("[{:x}] {}}}\n", self.log.ticks(), self.category));
+            self.log
+                .write(format_args!("[{:x}] {}}}\n", self.log.ticks(), self.category));
         }
     }
 }
@@ -216,19 +234,27 @@ mod tests {
 
     #[test]
     fn every_section_is_tested_on_its_own_name() {
-        assert_eq!(written("jit-log-opt,gc:", nested), "{jit-log-opt-loop\ninside\njit-log-opt-loop}\n");
+        assert_eq!(
+            written("jit-log-opt,gc:", nested),
+            "{jit-log-opt-loop\ninside\njit-log-opt-loop}\n"
+        );
         assert_eq!(written("jit-t:", nested), "{jit-tracing\noutside\njit-tracing}\n");
         assert_eq!(
             written(":", nested),
             "{jit-tracing\noutside\n{jit-log-opt-loop\ninside\njit-log-opt-loop}\njit-tracing}\n"
         );
-        assert_eq!(written("", nested), "{jit-tracing\n{jit-log-opt-loop\njit-log-opt-loop}\njit-tracing}\n");
+        assert_eq!(
+            written("", nested),
+            "{jit-tracing\n{jit-log-opt-loop\njit-log-opt-loop}\njit-tracing}\n"
+        );
     }
 
     #[test]
     fn bad_values_are_errors() {
         assert!(matches!(Log::open("jit-log:"), Err(LogError::NoFile)));
-        let error = Log::open("jit:/no/such/folder/log").expect_err("no such folder").to_string();
+        let error = Log::open("jit:/no/such/folder/log")
+            .expect_err("no such folder")
+            .to_string();
         assert!(error.contains("/no/such/folder/log"), "{error}");
     }
 }

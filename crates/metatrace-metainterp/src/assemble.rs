@@ -30,12 +30,22 @@ pub fn cut_loop(
     trace.roots = roots
         .iter()
         .enumerate()
-        .filter_map(|(n, kind)| kind.map(|kind| Root { value: trace.input(n), kind }))
+        .filter_map(|(n, kind)| {
+            kind.map(|kind| Root {
+                value: trace.input(n),
+                kind,
+            })
+        })
         .collect();
     let inputs: Vec<Ref> = (0..mark.reds.len()).map(|n| trace.input(n)).collect();
     let values = mark.reds.iter().copied().zip(inputs.iter().copied()).collect();
     trace.push(Op::with_descr(Opcode::Label, &inputs, Rc::new(Descr::Target(label))));
-    let mut cut = Cut { recorded, trace, values, snapshots: FxHashMap::default() };
+    let mut cut = Cut {
+        recorded,
+        trace,
+        values,
+        snapshots: FxHashMap::default(),
+    };
     cut.copy_from(mark.op);
     cut.end(ending);
     cut.trace
@@ -73,7 +83,8 @@ impl Cut<'_> {
     fn end(&mut self, ending: &Ending) {
         if let Ending::Jump(target, reds) = ending {
             let reds: Vec<Ref> = reds.iter().map(|red| self.value(*red)).collect();
-            self.trace.push(Op::with_descr(Opcode::Jump, &reds, Rc::new(Descr::Target(*target))));
+            self.trace
+                .push(Op::with_descr(Opcode::Jump, &reds, Rc::new(Descr::Target(*target))));
         }
     }
 
@@ -85,7 +96,8 @@ impl Cut<'_> {
     }
 
     fn value(&mut self, value: Ref) -> Ref {
-        self.known(value).unwrap_or_else(|| panic!("{value:?} comes from before the merge point"))
+        self.known(value)
+            .unwrap_or_else(|| panic!("{value:?} comes from before the merge point"))
     }
 
     fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
@@ -97,8 +109,16 @@ impl Cut<'_> {
         // A register that is written on some paths only may be live while it holds nothing: what an earlier pass through
         // the portal's loop left in it is as good as any other word.
         let stale = self.trace.constant(Const::int(0));
-        let values = snapshot.values.iter().map(|value| self.known(*value).unwrap_or(stale)).collect();
-        let copy = self.trace.add_snapshot(Snapshot { frame: snapshot.frame, values, parent });
+        let values = snapshot
+            .values
+            .iter()
+            .map(|value| self.known(*value).unwrap_or(stale))
+            .collect();
+        let copy = self.trace.add_snapshot(Snapshot {
+            frame: snapshot.frame,
+            values,
+            parent,
+        });
         self.snapshots.insert(id, copy);
         copy
     }

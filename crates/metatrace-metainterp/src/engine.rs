@@ -228,7 +228,8 @@ impl Engine {
 
     /// Replaces the parameters. What concerns the backend has no effect once there is code.
     pub fn set_parameters(&self, params: Parameters) {
-        self.counters.set_threshold(if params.enabled { params.threshold } else { u32::MAX });
+        self.counters
+            .set_threshold(if params.enabled { params.threshold } else { u32::MAX });
         *self.params.borrow_mut() = params;
     }
 
@@ -292,7 +293,12 @@ impl Engine {
         let portals = &mut state.portals;
         *state.portal_ids.entry(entry.portal).or_insert_with(|| {
             let (name, location) = (entry.name, entry.location);
-            portals.push(Rc::new(Portal { name, location, code: OnceCell::new(), key: entry.portal }));
+            portals.push(Rc::new(Portal {
+                name,
+                location,
+                code: OnceCell::new(),
+                key: entry.portal,
+            }));
             PortalId(portals.len() - 1)
         })
     }
@@ -351,7 +357,13 @@ impl Engine {
     /// # Safety
     /// `args` are valid arguments of it.
     unsafe fn run_words(&self, code: &Rc<JitCode>, args: &[u64]) -> Vec<u64> {
-        let mut interp = Interp::new(Concrete { at_merge_point: Flow::Continue }, &*self.source, Vec::new());
+        let mut interp = Interp::new(
+            Concrete {
+                at_merge_point: Flow::Continue,
+            },
+            &*self.source,
+            Vec::new(),
+        );
         // SAFETY: forwarded.
         match unsafe { interp.call(code, args) } {
             Outcome::Return(words) => words,
@@ -374,7 +386,12 @@ impl Engine {
     unsafe fn run(&self, token: LoopToken, reds: &[u64]) -> Outcome<u64> {
         let backend = self.backend().expect("a loop was compiled");
         self.stats.borrow_mut().entries += 1;
-        let mut handler = Handler { engine: self, token, start: Instant::now(), outcome: None };
+        let mut handler = Handler {
+            engine: self,
+            token,
+            start: Instant::now(),
+            outcome: None,
+        };
         // SAFETY: the reds are valid inputs of the loop's trace.
         unsafe { backend.execute(token, reds, &mut handler) };
         handler.outcome.expect("a backend reports the exit")
@@ -382,8 +399,16 @@ impl Engine {
 
     fn setting<'a>(&'a self, surroundings: &'a dyn Surroundings, code: &'a PortalCode) -> Setting<'a> {
         let params = self.params.borrow();
-        let limits = Limits { ops: params.trace_limit as usize, depth: params.max_inline_depth as usize };
-        Setting { surroundings, limits, red_roots: &code.red_roots, frozen: &self.frozen }
+        let limits = Limits {
+            ops: params.trace_limit as usize,
+            depth: params.max_inline_depth as usize,
+        };
+        Setting {
+            surroundings,
+            limits,
+            red_roots: &code.red_roots,
+            frozen: &self.frozen,
+        }
     }
 
     /// Executes from a merge point, recording a loop.
@@ -397,8 +422,11 @@ impl Engine {
         trace.roots = roots_of_inputs(&code.red_roots);
         let traced: Vec<Value> = {
             let reds = code.reds_of_params(words);
-            let reds: Vec<Value> =
-                reds.iter().enumerate().map(|(n, red)| Value::traced(kinds[n], *red, Ref::value(n))).collect();
+            let reds: Vec<Value> = reds
+                .iter()
+                .enumerate()
+                .map(|(n, red)| Value::traced(kinds[n], *red, Ref::value(n)))
+                .collect();
             let greens: Vec<Value> = greens.iter().map(|green| Value::constant(Kind::Int, *green)).collect();
             let mut values = code.param_values(&greens, &reds);
             for (value, kind) in values.iter_mut().zip(&code.jitcode.params) {
@@ -455,13 +483,7 @@ impl Engine {
     }
 
     /// The loop that a recording has closed at one of its marks.
-    fn compile_cut(
-        &self,
-        portal: PortalId,
-        recorder: &Recorder<'_>,
-        mark: &Mark,
-        reds: &[Ref],
-    ) -> Result<(), Abort> {
+    fn compile_cut(&self, portal: PortalId, recorder: &Recorder<'_>, mark: &Mark, reds: &[Ref]) -> Result<(), Abort> {
         let label = self.new_target();
         self.compile_loop(portal, recorder, mark, label, &Ending::Jump(label, reds.to_vec()))
     }
@@ -478,13 +500,19 @@ impl Engine {
         let trace = cut_loop(&recorder.trace, mark, label, ending, &code.red_roots);
         let token = LoopToken(self.state.borrow().loops.len() as u32);
         let kind = TraceKind::Loop(token.0, self.location(portal, &mark.key));
-        self.compile(portal, token, &kind, &trace, |backend, trace| backend.compile_loop(token, trace))?;
+        self.compile(portal, token, &kind, &trace, |backend, trace| {
+            backend.compile_loop(token, trace)
+        })?;
         let state = &mut *self.state.borrow_mut();
         let hash_cell = state.cell_by_key(portal, &mark.key);
         let cell = &mut state.cells[hash_cell.0];
         cell.code = Some((token, label));
         self.counters.pin(cell.hash);
-        state.loops.push(Loop { cell: hash_cell, bridges: 0, balance: Balance::default() });
+        state.loops.push(Loop {
+            cell: hash_cell,
+            bridges: 0,
+            balance: Balance::default(),
+        });
         self.counters.decay(self.params.borrow().decay);
         self.stats.borrow_mut().loops += 1;
         Ok(())
@@ -503,7 +531,11 @@ impl Engine {
         self.log("jit-log-noopt", || trace_text(recorded, &TraceKind::Recorded, None));
         check(recorded);
         let optimize = self.params.borrow().optimize;
-        let mut trace = if optimize { optimized(recorded) } else { recorded.clone() };
+        let mut trace = if optimize {
+            optimized(recorded)
+        } else {
+            recorded.clone()
+        };
         let first_guard = self.state.borrow().guards.len();
         let exits = trace.ops.iter_mut().filter(|op| op.opcode.can_exit());
         for (n, op) in exits.enumerate() {
@@ -513,8 +545,17 @@ impl Engine {
         let resume = resume::encode(&trace);
         let assembled = assemble(self.backend()?, &trace)?;
         self.log_compiled(kind, &trace, &assembled);
-        let guard = |resume| Guard { portal, token, resume, exits: 0, backoff: Backoff::default() };
-        let guards = resume.into_iter().flatten().map(|resume| Rc::new(RefCell::new(guard(resume))));
+        let guard = |resume| Guard {
+            portal,
+            token,
+            resume,
+            exits: 0,
+            backoff: Backoff::default(),
+        };
+        let guards = resume
+            .into_iter()
+            .flatten()
+            .map(|resume| Rc::new(RefCell::new(guard(resume))));
         self.state.borrow_mut().guards.extend(guards);
         let stats = &mut *self.stats.borrow_mut();
         stats.backend_runs += 1;
@@ -530,10 +571,17 @@ impl Engine {
         }
         if !assembled.code.is_empty() {
             let _section = self.section("jit-backend");
-            self.log("jit-backend-dump", || metatrace_log::dump_text(assembled.address, &assembled.code));
-            self.log("jit-backend-addr", || metatrace_log::address_text(kind, assembled.address, assembled.code.len()));
+            self.log("jit-backend-dump", || {
+                metatrace_log::dump_text(assembled.address, &assembled.code)
+            });
+            self.log("jit-backend-addr", || {
+                metatrace_log::address_text(kind, assembled.address, assembled.code.len())
+            });
         }
-        let offsets = Offsets { ops: &assembled.op_offsets, end: assembled.code.len() as u32 };
+        let offsets = Offsets {
+            ops: &assembled.op_offsets,
+            end: assembled.code.len() as u32,
+        };
         let offsets = (!assembled.op_offsets.is_empty()).then_some(offsets);
         let category = match kind {
             TraceKind::Bridge(_) => "jit-log-opt-bridge",
@@ -544,7 +592,14 @@ impl Engine {
 
     fn count_recording(&self, recorder: &Recorder<'_>) {
         let stats = &mut *self.stats.borrow_mut();
-        let of_class = |class| recorder.trace.ops.iter().filter(|op| op.opcode.class() == class).count() as u64;
+        let of_class = |class| {
+            recorder
+                .trace
+                .ops
+                .iter()
+                .filter(|op| op.opcode.class() == class)
+                .count() as u64
+        };
         stats.ops += recorder.executed;
         stats.heapcached_ops += recorder.heapcached;
         stats.recorded_ops += recorder.trace.ops.len() as u64;
@@ -598,9 +653,13 @@ impl Engine {
         }
         let frames = {
             let guard = guard.borrow();
-            guard.resume.rebuild(&*self.source, |n| exit.values[n], |constant| constant.bits)
+            guard
+                .resume
+                .rebuild(&*self.source, |n| exit.values[n], |constant| constant.bits)
         };
-        let blackhole = Concrete { at_merge_point: Flow::Stop };
+        let blackhole = Concrete {
+            at_merge_point: Flow::Stop,
+        };
         let mut interp = Interp::new(blackhole, &*self.source, frames);
         // SAFETY: the frames hold what the trace's snapshot says is live.
         unsafe {
@@ -639,10 +698,12 @@ impl Engine {
             let inputs: Vec<Value> = (0..exit.values.len())
                 .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
                 .collect();
-            let frames =
-                resume.rebuild(&*self.source, |n| inputs[n], |constant| self.frozen.value(constant));
+            let frames = resume.rebuild(&*self.source, |n| inputs[n], |constant| self.frozen.value(constant));
             let known = self.known_branch(resume, &frames);
-            (Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known), frames)
+            (
+                Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known),
+                frames,
+            )
         };
         let _section = self.section("jit-tracing");
         let mut interp = Interp::new(recorder, &*self.source, frames);
@@ -695,7 +756,9 @@ impl Engine {
         }
         let trace = close_bridge(recorder.trace, ending);
         let kind = TraceKind::Bridge(guard.0);
-        self.compile(portal, token, &kind, &trace, |backend, trace| backend.compile_bridge(token, guard, trace))?;
+        self.compile(portal, token, &kind, &trace, |backend, trace| {
+            backend.compile_bridge(token, guard, trace)
+        })?;
         guard_cell.borrow_mut().backoff.give_up();
         self.state.borrow_mut().loops[token.0 as usize].bridges += 1;
         self.stats.borrow_mut().bridges += 1;
@@ -732,10 +795,18 @@ impl Drop for Engine {
 impl State {
     fn cell(&mut self, portal: PortalId, greens: &[u64], hash: u64) -> CellId {
         let cells = &mut self.cells;
-        *self.cell_ids.entry((portal, GreenKey::from_slice(greens))).or_insert_with(|| {
-            cells.push(KeyCell { hash, ticks: 0, backoff: Backoff::default(), code: None });
-            CellId(cells.len() - 1)
-        })
+        *self
+            .cell_ids
+            .entry((portal, GreenKey::from_slice(greens)))
+            .or_insert_with(|| {
+                cells.push(KeyCell {
+                    hash,
+                    ticks: 0,
+                    backoff: Backoff::default(),
+                    code: None,
+                });
+                CellId(cells.len() - 1)
+            })
     }
 
     fn cell_by_key(&mut self, portal: PortalId, greens: &[u64]) -> CellId {
@@ -746,13 +817,18 @@ impl State {
 /// The hash of a green key, by which back-edges are counted: Fibonacci hashing, word by word.
 #[inline(always)]
 pub fn hash_greens(greens: &[u64]) -> u64 {
-    greens.iter().fold(0, |hash: u64, green| (hash.rotate_left(5) ^ green).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    greens.iter().fold(0, |hash: u64, green| {
+        (hash.rotate_left(5) ^ green).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    })
 }
 
 fn concrete(outcome: Outcome<Value>) -> Outcome<u64> {
     let bits = |values: Vec<Value>| values.into_iter().map(|value| value.bits).collect();
     match outcome {
-        Outcome::MergePoint { greens, reds } => Outcome::MergePoint { greens: bits(greens), reds: bits(reds) },
+        Outcome::MergePoint { greens, reds } => Outcome::MergePoint {
+            greens: bits(greens),
+            reds: bits(reds),
+        },
         Outcome::Return(values) => Outcome::Return(bits(values)),
         Outcome::Panic(payload) => Outcome::Panic(payload),
     }
@@ -760,7 +836,12 @@ fn concrete(outcome: Outcome<Value>) -> Outcome<u64> {
 
 /// Facts about the inputs of a trace, from what is known of each.
 fn roots_of_inputs(kinds: &[Option<RootKind>]) -> Vec<Root> {
-    let root = |(n, kind): (usize, &Option<RootKind>)| kind.map(|kind| Root { value: Ref::value(n), kind });
+    let root = |(n, kind): (usize, &Option<RootKind>)| {
+        kind.map(|kind| Root {
+            value: Ref::value(n),
+            kind,
+        })
+    };
     kinds.iter().enumerate().filter_map(root).collect()
 }
 
@@ -790,7 +871,8 @@ impl ExitHandler for Handler<'_> {
         // SAFETY: called by the backend, with its frame alive.
         self.outcome = Some(unsafe { self.engine.exit(&exit) });
         let inside = left.duration_since(self.start).as_nanos() as u64;
-        self.engine.balance(self.token, inside, left.elapsed().as_nanos() as u64);
+        self.engine
+            .balance(self.token, inside, left.elapsed().as_nanos() as u64);
     }
 }
 

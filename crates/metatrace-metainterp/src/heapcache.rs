@@ -98,7 +98,11 @@ impl Extent {
         let same_items = self.base == other.base && self.index.is_some() && other.index.is_some();
         let (others, other_within) = other.item;
         let apart = within + self.size <= other_within || other_within + other.size <= within;
-        same_items && of_items == others && within + self.size <= of_items && other_within + other.size <= of_items && apart
+        same_items
+            && of_items == others
+            && within + self.size <= of_items
+            && other_within + other.size <= of_items
+            && apart
     }
 }
 
@@ -126,9 +130,18 @@ const UNKNOWN: ObjectId = ObjectId(0);
 impl HeapCache {
     /// Knows nothing but these roots.
     pub fn new(roots: impl IntoIterator<Item = (Ref, RootKind)>) -> HeapCache {
-        let unknown = Object { tree: Tree::Unknown, is_root: true, is_current: true, known: Vec::new() };
-        let mut cache =
-            HeapCache { objects: vec![unknown], pointers: FxHashMap::default(), roots: 0, escaped: Vec::new() };
+        let unknown = Object {
+            tree: Tree::Unknown,
+            is_root: true,
+            is_current: true,
+            known: Vec::new(),
+        };
+        let mut cache = HeapCache {
+            objects: vec![unknown],
+            pointers: FxHashMap::default(),
+            roots: 0,
+            escaped: Vec::new(),
+        };
         for (value, kind) in roots {
             let tree = match kind {
                 RootKind::Exclusive => cache.new_root(),
@@ -146,8 +159,19 @@ impl HeapCache {
 
     fn new_pointer(&mut self, value: Ref, tree: Tree, is_root: bool) -> ObjectId {
         let object = ObjectId(self.objects.len() as u32);
-        self.objects.push(Object { tree, is_root, is_current: true, known: Vec::new() });
-        self.pointers.insert(value, Pointer { object, offset: Some(0) });
+        self.objects.push(Object {
+            tree,
+            is_root,
+            is_current: true,
+            known: Vec::new(),
+        });
+        self.pointers.insert(
+            value,
+            Pointer {
+                object,
+                offset: Some(0),
+            },
+        );
         object
     }
 
@@ -156,7 +180,10 @@ impl HeapCache {
             Source::Trace(reference) => self.pointers.get(&reference).copied(),
             Source::Const | Source::Frozen => None,
         };
-        known.unwrap_or(Pointer { object: UNKNOWN, offset: None })
+        known.unwrap_or(Pointer {
+            object: UNKNOWN,
+            offset: None,
+        })
     }
 
     fn object(&mut self, id: ObjectId) -> &mut Object {
@@ -167,26 +194,53 @@ impl HeapCache {
         let pointer = self.pointer(base);
         let index_bits = index.map_or(Some(0), |index| index.is_const().then_some(index.bits as i64));
         let (inner, word, item, frozen) = match descr {
-            Descr::Field(field) => (Some(i64::from(field.offset)), field.word, (0, field.offset), field.frozen),
+            Descr::Field(field) => (
+                Some(i64::from(field.offset)),
+                field.word,
+                (0, field.offset),
+                field.frozen,
+            ),
             Descr::Array(array) => {
                 let at = |index: i64| i64::from(array.offset) + index.wrapping_mul(array.item_size.into());
-                (index_bits.map(at), array.word, (array.item_size, array.offset), array.frozen)
+                (
+                    index_bits.map(at),
+                    array.word,
+                    (array.item_size, array.offset),
+                    array.frozen,
+                )
             }
             other => panic!("not a memory location: {other:?}"),
         };
-        let start = pointer.offset.zip(inner).map(|(offset, inner)| offset.wrapping_add(inner));
+        let start = pointer
+            .offset
+            .zip(inner)
+            .map(|(offset, inner)| offset.wrapping_add(inner));
         let index = index.map(Name::of);
-        (pointer, Extent { base: Name::of(base), index, item, size: word.size(), word, start, frozen })
+        (
+            pointer,
+            Extent {
+                base: Name::of(base),
+                index,
+                item,
+                size: word.size(),
+                word,
+                start,
+                frozen,
+            },
+        )
     }
 
     /// What the location holds, if that is known.
     pub fn load(&self, base: Value, index: Option<Value>, descr: &Descr) -> Option<Value> {
         let (pointer, extent) = self.extent(base, index, descr);
         let object = &self.objects[pointer.object.0 as usize];
-        let comparable = |known: &&Location| {
-            pointer.object != UNKNOWN || known.extent.base == extent.base
-        };
-        object.known.iter().filter(comparable).find(|known| known.extent.is_same(&extent)).map(|known| known.value)
+        let comparable = |known: &&Location| pointer.object != UNKNOWN || known.extent.base == extent.base;
+        object
+            .known
+            .iter()
+            .filter(comparable)
+            .find(|known| known.extent.is_same(&extent))
+            .map(|known| known.value)
     }
 
     /// The location was found to hold `value`, which the trace has just loaded.
@@ -208,7 +262,9 @@ impl HeapCache {
             _ => None,
         };
         if is_current && (tree != Tree::Shared || extent.frozen) {
-            self.object(pointer.object).known.push(Location { extent, value, child });
+            self.object(pointer.object)
+                .known
+                .push(Location { extent, value, child });
         }
     }
 
@@ -234,21 +290,40 @@ impl HeapCache {
             }
             survives
         });
-        object.known.push(Location { extent, value, child: None });
+        object.known.push(Location {
+            extent,
+            value,
+            child: None,
+        });
         self.disown(lost);
     }
 
     /// The trace has computed an address from `base`.
     pub fn address(&mut self, result: Ref, base: Value, index: Option<Value>, descr: &Descr) {
         let (pointer, extent) = self.extent(base, index, descr);
-        self.pointers.insert(result, Pointer { object: pointer.object, offset: extent.start });
+        self.pointers.insert(
+            result,
+            Pointer {
+                object: pointer.object,
+                offset: extent.start,
+            },
+        );
     }
 
     /// The trace has computed `result` from `args`, one of which may be a pointer.
     pub fn derived(&mut self, result: Ref, args: &[Value]) {
-        let from = args.iter().map(|arg| self.pointer(*arg)).find(|pointer| pointer.object != UNKNOWN);
+        let from = args
+            .iter()
+            .map(|arg| self.pointer(*arg))
+            .find(|pointer| pointer.object != UNKNOWN);
         if let Some(pointer) = from {
-            self.pointers.insert(result, Pointer { object: pointer.object, offset: None });
+            self.pointers.insert(
+                result,
+                Pointer {
+                    object: pointer.object,
+                    offset: None,
+                },
+            );
         }
     }
 
@@ -323,12 +398,27 @@ mod tests {
 
     fn field(offset: u32, pointee: Pointee) -> Descr {
         let name = format!("S.f{offset}");
-        Descr::Field(FieldDescr { name, offset, word: Word::U64, memory: Memory::Rust, frozen: true, pointee })
+        Descr::Field(FieldDescr {
+            name,
+            offset,
+            word: Word::U64,
+            memory: Memory::Rust,
+            frozen: true,
+            pointee,
+        })
     }
 
     fn item(offset: u32) -> Descr {
         let (word, memory, pointee) = (Word::U64, Memory::Rust, Pointee::Unknown);
-        Descr::Array(ArrayDescr { name: "T".into(), item_size: 16, offset, word, memory, frozen: true, pointee })
+        Descr::Array(ArrayDescr {
+            name: "T".into(),
+            item_size: 16,
+            offset,
+            word,
+            memory,
+            frozen: true,
+            pointee,
+        })
     }
 
     fn value(n: usize) -> Value {
@@ -367,7 +457,11 @@ mod tests {
         assert_eq!(cache.load(value(0), None, &field(0, PLAIN)), Some(value(7)));
         assert_eq!(cache.load(value(20), Some(value(5)), &item(8)), Some(value(8)));
         cache.store(value(20), Some(value(6)), &item(0), value(10));
-        assert_eq!(cache.load(value(20), Some(value(5)), &item(0)), None, "another index may be the same item");
+        assert_eq!(
+            cache.load(value(20), Some(value(5)), &item(0)),
+            None,
+            "another index may be the same item"
+        );
         assert_eq!(cache.load(value(20), Some(value(5)), &item(8)), Some(value(8)));
     }
 
@@ -402,7 +496,11 @@ mod tests {
         cache.store(value(1), None, &field(8, PLAIN), value(7));
         cache.store(value(30), None, &field(8, PLAIN), value(8));
         assert_eq!(cache.load(value(0), None, &field(8, PLAIN)), None);
-        assert_eq!(cache.load(value(1), None, &field(8, PLAIN)), Some(value(7)), "never escaped");
+        assert_eq!(
+            cache.load(value(1), None, &field(8, PLAIN)),
+            Some(value(7)),
+            "never escaped"
+        );
         cache.store(value(0), None, &field(8, PLAIN), value(9));
         assert_eq!(cache.load(value(30), None, &field(8, PLAIN)), None);
     }

@@ -75,7 +75,11 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Unknown(name) => {
-                write!(f, "unknown JIT parameter '{name}' (known: {})", Parameters::NAMES.join(", "))
+                write!(
+                    f,
+                    "unknown JIT parameter '{name}' (known: {})",
+                    Parameters::NAMES.join(", ")
+                )
             }
             ConfigError::BadValue { name, value, expected } => {
                 write!(f, "JIT parameter '{name}' cannot be '{value}': {expected} expected")
@@ -115,7 +119,9 @@ impl Parameters {
                 "off" => changed.enabled = false,
                 "default" => changed = Parameters::default(),
                 _ => {
-                    let (name, value) = part.split_once('=').ok_or_else(|| ConfigError::NoValue(part.to_owned()))?;
+                    let (name, value) = part
+                        .split_once('=')
+                        .ok_or_else(|| ConfigError::NoValue(part.to_owned()))?;
                     changed.set(name.trim(), value.trim())?;
                 }
             }
@@ -145,9 +151,17 @@ impl Parameters {
 }
 
 fn number(name: &str, value: &str, least: u32) -> Result<u32, ConfigError> {
-    let bad = |expected| ConfigError::BadValue { name: name.to_owned(), value: value.to_owned(), expected };
+    let bad = |expected| ConfigError::BadValue {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        expected,
+    };
     let number: u32 = value.parse().map_err(|_| bad("a whole number below 2^32"))?;
-    if number < least { Err(bad("a number above 0")) } else { Ok(number) }
+    if number < least {
+        Err(bad("a number above 0"))
+    } else {
+        Ok(number)
+    }
 }
 
 fn choice(name: &str, value: &str, choices: &[(&str, bool)]) -> Result<bool, ConfigError> {
@@ -172,9 +186,18 @@ mod tests {
     fn texts_set_parameters() {
         let mut params = Parameters::default();
         params.apply("threshold=10, trace_limit=100").expect("a good text");
-        assert_eq!((params.threshold, params.trace_limit, params.trace_eagerness), (10, 100, 200));
+        assert_eq!(
+            (params.threshold, params.trace_limit, params.trace_eagerness),
+            (10, 100, 200)
+        );
         params.apply("default,off").expect("a good text");
-        assert_eq!(params, Parameters { enabled: false, ..Parameters::default() });
+        assert_eq!(
+            params,
+            Parameters {
+                enabled: false,
+                ..Parameters::default()
+            }
+        );
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::abort::Abort;
 use crate::heapcache::HeapCache;
 use crate::value::{Source, Value};
 use metatrace_ir::{
-    CallDescr, Const, Descr, Effect, Frame, Kind, Op, Opcode, Pointee, Ref, RootKind, Snapshot, SnapshotId, TargetToken, Trace,
+    CallDescr, Const, Descr, Effect, Frame, Kind, Op, Opcode, Pointee, Ref, RootKind, Snapshot, SnapshotId,
+    TargetToken, Trace,
 };
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
@@ -111,7 +112,14 @@ impl FrozenAddresses {
     /// The value of a constant that a trace refers to.
     pub fn value(&self, constant: Const) -> Value {
         let value = Value::constant(constant.kind, constant.bits);
-        if self.contains(constant.bits) { Value { source: Source::Frozen, ..value } } else { value }
+        if self.contains(constant.bits) {
+            Value {
+                source: Source::Frozen,
+                ..value
+            }
+        } else {
+            value
+        }
     }
 }
 
@@ -147,24 +155,35 @@ impl<'a> Recorder<'a> {
     /// A recording that starts at a merge point; the trace's inputs are the reds.
     pub fn new_loop(trace: Trace, setting: Setting<'a>) -> Recorder<'a> {
         let reds = (0..trace.inputs.len()).map(|n| trace.input(n)).collect();
-        let start = Mark { key: GreenKey::new(), op: 0, reds };
-        Recorder { header: Some(start), at_start: true, ..Recorder::new(trace, setting, 1) }
+        let start = Mark {
+            key: GreenKey::new(),
+            op: 0,
+            reds,
+        };
+        Recorder {
+            header: Some(start),
+            at_start: true,
+            ..Recorder::new(trace, setting, 1)
+        }
     }
 
     /// A recording that starts at a guard with `depth` frames; `known_branch`: the instruction, in the innermost frame,
     /// that is a branch whose outcome the guard's failure has decided.
-    pub fn new_bridge(
-        trace: Trace,
-        setting: Setting<'a>,
-        depth: usize,
-        known_branch: Option<Pc>,
-    ) -> Recorder<'a> {
+    pub fn new_bridge(trace: Trace, setting: Setting<'a>, depth: usize, known_branch: Option<Pc>) -> Recorder<'a> {
         let known_branch = known_branch.map(|pc| (depth, pc));
-        Recorder { known_branch, ..Recorder::new(trace, setting, depth) }
+        Recorder {
+            known_branch,
+            ..Recorder::new(trace, setting, depth)
+        }
     }
 
     fn new(trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
-        let Setting { surroundings, limits, red_roots, frozen } = setting;
+        let Setting {
+            surroundings,
+            limits,
+            red_roots,
+            frozen,
+        } = setting;
         Recorder {
             heap: HeapCache::new(trace.roots.iter().map(|root| (root.value, root.kind))),
             trace,
@@ -215,7 +234,10 @@ impl<'a> Recorder<'a> {
             Source::Const => {}
             Source::Frozen => self.frozen.insert(value.bits),
         }
-        self.trace.constant(Const { kind: value.kind, bits: value.bits })
+        self.trace.constant(Const {
+            kind: value.kind,
+            bits: value.bits,
+        })
     }
 
     /// The reference of a value that is no constant.
@@ -233,14 +255,21 @@ impl<'a> Recorder<'a> {
     fn record(&mut self, opcode: Opcode, args: &[Value], descr: Option<&Rc<Descr>>, result: u64) -> Value {
         let args = self.references(args);
         let kind = opcode.result().unwrap_or(Kind::Int);
-        let value = self.push(Op { args, descr: descr.cloned(), ..Op::new(opcode, &[]) });
+        let value = self.push(Op {
+            args,
+            descr: descr.cloned(),
+            ..Op::new(opcode, &[])
+        });
         Value::traced(kind, result, value)
     }
 
     fn guard(&mut self, frames: &[Activation<Value>], opcode: Opcode, args: &[Value], position: Position) {
         let snapshot = self.snapshot(frames, position);
         let args = self.references(args);
-        self.push(Op { args, ..Op::with_snapshot(opcode, &[], snapshot) });
+        self.push(Op {
+            args,
+            ..Op::with_snapshot(opcode, &[], snapshot)
+        });
     }
 
     /// The chain of frames, the innermost as it stands, the others inside their calls.
@@ -262,8 +291,14 @@ impl<'a> Recorder<'a> {
         parent: Option<SnapshotId>,
     ) -> SnapshotId {
         let live = frame.code.live(frame.pc, position);
-        let values = live.iter().map(|reg| self.reference(frame.registers[reg.0 as usize])).collect();
-        let frame = Some(Frame { jitcode: frame.code.id, pc: frame.pc });
+        let values = live
+            .iter()
+            .map(|reg| self.reference(frame.registers[reg.0 as usize]))
+            .collect();
+        let frame = Some(Frame {
+            jitcode: frame.code.id,
+            pc: frame.pc,
+        });
         self.trace.add_snapshot(Snapshot { frame, values, parent })
     }
 
@@ -291,7 +326,11 @@ impl<'a> Recorder<'a> {
 
 /// `Frozen` memory behind a word loaded from frozen memory, or computed from a frozen address, is frozen as well.
 fn frozen(kind: Kind, bits: u64) -> Value {
-    Value { bits, kind, source: Source::Frozen }
+    Value {
+        bits,
+        kind,
+        source: Source::Frozen,
+    }
 }
 
 fn layout(descr: &Descr) -> (Kind, bool) {
@@ -340,7 +379,11 @@ impl Domain for Recorder<'_> {
                     | Opcode::SameAsR
             );
             let is_frozen = is_address && args.iter().any(|arg| arg.source == Source::Frozen);
-            return if is_frozen { frozen(kind, result) } else { Value::constant(kind, result) };
+            return if is_frozen {
+                frozen(kind, result)
+            } else {
+                Value::constant(kind, result)
+            };
         }
         let value = self.record(op, args, None, result);
         match op {
@@ -365,19 +408,16 @@ impl Domain for Recorder<'_> {
             return Value::constant(Kind::Int, result);
         }
         let value = self.record(op, &args, None, result);
-        let guard = if overflowed { Opcode::GuardOverflow } else { Opcode::GuardNoOverflow };
+        let guard = if overflowed {
+            Opcode::GuardOverflow
+        } else {
+            Opcode::GuardNoOverflow
+        };
         self.guard(frames, guard, &[], Position::Before);
         value
     }
 
-    fn address(
-        &mut self,
-        code: &JitCode,
-        descr: DescrIndex,
-        base: Value,
-        index: Option<Value>,
-        result: u64,
-    ) -> Value {
+    fn address(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, result: u64) -> Value {
         let descr = code.descr(descr);
         if Self::is_frozen(base, index, layout(descr).1) {
             return frozen(Kind::Ref, result);
@@ -386,7 +426,11 @@ impl Domain for Recorder<'_> {
         if !self.recording() || (all_const && base.source != Source::Frozen) {
             return Value::constant(Kind::Ref, result);
         }
-        let opcode = if index.is_some() { Opcode::PtrItem } else { Opcode::PtrField };
+        let opcode = if index.is_some() {
+            Opcode::PtrItem
+        } else {
+            Opcode::PtrField
+        };
         let value = self.record(opcode, &operands(base, index), Some(descr), result);
         self.heap.address(self.trace_ref(value), base, index, descr);
         value
@@ -398,7 +442,11 @@ impl Domain for Recorder<'_> {
         if Self::is_frozen(base, index, is_frozen_path) {
             self.executed += 1;
             let is_pointer = kind == Kind::Ref || pointee(descr) != Pointee::Unknown;
-            return if is_pointer { frozen(kind, result) } else { Value::constant(kind, result) };
+            return if is_pointer {
+                frozen(kind, result)
+            } else {
+                Value::constant(kind, result)
+            };
         }
         if !self.recording() {
             return Value::constant(kind, result);
@@ -408,7 +456,11 @@ impl Domain for Recorder<'_> {
             self.heapcached += 1;
             return known;
         }
-        let opcode = if index.is_some() { Opcode::getarrayitem(kind) } else { Opcode::getfield(kind) };
+        let opcode = if index.is_some() {
+            Opcode::getarrayitem(kind)
+        } else {
+            Opcode::getfield(kind)
+        };
         let value = self.record(opcode, &operands(base, index), Some(descr), result);
         self.heap.loaded(base, index, descr, value);
         value
@@ -416,7 +468,11 @@ impl Domain for Recorder<'_> {
 
     fn store(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, value: Value) {
         if self.recording() {
-            let opcode = if index.is_some() { Opcode::SetarrayitemRaw } else { Opcode::SetfieldGc };
+            let opcode = if index.is_some() {
+                Opcode::SetarrayitemRaw
+            } else {
+                Opcode::SetfieldGc
+            };
             let mut args = operands(base, index);
             args.push(value);
             self.record(opcode, &args, Some(code.descr(descr)), 0);
@@ -552,7 +608,11 @@ impl Domain for Recorder<'_> {
         }
         let roots = seen.iter().zip(self.red_roots);
         self.heap = HeapCache::new(roots.filter_map(|(red, kind)| kind.map(|kind| (*red, kind))));
-        self.header = Some(Mark { key: GreenKey::new(), op: self.trace.ops.len(), reds: seen.into_vec() });
+        self.header = Some(Mark {
+            key: GreenKey::new(),
+            op: self.trace.ops.len(),
+            reds: seen.into_vec(),
+        });
     }
 
     fn merge_point(&mut self, frames: &[Activation<Value>], greens: &mut [(Reg, Value)]) -> Flow {
@@ -583,7 +643,10 @@ impl Domain for Recorder<'_> {
             if let Some(target) = self.surroundings.target(&mark.key) {
                 self.end = Some(End::Jump { target, reds });
             } else if let Some(known) = self.marks.iter().rfind(|known| known.key == mark.key) {
-                self.end = Some(End::Close { mark: known.clone(), reds });
+                self.end = Some(End::Close {
+                    mark: known.clone(),
+                    reds,
+                });
             }
         }
         self.marks.push(mark);

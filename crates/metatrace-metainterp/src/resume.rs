@@ -46,7 +46,11 @@ pub struct ResumeData {
 impl ResumeData {
     /// How the innermost frame stands.
     pub fn position(&self) -> Position {
-        if self.opcode == Opcode::GuardNoException { Position::Unwinding } else { Position::Before }
+        if self.opcode == Opcode::GuardNoException {
+            Position::Unwinding
+        } else {
+            Position::Before
+        }
     }
 
     /// The instruction at which the innermost frame resumes.

@@ -68,18 +68,39 @@ mod tests {
 
     fn field(pointee: Pointee, word: Word) -> Rc<Descr> {
         let name = "S.f".to_owned();
-        Rc::new(Descr::Field(FieldDescr { name, offset: 8, word, memory: Memory::Rust, frozen: true, pointee }))
+        Rc::new(Descr::Field(FieldDescr {
+            name,
+            offset: 8,
+            word,
+            memory: Memory::Rust,
+            frozen: true,
+            pointee,
+        }))
     }
 
     #[test]
     fn a_derived_pointer_beside_its_root_ends_the_roots_exclusiveness() {
         let mut trace = Trace::new(vec![Kind::Ref]);
         let root = trace.input(0);
-        trace.roots.push(Root { value: root, kind: RootKind::Exclusive });
-        let number = trace.push(Op::with_descr(Opcode::GetfieldGcI, &[root], field(Pointee::Unknown, Word::U64)));
-        let buffer = trace.push(Op::with_descr(Opcode::GetfieldGcI, &[root], field(Pointee::Owned, Word::U64)));
+        trace.roots.push(Root {
+            value: root,
+            kind: RootKind::Exclusive,
+        });
+        let number = trace.push(Op::with_descr(
+            Opcode::GetfieldGcI,
+            &[root],
+            field(Pointee::Unknown, Word::U64),
+        ));
+        let buffer = trace.push(Op::with_descr(
+            Opcode::GetfieldGcI,
+            &[root],
+            field(Pointee::Owned, Word::U64),
+        ));
         let derivations = Derivations::of(&trace);
-        assert_eq!(*derivations.inherited(&[root, number]), [Some(RootKind::Exclusive), None]);
+        assert_eq!(
+            *derivations.inherited(&[root, number]),
+            [Some(RootKind::Exclusive), None]
+        );
         assert_eq!(*derivations.inherited(&[root, buffer]), [None, None]);
     }
 }

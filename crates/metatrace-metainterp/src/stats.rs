@@ -55,8 +55,14 @@ impl Stats {
         let too_long = aborts(&[Abort::TraceTooLong]);
         let bad_loop = aborts(&[Abort::NoMergePoint, Abort::InliningTooDeep, Abort::Panic]);
         Summary {
-            tracing: Counters { count: self.tracings, ns: self.tracing_ns },
-            backend: Counters { count: self.backend_runs, ns: self.backend_ns },
+            tracing: Counters {
+                count: self.tracings,
+                ns: self.tracing_ns,
+            },
+            backend: Counters {
+                count: self.backend_runs,
+                ns: self.backend_ns,
+            },
             total_ns,
             ops: self.ops,
             heapcached_ops: self.heapcached_ops,

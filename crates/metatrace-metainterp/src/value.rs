@@ -28,12 +28,20 @@ pub enum Source {
 impl Value {
     /// A constant.
     pub fn constant(kind: Kind, bits: u64) -> Value {
-        Value { bits, kind, source: Source::Const }
+        Value {
+            bits,
+            kind,
+            source: Source::Const,
+        }
     }
 
     /// A value of the trace.
     pub fn traced(kind: Kind, bits: u64, value: Ref) -> Value {
-        Value { bits, kind, source: Source::Trace(value) }
+        Value {
+            bits,
+            kind,
+            source: Source::Trace(value),
+        }
     }
 
     /// Whether it is the same whenever the trace runs.
@@ -43,6 +51,9 @@ impl Value {
 
     /// The constant; `None` where it depends on the inputs.
     pub fn as_const(self) -> Option<Const> {
-        self.is_const().then_some(Const { kind: self.kind, bits: self.bits })
+        self.is_const().then_some(Const {
+            kind: self.kind,
+            bits: self.bits,
+        })
     }
 }

@@ -22,7 +22,10 @@ impl Counters {
     /// A cold table.
     pub fn new(threshold: u32) -> Counters {
         let ticks = (0..COUNTERS).map(|_| Cell::new(0)).collect();
-        Counters { ticks, threshold: Cell::new(threshold) }
+        Counters {
+            ticks,
+            threshold: Cell::new(threshold),
+        }
     }
 
     /// Changes the threshold; `u32::MAX` is never reached.
@@ -86,7 +89,10 @@ mod tests {
     fn due_at_the_threshold_and_for_good_when_pinned() {
         let counters = Counters::new(3);
         let hash = 0x1234_5678_9abc_def0;
-        assert_eq!([counters.tick(hash), counters.tick(hash), counters.tick(hash)], [false, false, true]);
+        assert_eq!(
+            [counters.tick(hash), counters.tick(hash), counters.tick(hash)],
+            [false, false, true]
+        );
         counters.reset(hash);
         assert!(!counters.tick(hash));
         counters.pin(hash);

@@ -59,14 +59,28 @@ fn guest() -> Rc<JitCode> {
     code.results = vec![Kind::Int];
     code.registers.push(Kind::Int);
     code.consts = [0, 1, 3, 7].map(Const::int).to_vec();
-    code.merge_point = Some(MergePoint { greens: Box::new([pc]), frozen: Box::new([false]), reds: Box::new([i, n, s]) });
+    code.merge_point = Some(MergePoint {
+        greens: Box::new([pc]),
+        frozen: Box::new([false]),
+        reds: Box::new([i, n, s]),
+    });
     code.returns = vec![Box::new([s])];
     code.insns = vec![
         Insn::Header,
         Insn::MergePoint,
-        Insn::BranchIf { op: Opcode::IntLt, a: i, b: n, if_false: 10 },
+        Insn::BranchIf {
+            op: Opcode::IntLt,
+            a: i,
+            b: n,
+            if_false: 10,
+        },
         pure(Opcode::IntAnd, t, i, seven),
-        Insn::BranchIf { op: Opcode::IntEq, a: t, b: zero, if_false: 11 },
+        Insn::BranchIf {
+            op: Opcode::IntEq,
+            a: t,
+            b: zero,
+            if_false: 11,
+        },
         pure(Opcode::IntAdd, s, s, three),
         pure(Opcode::IntAdd, i, i, one),
         Insn::BackEdge,
@@ -86,18 +100,32 @@ struct Source {
 
 impl Source {
     fn new() -> Source {
-        let load = |dst, base| Insn::Load { dst: Reg(dst), base: Reg(base), descr: DescrIndex(0) };
-        let store = |base, src| Insn::Store { base: Reg(base), src: Reg(src), descr: DescrIndex(0) };
+        let load = |dst, base| Insn::Load {
+            dst: Reg(dst),
+            base: Reg(base),
+            descr: DescrIndex(0),
+        };
+        let store = |base, src| Insn::Store {
+            base: Reg(base),
+            src: Reg(src),
+            descr: DescrIndex(0),
+        };
         let mut load_params = blank(1, "load", &[Kind::Ref; 4]);
         load_params.registers.extend([Kind::Int; 4]);
         load_params.descrs = vec![word_field()];
         load_params.returns = vec![(4..8).map(Reg).collect()];
-        load_params.insns = (0..4).map(|n| load(4 + n, n)).chain([Insn::Return { values: 0 }]).collect();
+        load_params.insns = (0..4)
+            .map(|n| load(4 + n, n))
+            .chain([Insn::Return { values: 0 }])
+            .collect();
         let kinds = [[Kind::Ref; 4], [Kind::Int; 4]].concat();
         let mut store_params = blank(2, "store", &kinds);
         store_params.descrs = vec![word_field()];
         store_params.returns = vec![Box::new([])];
-        store_params.insns = (0..4).map(|n| store(n, 4 + n)).chain([Insn::Return { values: 0 }]).collect();
+        store_params.insns = (0..4)
+            .map(|n| store(n, 4 + n))
+            .chain([Insn::Return { values: 0 }])
+            .collect();
         let mut store_result = blank(3, "result", &[Kind::Ref, Kind::Int]);
         store_result.descrs = vec![word_field()];
         store_result.returns = vec![Box::new([])];
@@ -107,7 +135,12 @@ impl Source {
             load_params: finished(load_params),
             store_params: finished(store_params),
             store_result: finished(store_result),
-            param_words: vec![ParamWord::Green(0), ParamWord::Red(0), ParamWord::Red(1), ParamWord::Red(2)],
+            param_words: vec![
+                ParamWord::Green(0),
+                ParamWord::Red(0),
+                ParamWord::Red(1),
+                ParamWord::Red(2),
+            ],
             red_roots: vec![None; 3],
         });
         let codes = vec![
@@ -188,14 +221,24 @@ fn expected(n: u64) -> u64 {
 fn a_loop_and_its_bridges_stay_in_compiled_code() {
     let (result, stats) = run(100_000, "threshold=5,trace_eagerness=4,strict=1");
     assert_eq!(result, expected(100_000));
-    assert_eq!((stats.loops, stats.bridges, stats.total_aborts()), (1, 1, 0), "{stats:?}");
+    assert_eq!(
+        (stats.loops, stats.bridges, stats.total_aborts()),
+        (1, 1, 0),
+        "{stats:?}"
+    );
     assert!(stats.entries < 10 && stats.exits < 10, "{stats:?}");
 }
 
 #[test]
 fn every_threshold_gives_the_same() {
     for n in [1, 2, 3, 9, 50, 1000] {
-        for params in ["off", "", "threshold=1", "threshold=1,trace_eagerness=1", "threshold=7,trace_limit=300"] {
+        for params in [
+            "off",
+            "",
+            "threshold=1",
+            "threshold=1,trace_eagerness=1",
+            "threshold=7,trace_limit=300",
+        ] {
             assert_eq!(run(n, params).0, expected(n), "{n} {params}");
         }
     }
@@ -204,7 +247,10 @@ fn every_threshold_gives_the_same() {
 #[test]
 fn forced_exits_change_nothing() {
     for seed in 1..30 {
-        let (result, stats) = run(2000, &format!("threshold=2,trace_eagerness=3,force_exits=5,seed={seed}"));
+        let (result, stats) = run(
+            2000,
+            &format!("threshold=2,trace_eagerness=3,force_exits=5,seed={seed}"),
+        );
         assert_eq!(result, expected(2000));
         assert!(stats.exits > 0 && stats.loops > 0, "{stats:?}");
     }

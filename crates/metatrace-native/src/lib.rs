@@ -62,7 +62,10 @@ impl Payload {
 pub fn catch(body: impl FnOnce() -> u64) -> ShimResult {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => ShimResult { value, panicked: 0 },
-        Err(payload) => ShimResult { value: Payload::new(payload).to_word(), panicked: 1 },
+        Err(payload) => ShimResult {
+            value: Payload::new(payload).to_word(),
+            panicked: 1,
+        },
     }
 }
 
@@ -150,7 +153,10 @@ mod tests {
         assert_eq!(bad.panicked, 1);
         // SAFETY: the result of a shim that panicked, unpacked once.
         let payload = unsafe { Payload::from_word(bad.value).into_box() };
-        assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some("no overflow"));
+        assert_eq!(
+            payload.downcast_ref::<String>().map(String::as_str),
+            Some("no overflow")
+        );
     }
 
     #[test]

@@ -53,13 +53,19 @@ impl<'p> JitDriver<'p> {
     #[cfg(feature = "jit")]
     pub fn with_parameters(params: Parameters) -> JitDriver<'p> {
         let library = Box::new(metatrace_codewriter::Library::new());
-        JitDriver { engine: Engine::new(params, library, Box::new(backend)), _invariant: PhantomData }
+        JitDriver {
+            engine: Engine::new(params, library, Box::new(backend)),
+            _invariant: PhantomData,
+        }
     }
 
     /// A driver that does nothing, with these parameters.
     #[cfg(not(feature = "jit"))]
     pub fn with_parameters(params: Parameters) -> JitDriver<'p> {
-        JitDriver { params: std::cell::RefCell::new(params), _invariant: PhantomData }
+        JitDriver {
+            params: std::cell::RefCell::new(params),
+            _invariant: PhantomData,
+        }
     }
 
     /// A cold driver with parameters given as text: `off`, `default`, or pairs such as `threshold=10,trace_limit=100`.
@@ -148,7 +154,10 @@ fn backend(params: &Parameters) -> Result<Box<dyn metatrace_backend::Backend>, m
     if params.reference {
         return Ok(Box::new(metatrace_backend::reference::ReferenceExecutor::new(forcing)));
     }
-    let options = metatrace_x64::Options { forcing, ..metatrace_x64::Options::default() };
+    let options = metatrace_x64::Options {
+        forcing,
+        ..metatrace_x64::Options::default()
+    };
     Ok(Box::new(metatrace_x64::X64Backend::new(options)?))
 }
 

@@ -11,15 +11,20 @@
 //!
 //! Deleting all of it leaves a working interpreter. The book and `docs/ARCHITECTURE.md` say how it works.
 
+/// The README's code runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod driver;
 mod greens;
 
 pub use driver::{JitDriver, Next, Portal, enter};
 pub use greens::{Green, Greens};
 pub use metatrace_log::{Log, LogError};
-pub use metatrace_macros::jit;
 #[doc(hidden)]
 pub use metatrace_macros::__JitShape;
+pub use metatrace_macros::jit;
 pub use metatrace_metainterp::{Abort, ConfigError, Parameters, Stats};
 
 /// The attributes beside [`macro@jit`] itself.

@@ -2,12 +2,12 @@
 //!
 //! Nothing here prints or exits; that is `main`'s.
 
-use crate::error::{Error, ParseError};
 use crate::dispatch;
+use crate::error::{Error, ParseError};
 use crate::io::Io;
 use crate::program::{Form, Program};
-use metatrace::{ConfigError, JitDriver, Log, LogError};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
+use metatrace::{ConfigError, JitDriver, Log, LogError};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -116,11 +116,7 @@ impl Failure {
     pub fn exit_status(&self) -> u8 {
         match self {
             Failure::Run(..) | Failure::WriteLog(_) => 1,
-            Failure::Usage(_)
-            | Failure::Jit(_)
-            | Failure::OpenLog(_)
-            | Failure::Load(..)
-            | Failure::Parse(..) => 2,
+            Failure::Usage(_) | Failure::Jit(_) | Failure::OpenLog(_) | Failure::Load(..) | Failure::Parse(..) => 2,
         }
     }
 

@@ -16,7 +16,7 @@ mod optimize;
 mod program;
 
 pub use cli::{Command, Failure, Options, USAGE, parse_command, run_file};
-pub use error::{Error, ParseError, TapeEnd, Unmatched};
 pub use dispatch::{TAPE_CELLS, interpret, run};
+pub use error::{Error, ParseError, TapeEnd, Unmatched};
 pub use io::Io;
 pub use program::{Form, Op, Position, Program};

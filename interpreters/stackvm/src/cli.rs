@@ -7,8 +7,8 @@ use crate::code::Function;
 use crate::error::{AssembleError, RuntimeError, VmError};
 use crate::output::Output;
 use crate::vm::Vm;
-use metatrace::{ConfigError, JitDriver, Log, LogError};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
+use metatrace::{ConfigError, JitDriver, Log, LogError};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -166,7 +166,12 @@ impl Failure {
     pub fn exit_status(&self) -> u8 {
         match self {
             Failure::Run(..) | Failure::Result(_) | Failure::WriteLog(_) => 1,
-            Failure::Usage(_) | Failure::Jit(_) | Failure::OpenLog(_) | Failure::Load(..) | Failure::Assemble(..) | Failure::Arguments { .. } => 2,
+            Failure::Usage(_)
+            | Failure::Jit(_)
+            | Failure::OpenLog(_)
+            | Failure::Load(..)
+            | Failure::Assemble(..)
+            | Failure::Arguments { .. } => 2,
         }
     }
 
