@@ -104,6 +104,12 @@ pub trait Backend {
     /// Readable name, for logs.
     fn name(&self) -> &'static str;
 
+    /// Whether code can be compiled and executed now. A backend whose code is in memory that a forked child shares with
+    /// its parent gives up in the child, for good: to compile is an error there, to execute a panic.
+    fn is_available(&self) -> bool {
+        true
+    }
+
     /// Compiles a trace that starts a loop or leads into one.
     ///
     /// # Errors

@@ -52,6 +52,10 @@ struct Loop {
     entry: Option<(u64, usize)>,
     chunks: Vec<Chunk>,
     exits: Vec<u32>,
+    guards: Vec<GuardId>,
+    labels: Vec<TargetToken>,
+    /// Guards whose bridges are its own, or once were.
+    bridged: Vec<GuardId>,
     /// Other loops that its code can lead to.
     leads_to: FxHashSet<LoopId>,
     is_freed: bool,
@@ -126,6 +130,7 @@ impl X64Backend {
             countdown: self.countdown.as_ref().map(|countdown| countdown.left.as_ptr() as u64),
             routines: self.routines,
             label: &|token| state.labels.get(&token).map(|(_, label)| label.clone()),
+            reaches: &|address| state.memory.reaches(address),
             frame_limit: self.options.frame_limit,
         };
         walk::compile(trace, &context, entry)
@@ -187,6 +192,8 @@ impl State {
         entry.chunks.push(chunk);
         entry.exits.extend(numbers);
         entry.leads_to.extend(target);
+        entry.guards.extend(piece.exits.iter().map(|exit| exit.guard));
+        entry.labels.extend(piece.labels.iter().map(|label| label.token));
         for label in &piece.labels {
             let label_ = Label { address: address + u64::from(label.offset), targets: label.targets.clone(), slots: piece.frame.slots };
             self.labels.insert(label.token, (owner, label_));
@@ -257,6 +264,10 @@ impl Backend for X64Backend {
         "x86-64"
     }
 
+    fn is_available(&self) -> bool {
+        self.state.borrow().memory.is_usable()
+    }
+
     fn compile_loop(&self, token: LoopToken, trace: &Trace) -> Result<Assembled, BackendError> {
         let entry = |state: &State| state.tokens.get(&token).and_then(|id| state.loops[id].entry);
         assert!(entry(&self.state.borrow()).is_none(), "{token:?} is compiled already");
@@ -267,10 +278,10 @@ impl Backend for X64Backend {
         Ok(assembled)
     }
 
-    fn compile_bridge(&self, token: LoopToken, guard: GuardId, trace: &Trace) -> Result<Assembled, BackendError> {
+    fn compile_bridge(&self, token: LoopToken, name: GuardId, trace: &Trace) -> Result<Assembled, BackendError> {
         let (opcode, values, frame) = {
             let state = self.state.borrow();
-            let guard = state.guards.get(&guard).unwrap_or_else(|| panic!("a bridge for {guard:?}, which is not compiled"));
+            let guard = state.guards.get(&name).unwrap_or_else(|| panic!("a bridge for {name:?}, which is not compiled"));
             (guard.opcode, guard.values.clone(), guard.frame.clone())
         };
         if matches!(opcode, Opcode::GuardNoException | Opcode::Finish) {
@@ -279,17 +290,19 @@ impl Backend for X64Backend {
         let piece = self.compile(trace, Entry::Guard { inputs: &values, frame: &frame })?;
         let mut state = self.state.borrow_mut();
         let Installed { owner, entry, assembled } = state.install(token, piece, &mut self.exits.borrow_mut())?;
-        state.attach(guard, entry)?;
-        let guard = state.guards.get_mut(&guard).expect("it was just there");
+        state.attach(name, entry)?;
+        let guard = state.guards.get_mut(&name).expect("it was just there");
         guard.bridge = Some(owner);
         let from = guard.owner;
         state.loops.get_mut(&from).expect("a guard's owner has a loop").leads_to.insert(owner);
+        state.loops.get_mut(&owner).expect("an owner has a loop").bridged.push(name);
         Ok(assembled)
     }
 
     unsafe fn execute(&self, token: LoopToken, args: &[u64], handler: &mut dyn ExitHandler) {
         let (id, address) = {
             let state = self.state.borrow();
+            assert!(state.memory.is_usable(), "machine code is not run in a forked child");
             let id = state.tokens.get(&token).copied();
             let entry = id.and_then(|id| Some((id, state.loops[&id].entry?)));
             let (id, (address, inputs)) = entry.unwrap_or_else(|| panic!("{token:?} is not compiled"));
@@ -305,16 +318,27 @@ impl Backend for X64Backend {
     fn free_loop(&self, token: LoopToken) {
         let mut state = self.state.borrow_mut();
         let Some(id) = state.tokens.remove(&token) else { return };
-        state.loops.get_mut(&id).expect("a token has a loop").is_freed = true;
-        state.guards.retain(|_, guard| guard.owner != id);
-        state.labels.retain(|_, (owner, _)| *owner != id);
-        let bridged: Vec<(GuardId, u64)> =
-            state.guards.iter().filter(|(_, guard)| guard.bridge == Some(id)).map(|(name, guard)| (*name, guard.stub)).collect();
-        for (guard, stub) in bridged {
+        let freed = state.loops.get_mut(&id).expect("a token has a loop");
+        freed.is_freed = true;
+        let (guards, labels) = (std::mem::take(&mut freed.guards), std::mem::take(&mut freed.labels));
+        let bridged = std::mem::take(&mut freed.bridged);
+        for guard in guards {
+            if state.guards.get(&guard).is_some_and(|guard| guard.owner == id) {
+                state.guards.remove(&guard);
+            }
+        }
+        for label in labels {
+            if state.labels.get(&label).is_some_and(|(owner, _)| *owner == id) {
+                state.labels.remove(&label);
+            }
+        }
+        for name in bridged {
+            let Some(stub) = state.guards.get(&name).filter(|guard| guard.bridge == Some(id)).map(|guard| guard.stub) else {
+                continue;
+            };
             // where the memory cannot be written, the bridge stays reachable, and so it stays
-            if state.attach(guard, stub).is_ok() {
-                let guard = state.guards.get_mut(&guard).expect("it was just there");
-                guard.bridge = None;
+            if state.attach(name, stub).is_ok() {
+                state.guards.get_mut(&name).expect("it was just there").bridge = None;
             }
         }
         drop(state);

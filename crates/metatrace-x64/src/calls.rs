@@ -17,18 +17,22 @@ impl Walk<'_> {
         self.save();
         let target = |(arg, reg): (&Ref, Reg)| (self.locate(*arg), Target::Register(reg));
         let mut moves: Vec<(Location, Target)> = args.iter().zip(Reg::ARGUMENTS).map(target).collect();
-        let address = self.locate(*function);
-        let through = if let Location::Constant(_) = address {
-            Reg::R11
-        } else {
-            moves.push((address, Target::Register(Reg::RAX)));
-            Reg::RAX
-        };
-        self.move_all(moves);
-        if through == Reg::R11 {
-            self.load_location(Reg::R11, address);
+        match self.locate(*function) {
+            Location::Constant(address) if (self.context.reaches)(address) => {
+                self.move_all(moves);
+                self.code.call_to(address);
+            }
+            Location::Constant(address) => {
+                self.move_all(moves);
+                self.code.push(encode::mov_imm(Reg::R11, address));
+                self.code.push(encode::call(Reg::R11));
+            }
+            variable => {
+                moves.push((variable, Target::Register(Reg::RAX)));
+                self.move_all(moves);
+                self.code.push(encode::call(Reg::RAX));
+            }
         }
-        self.code.push(encode::call(through));
         for bank in Bank::ALL {
             for reg in bank.allocatable().without(Reg::CALLEE_SAVED).iter() {
                 self.drop_register(reg);

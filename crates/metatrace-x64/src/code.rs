@@ -71,27 +71,41 @@ impl Code {
 
     /// A test and the jump that leaves at `exit` under `cond`. They stay together, so that the CPU can fuse them, and the
     /// distance is aligned to 4 bytes, so that it can be patched by one store.
-    pub(crate) fn leave_if(&mut self, test: &[Inst], cond: Cond, exit: u32) {
-        self.leave(test, encode::jcc(cond), exit);
+    pub(crate) fn leave_if(&mut self, test: Option<Inst>, cond: Cond, exit: u32) {
+        let jump = encode::jcc(cond);
+        let len = jump.bytes.len() + test.as_ref().map_or(0, |test| test.bytes.len());
+        let missing = self.missing(len);
+        match test {
+            Some(test) => self.push(encode::lengthened(test, missing)),
+            None => self.fill(missing),
+        }
+        self.leave(jump, exit);
     }
 
     /// Jumps to `exit`, by a distance that can be patched.
     pub(crate) fn leave_always(&mut self, exit: u32) {
-        self.leave(&[], encode::jmp(), exit);
+        let jump = encode::jmp();
+        self.fill(self.missing(jump.bytes.len()));
+        self.leave(jump, exit);
     }
 
-    fn leave(&mut self, test: &[Inst], jump: Inst, exit: u32) {
-        let len: usize = test.iter().chain([&jump]).map(|inst| inst.bytes.len()).sum();
-        let past = (self.offset() as usize + len) % 4;
-        if past != 0 {
-            self.push(encode::nop(4 - past));
-        }
-        test.iter().for_each(|inst| self.push(inst.clone()));
+    fn leave(&mut self, jump: Inst, exit: u32) {
         self.push(jump);
         self.sites.push(Site { at: self.offset() - 4, exit });
     }
 
-    /// Jumps to an exit, for good.
+    /// How many bytes are missing so that `len` more end at a multiple of 4.
+    fn missing(&self, len: usize) -> usize {
+        (self.offset() as usize + len).wrapping_neg() % 4
+    }
+
+    fn fill(&mut self, len: usize) {
+        if len > 0 {
+            self.push(encode::nop(len));
+        }
+    }
+
+    /// Jumps out of the piece.
     pub(crate) fn jump_to(&mut self, target: u64) {
         self.push(encode::jmp());
         self.fixups.push(Fixup { at: self.offset() - 4, target });
@@ -123,8 +137,8 @@ impl Code {
     pub(crate) fn align(&mut self, alignment: u32) {
         let mut missing = self.offset().wrapping_neg() % alignment;
         while missing > 0 {
-            let len = missing.min(3);
-            self.push(encode::nop(len as usize));
+            let len = missing.min(9);
+            self.fill(len as usize);
             missing -= len;
         }
     }

@@ -11,6 +11,8 @@
 //! After `fork` the child shares the pages with its parent, which goes on writing them. So the child, which loses the
 //! writable view, gives the memory up: see [`CodeMemory::is_usable`].
 //!
+//! The range is near the program if there is room, so that calls of its functions take a 4-byte distance, too.
+//!
 //! One description of frames covers the whole range, so that stack traces go through generated code: all of it has the
 //! frame that [`locations`](crate::locations) describes, but for the few instructions that make and leave it.
 
@@ -62,14 +64,20 @@ impl CodeMemory {
 
     fn two_views(size: usize) -> io::Result<(Mapping, Mapping)> {
         let write = Mapping::new(size, PROT_READ | PROT_WRITE, MAP_SHARED)?;
-        let exec = write.duplicate()?;
+        let exec = match Mapping::near_this_program(size, PROT_NONE) {
+            Some(near) => write.duplicate_over(near)?,
+            None => write.duplicate()?,
+        };
         exec.protect(0, size, PROT_READ | PROT_EXEC)?;
         write.advise(libc::MADV_DONTFORK);
         Ok((exec, write))
     }
 
     fn one_view(size: usize) -> io::Result<Mapping> {
-        let exec = Mapping::new(size, PROT_NONE, MAP_PRIVATE)?;
+        let exec = match Mapping::near_this_program(size, PROT_NONE) {
+            Some(near) => near,
+            None => Mapping::new(size, PROT_NONE, MAP_PRIVATE)?,
+        };
         // what will be done for every chunk
         exec.protect(0, page_size(), PROT_READ | PROT_WRITE)?;
         exec.protect(0, page_size(), PROT_READ | PROT_EXEC)?;
@@ -93,10 +101,19 @@ impl CodeMemory {
     }
 
     /// Gives a chunk back. No code runs in it or jumps to it any more.
+    ///
+    /// # Errors
+    /// Where the memory cannot be written, as for all that writes; the chunk is lost then.
     pub(crate) fn release(&mut self, chunk: Chunk) -> io::Result<()> {
         self.write_at(chunk.start, &vec![TRAP; chunk.len])?;
         self.free.release(chunk);
         Ok(())
+    }
+
+    /// Whether all of the memory reaches this address by a distance of 4 bytes.
+    pub(crate) fn reaches(&self, target: u64) -> bool {
+        let end = self.exec.address + self.exec.size as u64;
+        target.abs_diff(self.exec.address).max(target.abs_diff(end)) < i32::MAX as u64
     }
 
     /// The address at which the chunk's code runs.
@@ -118,7 +135,9 @@ impl CodeMemory {
     }
 
     fn write_at(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
-        assert!(self.is_usable(), "code memory is not used in a forked child");
+        if !self.is_usable() {
+            return Err(io::Error::other("the process was forked"));
+        }
         match &self.write {
             Some(write) => write.store(at, bytes),
             None => {
@@ -163,6 +182,18 @@ impl Mapping {
         Mapping::made(unsafe { libc::mmap(null_mut(), size, protection, flags, -1, 0) }, size)
     }
 
+    /// Private pages at most 1 GiB below the code of this program; `None` where there is no room.
+    fn near_this_program(size: usize, protection: i32) -> Option<Mapping> {
+        const FARTHEST: u64 = 1 << 30;
+        let program = page_size as *const () as u64 & !0xffff;
+        let wish = program.checked_sub(size as u64 + (16 << 20))?;
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        // SAFETY: a new mapping; where something is at the wished address, the system chooses another.
+        let address = unsafe { libc::mmap(wish as *mut _, size, protection, flags, -1, 0) };
+        let mapping = Mapping::made(address, size).ok()?;
+        (mapping.address < program && program - mapping.address < FARTHEST + size as u64).then_some(mapping)
+    }
+
     fn made(address: *mut libc::c_void, size: usize) -> io::Result<Mapping> {
         if address == MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -175,6 +206,17 @@ impl Mapping {
         // SAFETY: with an old size of 0, the old mapping stays as it is, and the new one is at an address that the system
         // chooses.
         Mapping::made(unsafe { libc::mremap(self.pointer().cast(), 0, self.size, libc::MREMAP_MAYMOVE) }, self.size)
+    }
+
+    /// Another view of the same shared pages, in the place of a mapping of the same size.
+    fn duplicate_over(&self, place: Mapping) -> io::Result<Mapping> {
+        assert_eq!(self.size, place.size, "views have one size");
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: as in `duplicate`; what is replaced is all of a mapping that belongs to the caller.
+        let address = unsafe { libc::mremap(self.pointer().cast(), 0, self.size, flags, place.pointer()) };
+        let view = Mapping::made(address, self.size)?;
+        std::mem::forget(place);
+        Ok(view)
     }
 
     fn pointer(&self) -> *mut u8 {

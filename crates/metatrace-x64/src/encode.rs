@@ -446,12 +446,123 @@ pub(crate) fn jmp() -> Inst {
     raw(&[0xe9, 0, 0, 0, 0])
 }
 
-/// One instruction that does nothing, of 1 to 3 bytes.
+/// One instruction that does nothing, of 1 to 9 bytes: those that Intel's manual recommends.
 pub(crate) fn nop(len: usize) -> Inst {
     raw(match len {
         1 => &[0x90],
         2 => &[0x66, 0x90],
         3 => &[0x0f, 0x1f, 0x00],
+        4 => &[0x0f, 0x1f, 0x40, 0x00],
+        5 => &[0x0f, 0x1f, 0x44, 0x00, 0x00],
+        6 => &[0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
+        7 => &[0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
+        8 => &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+        9 => &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
         other => panic!("no nop of {other} bytes"),
     })
+}
+
+/// The instruction, longer by segment prefixes, which mean nothing: cheaper than a nop.
+pub(crate) fn lengthened(mut inst: Inst, by: usize) -> Inst {
+    inst.bytes.insert_many(0, std::iter::repeat_n(0x3e, by));
+    inst.pool = inst.pool.map(|(at, pool)| (at + by, pool));
+    inst
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+
+    fn text(inst: Inst) -> String {
+        let mut decoder = Decoder::with_ip(64, &inst.bytes, 0, DecoderOptions::NONE);
+        let instruction = decoder.decode();
+        assert_eq!(instruction.len(), inst.bytes.len(), "one instruction: {:x?}", inst.bytes);
+        let mut text = String::new();
+        IntelFormatter::new().format(&instruction, &mut text);
+        text
+    }
+
+    fn general() -> impl Iterator<Item = Reg> {
+        Bank::General.allocatable().with(Reg::RBP).with(Reg::R11).iter()
+    }
+
+    /// Each base and index register, of which some need another form than the rest.
+    #[test]
+    fn memory_operands_decode_as_they_were_meant() {
+        for base in general().chain([Reg::RSP]) {
+            for disp in [0, 1, -128, 127, 128, -129, i32::MAX, i32::MIN] {
+                let plain = Mem::new(base, disp);
+                let offset = match disp {
+                    0 => String::new(),
+                    1.. => format!("+{}", hex(disp.into())),
+                    _ => format!("-{}", hex(-i64::from(disp))),
+                };
+                assert_eq!(text(lea(Reg::R9, plain)), format!("lea r9,[{base:?}{offset}]"));
+                for index in general() {
+                    for scale in 0..4 {
+                        let mem = Mem { base, index: Some((index, scale)), disp };
+                        let times = if scale == 0 { String::new() } else { format!("*{}", 1 << scale) };
+                        assert_eq!(text(lea(Reg::RDI, mem)), format!("lea rdi,[{base:?}+{index:?}{times}{offset}]"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// As the decoder writes it: with a leading zero where it would begin with a letter.
+    fn hex(number: i64) -> String {
+        let digits = format!("{number:X}");
+        let digits = if digits.starts_with(|c: char| c.is_alphabetic()) { format!("0{digits}") } else { digits };
+        if number < 10 { digits } else { format!("{digits}h") }
+    }
+
+    #[test]
+    fn instructions_decode_as_they_were_meant() {
+        let [rax, rsi, r13] = [Reg::RAX, Reg::RSI, Bank::General.allocatable().iter().nth(10).expect("a register")];
+        let [xmm1, xmm9] = [1, 9].map(|n| Bank::Float.allocatable().iter().nth(n).expect("a register"));
+        let at = Mem::new(r13, 0);
+        let cases = [
+            (store(at, rsi, Word::U8), "mov [r13],sil"),
+            (store(at, rax, Word::U16), "mov [r13],ax"),
+            (store(at, xmm9, Word::F64), "movsd [r13],xmm9"),
+            (store_imm(at, -1, Word::U16), "mov word ptr [r13],0FFFFh"),
+            (store_imm(at, -1, Word::U64), "mov qword ptr [r13],0FFFFFFFFFFFFFFFFh"),
+            (load(rsi, at, Word::I8), "movsx rsi,byte ptr [r13]"),
+            (load(r13, at, Word::U16), "movzx r13d,word ptr [r13]"),
+            (load(xmm1, at, Word::F64), "movsd xmm1,[r13]"),
+            (extend(r13, Rm::Reg(rsi), Word::U8), "movzx r13d,sil"),
+            (extend(rax, Rm::Reg(r13), Word::I32), "movsxd rax,r13d"),
+            (mov(xmm9, r13), "movq xmm9,r13"),
+            (mov(r13, xmm9), "movq r13,xmm9"),
+            (mov(xmm9, xmm1), "movaps xmm9,xmm1"),
+            (mov_imm(r13, 5), "mov r13d,5"),
+            (mov_imm(r13, u64::MAX), "mov r13,0FFFFFFFFFFFFFFFFh"),
+            (mov_imm(r13, 1 << 40), "mov r13,10000000000h"),
+            (alu(Alu::Sub, r13, Rm::Reg(rax)), "sub r13,rax"),
+            (alu_reversed(Alu::Cmp, Rm::Mem(at), rax), "cmp [r13],rax"),
+            (alu_imm(Alu::Add, Rm::Reg(r13), 1000), "add r13,3E8h"),
+            (imul_imm(rax, Rm::Reg(r13), -3), "imul rax,r13,0FFFFFFFFFFFFFFFDh"),
+            (shift_by(Shift::Left, rax, Rm::Mem(at), r13), "shlx rax,[r13],r13"),
+            (shift_by(Shift::Logical, r13, Rm::Reg(rsi), rax), "shrx r13,rsi,rax"),
+            (shift_by(Shift::Arithmetic, rsi, Rm::Reg(r13), rsi), "sarx rsi,r13,rsi"),
+            (shift_cl(Shift::Arithmetic, r13), "sar r13,cl"),
+            (count(Count::Lzcnt, r13, Rm::Reg(rax)), "lzcnt r13,rax"),
+            (setcc(Cond::Parity, rsi), "setp sil"),
+            (cmov(Cond::Above, rax, r13), "cmova rax,r13"),
+            (cvtsi2sd(xmm9, Rm::Reg(r13)), "cvtsi2sd xmm9,r13"),
+            (cvttsd2si(r13, Rm::Reg(xmm9)), "cvttsd2si r13,xmm9"),
+            (ucomisd(xmm9, Rm::Mem(at)), "ucomisd xmm9,[r13]"),
+            (sse_op(Sse::Sqrt, xmm1, Rm::Reg(xmm9)), "sqrtsd xmm1,xmm9"),
+            (call(r13), "call r13"),
+            (unary(Unary::Idiv, Rm::Mem(at)), "idiv qword ptr [r13]"),
+        ];
+        for (inst, expected) in cases {
+            assert_eq!(text(inst), expected);
+        }
+        for len in 1..=9 {
+            assert_eq!(nop(len).bytes.len(), len);
+            assert!(["nop", "xchg ax,ax"].iter().any(|name| text(nop(len)).starts_with(name)), "{len}");
+        }
+    }
 }

@@ -218,7 +218,6 @@ impl Walk<'_> {
         }
         let last = insts.pop();
         insts.into_iter().for_each(|inst| self.code.push(inst));
-        let last = last.as_slice();
         match (holds, wanted) {
             (Holds::Known(holds), wanted) if holds == wanted => {}
             (Holds::Known(_), _) => self.code.leave_always(exit),
@@ -226,13 +225,13 @@ impl Walk<'_> {
             (Holds::If(cond), false) => self.code.leave_if(last, cond, exit),
             (Holds::FloatEqual, true) | (Holds::FloatNotEqual, false) => {
                 self.code.leave_if(last, Cond::NotEqual, exit);
-                self.code.leave_if(&[], Cond::Parity, exit);
+                self.code.leave_if(None, Cond::Parity, exit);
             }
             (Holds::FloatEqual, false) | (Holds::FloatNotEqual, true) => {
-                last.iter().for_each(|inst| self.code.push(inst.clone()));
+                last.into_iter().for_each(|inst| self.code.push(inst));
                 let unordered = self.code.ops.new_dynamic_label();
                 dynasm!(self.code.ops ; .arch x64 ; jp =>unordered);
-                self.code.leave_if(&[], Cond::Equal, exit);
+                self.code.leave_if(None, Cond::Equal, exit);
                 self.code.ops.dynamic_label(unordered);
             }
         }

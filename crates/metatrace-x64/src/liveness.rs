@@ -252,3 +252,80 @@ pub(crate) fn pressure(live: &Liveness, trace: &Trace, start: At, args: &[usize]
     }
     most.max(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(text: &str, forced_results: bool) -> (Trace, Liveness) {
+        let trace: Trace = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let live = Liveness::scan(&trace, forced_results);
+        (trace, live)
+    }
+
+    #[test]
+    fn comparisons_are_fused_with_the_one_guard_that_tests_them() {
+        let text = "[i0, i1]
+            i2 = int_lt(i0, i1)
+            i3 = int_add(i1, 1)
+            i4 = int_eq(i0, 7)
+            i5 = int_gt(i0, 9)
+            guard_true(i2, descr=<Guard0x1>) [i3, i2]
+            guard_false(i4, descr=<Guard0x2>) [i5]
+            i6 = int_ne(i1, i0)
+            guard_true(i6, descr=<Guard0x3>) []
+            guard_false(i6, descr=<Guard0x4>) []
+            finish(descr=<Guard0x5>) []";
+        let (_, live) = scan(text, false);
+        let mut fused = [None; 11];
+        (fused[4], fused[5]) = (Some(0), Some(2));
+        assert_eq!(live.fused, fused[..10]);
+        assert_eq!(live.skipped, [true, false, true, false, false, false, false, false, false, false]);
+        // i0 is used by i5, and where the comparisons are made now
+        assert_eq!(live.values[0].real[..], [3, 4, 5, 6]);
+        assert_eq!(live.next_use(1, 2), Some(4));
+        // in the exit of a guard that is forced, the result of a comparison has to be known
+        let (_, live) = scan(text, true);
+        assert_eq!((live.fused[4], live.fused[5]), (None, Some(2)));
+    }
+
+    #[test]
+    fn what_nobody_needs_is_dead() {
+        let text = "# descr C = call(args=i, result=i, effect=any)
+            # descr P = call(args=i, result=i, effect=elidable)
+            # descr S = size(8)
+            # descr F = field(offset=0, i64)
+            [i0, p1]
+            i2 = int_add(i0, 1)
+            i3 = int_mul(i2, i2)
+            i4 = getfield_gc_i(p1, descr=F)
+            i5 = call_i(4096, i0, descr=C)
+            i6 = call_pure_i(4096, i0, descr=P)
+            p7 = alloca(descr=S)
+            i8 = int_add_ovf(i0, 1)
+            i9 = int_add_ovf(i0, 2)
+            guard_no_overflow(descr=<Guard0x1>) []
+            i10 = int_floordiv(i0, 3)
+            finish(descr=<Guard0x2>) []";
+        let (_, live) = scan(text, false);
+        assert_eq!(live.skipped, [true, true, true, false, true, true, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn arguments_that_stay_are_not_used_by_the_jump() {
+        let (trace, live) = scan(
+            "[i0, i1, i2]
+             label(i0, i1, i2, descr=TargetToken(1))
+             i3 = int_add(i0, i1)
+             guard_true(i3, descr=<Guard0x1>) [i2]
+             jump(i3, i1, i2, descr=TargetToken(1))",
+            false,
+        );
+        assert_eq!(live.values[0].real[..], [1]);
+        assert_eq!((&live.values[1].real[..], live.last_use(1)), (&[1][..], Some(3)));
+        assert_eq!((&live.values[2].real[..], live.last_use(2)), (&[][..], Some(3)));
+        let i3 = trace.result(1).as_value().expect("a value");
+        assert_eq!(live.values[i3].real[..], [2, 3]);
+        assert_eq!(pressure(&live, &trace, 1, &[0, 1, 2], |_| true), 2);
+    }
+}

@@ -31,6 +31,8 @@ pub(crate) struct Context<'a> {
     pub(crate) routines: Routines,
     /// The label of this name in other code.
     pub(crate) label: &'a dyn Fn(TargetToken) -> Option<Label>,
+    /// Whether a 4-byte distance leads to this address from wherever the code will be.
+    pub(crate) reaches: &'a dyn Fn(u64) -> bool,
     /// The most bytes a frame may have.
     pub(crate) frame_limit: u32,
 }

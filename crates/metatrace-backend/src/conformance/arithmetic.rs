@@ -47,6 +47,12 @@ const INTS: &[i64] = &[
     1 << 53,
     (1 << 53) + 1,
     (1 << 62) + 513,
+    // ties and what is just above them, when rounded to a float
+    0x8000_0000_0000_0400u64 as i64,
+    0x8000_0000_0000_0401u64 as i64,
+    0x8000_0000_0000_0c00u64 as i64,
+    (1 << 54) + 2,
+    (1 << 54) + 6,
 ];
 
 const FLOATS: &[f64] = &[

@@ -5,6 +5,7 @@ use super::bench::{Bench, Handler, Left, bits, execute, parse};
 use super::shims::{descrs, fussy, increment};
 use crate::{Backend, BackendError, Exit, ExitHandler, Forcing, LoopToken};
 use metatrace_ir::{GuardId, Opcode};
+use metatrace_native::{ShimResult, catch};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Inputs that arrive in registers of both banks, in slots, and as the known result of a comparison.
@@ -345,4 +346,102 @@ pub(super) fn freed_loops(make: &mut Make<'_>) {
         assert!(called);
         bench.backend.free_loop(LoopToken(2));
     }
+}
+
+struct Free<'a> {
+    backend: &'a dyn Backend,
+    rounds: u32,
+}
+
+extern "C" fn free_all(context: u64) -> ShimResult {
+    // SAFETY: the trace passes the address of the case's `Free`, which outlives the execution.
+    let context = unsafe { &*(context as *const Free<'_>) };
+    catch(|| {
+        for token in 1..4 {
+            context.backend.free_loop(LoopToken(token));
+        }
+        // what is compiled now is not where the activation still has to return to
+        for token in 0..context.rounds {
+            let trace = parse(
+                "[i0]\ni1 = int_add(i0, 5)\nguard_value(i1, 9, descr=<Guard0x50>) [i1]\nfinish(descr=<Guard0x51>) []",
+            );
+            context
+                .backend
+                .compile_loop(LoopToken(100 + token), &trace)
+                .expect("the loop compiles");
+        }
+        0
+    })
+}
+
+/// A call frees the loop that it was called from, a loop that led to it, and a bridge that is ahead; the activation goes
+/// on to its end.
+pub(super) fn freed_by_a_shim(make: &mut Make<'_>) {
+    let bench = Bench::new(make(Forcing::Off));
+    let context = Free {
+        backend: &*bench.backend,
+        rounds: 50,
+    };
+    let free_all = free_all as *const () as u64;
+    bench.compile(
+        1,
+        "# descr free_all = call(args=i, effect=any)
+             [i0, i1]
+             label(i0, i1, descr=TargetToken(1))
+             i2 = int_sub(i0, 1)
+             i3 = int_is_true(i2)
+             guard_true(i3, descr=<Guard0x1>) [i1, i2]
+             i4 = int_eq(i2, 5)
+             guard_false(i4, descr=<Guard0x2>) [i1, i2]
+             jump(i2, i1, descr=TargetToken(1))",
+    );
+    bench.compile(2, "[i0, i1]\njump(i0, i1, descr=TargetToken(1))");
+    bench.bridge(
+        3,
+        2,
+        &format!(
+            "# descr free_all = call(args=i, effect=any)
+             [i1, i2]
+             call_n({free_all}, i1, descr=free_all)
+             i3 = int_add(i2, 0)
+             jump(i3, i1, descr=TargetToken(1))"
+        ),
+    );
+    let address = &raw const context as u64;
+    bench.expect(2, &[9, address], 1, &[address, 0]);
+    for token in [1, 2, 3] {
+        bench.compile(
+            token,
+            COLLATZ
+                .replace("TargetToken(1)", &format!("TargetToken({token})"))
+                .replace("<Guard0x", &format!("<Guard0x{token}0"))
+                .as_str(),
+        );
+        bench.expect(token, &[64, 0], 0x1 + 0x100 * token, &[6, 1]);
+    }
+}
+
+/// A bridge that belongs to another loop than its guard: when that one is freed, the guard leaves as before.
+pub(super) fn bridge_of_another_loop(make: &mut Make<'_>) {
+    let bench = Bench::new(make(Forcing::Off));
+    bench.compile(
+        1,
+        "[i0]\nguard_false(i0, descr=<Guard0x1>) [i0]\nfinish(descr=<Guard0x2>) []",
+    );
+    for _ in 0..3 {
+        bench.bridge(
+            2,
+            1,
+            "[i0]\ni1 = int_add(i0, 10)\nguard_value(i1, 11, descr=<Guard0x3>) [i1]\nfinish(descr=<Guard0x4>) [i0]",
+        );
+        bench.bridge(2, 3, "[i1]\nfinish(descr=<Guard0x5>) [i1]");
+        bench.expect(1, &[1], 4, &[1]);
+        bench.expect(1, &[2], 5, &[12]);
+        bench.backend.free_loop(LoopToken(2));
+        bench.compile(3, "[i0]\nfinish(descr=<Guard0x6>) []");
+        bench.expect(1, &[1], 1, &[1]);
+        bench.expect(1, &[0], 2, &[]);
+        bench.backend.free_loop(LoopToken(3));
+    }
+    bench.backend.free_loop(LoopToken(1));
 }
