@@ -3,27 +3,34 @@
 //! [`Engine::enter`] is called at a back-edge that is due. It runs the loop of the green key if there is one, or records
 //! it if the key is hot, and goes on from merge point to merge point as long as there is code; then it writes the reds
 //! back, and the native function goes on.
+//!
+//! - [`state`]: what is remembered of portals, keys, loops and guards;
+//! - [`tracing`]: recordings from a merge point or a guard; [`compile`]: what is made of them;
+//! - [`exits`]: what happens where code is left.
 
-use crate::abort::{Abort, Backoff};
-use crate::assemble::{Ending, close_bridge, cut_loop};
+mod compile;
+mod exits;
+mod state;
+mod tracing;
+
+use crate::abort::Abort;
 use crate::params::Parameters;
-use crate::recorder::{End, FrozenAddresses, GreenKey, Limits, Mark, Recorder, Setting, Surroundings};
-use crate::resume::{self, ResumeData};
+use crate::recorder::{FrozenAddresses, GreenKey};
 use crate::stats::Stats;
-use crate::value::Value;
 use crate::warm::Counters;
-use metatrace_backend::{Assembled, Backend, BackendError, Exit, ExitHandler, LoopToken};
-use metatrace_ir::text::Offsets;
-use metatrace_ir::{Class, GuardId, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
+use exits::Handler;
+use metatrace_backend::{Backend, BackendError, LoopToken};
+use metatrace_ir::TargetToken;
 use metatrace_jitcode::domain::Flow;
-use metatrace_jitcode::{Activation, CalleeKey, Concrete, Insn, Interp, JitCode, Outcome, PortalCode, PortalSource};
-use metatrace_log::{Log, TraceKind, trace_text};
-use metatrace_native::Payload;
-use rustc_hash::FxHashMap;
+use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, Outcome, PortalCode, PortalSource};
+use metatrace_log::Log;
+use state::{Portal, PortalId, State};
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
+
+pub use state::hash_greens;
 
 /// Prints the location of a green key: a function of the key's words that the driver's front end supplies.
 #[derive(Clone, Copy, Debug)]
@@ -66,85 +73,6 @@ pub enum Next {
     /// It panics with this payload.
     Panic(Box<dyn Any + Send>),
 }
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct PortalId(usize);
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct CellId(usize);
-
-#[derive(Debug)]
-struct Portal {
-    name: &'static str,
-    location: Option<Location>,
-    code: OnceCell<Rc<PortalCode>>,
-    key: CalleeKey,
-}
-
-/// What is known of a green key.
-#[derive(Debug)]
-struct KeyCell {
-    hash: u64,
-    /// Back-edges counted by look-up, where the table's counter is not the key's own.
-    ticks: u32,
-    backoff: Backoff,
-    code: Option<(LoopToken, TargetToken)>,
-}
-
-#[derive(Debug)]
-struct Loop {
-    cell: CellId,
-    bridges: u32,
-    balance: Balance,
-}
-
-/// Time spent in a loop's code, and on getting out of it, over its latest exits.
-#[derive(Debug, Default)]
-struct Balance {
-    exits: u32,
-    inside_ns: u64,
-    outside_ns: u64,
-}
-
-impl Balance {
-    /// Exits after which a balance is drawn.
-    const PERIOD: u32 = 2000;
-
-    /// Adds an exit; whether the code has cost more than it can have saved: machine code is a few times faster than the
-    /// interpreter, so what it saves is at most a few times the time spent in it.
-    fn add(&mut self, inside_ns: u64, outside_ns: u64) -> bool {
-        self.exits += 1;
-        self.inside_ns += inside_ns;
-        self.outside_ns += outside_ns;
-        if self.exits < Self::PERIOD {
-            return false;
-        }
-        let is_losing = self.inside_ns.saturating_mul(3) < self.outside_ns;
-        *self = Balance::default();
-        is_losing
-    }
-}
-
-#[derive(Debug)]
-struct Guard {
-    portal: PortalId,
-    token: LoopToken,
-    resume: ResumeData,
-    exits: u32,
-    backoff: Backoff,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    portals: Vec<Rc<Portal>>,
-    portal_ids: FxHashMap<CalleeKey, PortalId>,
-    cells: Vec<KeyCell>,
-    cell_ids: FxHashMap<(PortalId, GreenKey), CellId>,
-    loops: Vec<Loop>,
-    targets: u32,
-    guards: Vec<Rc<RefCell<Guard>>>,
-}
-
 /// Makes the backend when the first trace is compiled.
 pub type BackendFactory = Box<dyn Fn(&Parameters) -> Result<Box<dyn Backend>, BackendError>>;
 
@@ -386,225 +314,10 @@ impl Engine {
     unsafe fn run(&self, token: LoopToken, reds: &[u64]) -> Outcome<u64> {
         let backend = self.backend().expect("a loop was compiled");
         self.stats.borrow_mut().entries += 1;
-        let mut handler = Handler {
-            engine: self,
-            token,
-            start: Instant::now(),
-            outcome: None,
-        };
+        let mut handler = Handler::new(self, token);
         // SAFETY: the reds are valid inputs of the loop's trace.
         unsafe { backend.execute(token, reds, &mut handler) };
-        handler.outcome.expect("a backend reports the exit")
-    }
-
-    fn setting<'a>(&'a self, surroundings: &'a dyn Surroundings, code: &'a PortalCode) -> Setting<'a> {
-        let params = self.params.borrow();
-        let limits = Limits {
-            ops: params.trace_limit as usize,
-            depth: params.max_inline_depth as usize,
-        };
-        Setting {
-            surroundings,
-            limits,
-            red_roots: &code.red_roots,
-            frozen: &self.frozen,
-        }
-    }
-
-    /// Executes from a merge point, recording a loop.
-    ///
-    /// # Safety
-    /// `words` are those of the portal's parameters at the merge point.
-    unsafe fn record_loop(&self, portal: PortalId, greens: &[u64], words: &[u64]) -> Outcome<u64> {
-        let code = self.portal_code(portal);
-        let kinds = code.red_kinds();
-        let mut trace = Trace::new(kinds.clone());
-        trace.roots = roots_of_inputs(&code.red_roots);
-        let traced: Vec<Value> = {
-            let reds = code.reds_of_params(words);
-            let reds: Vec<Value> = reds
-                .iter()
-                .enumerate()
-                .map(|(n, red)| Value::traced(kinds[n], *red, Ref::value(n)))
-                .collect();
-            let greens: Vec<Value> = greens.iter().map(|green| Value::constant(Kind::Int, *green)).collect();
-            let mut values = code.param_values(&greens, &reds);
-            for (value, kind) in values.iter_mut().zip(&code.jitcode.params) {
-                value.kind = *kind;
-            }
-            values
-        };
-        let surroundings = KeySurroundings { engine: self, portal };
-        let setting = self.setting(&surroundings, &code);
-        let _section = self.section("jit-tracing");
-        let recorder = Recorder::new_loop(trace, setting);
-        let mut interp = Interp::new(recorder, &*self.source, Vec::new());
-        // SAFETY: the words are the parameters', by the caller's promise.
-        let outcome = self.recording(|| unsafe { interp.call(&code.jitcode, &traced) });
-        let recorder = interp.domain;
-        self.count_recording(&recorder);
-        if let Err(reason) = self.finish_loop(portal, &recorder) {
-            self.abort_at(portal, greens, reason);
-        }
-        concrete(outcome)
-    }
-
-    /// Runs `execution` with the flag set that keeps other recordings from starting.
-    fn recording<R>(&self, execution: impl FnOnce() -> R) -> R {
-        struct Reset<'a>(&'a Cell<bool>);
-        impl Drop for Reset<'_> {
-            fn drop(&mut self) {
-                self.0.set(false);
-            }
-        }
-        self.tracing.set(true);
-        self.stats.borrow_mut().tracings += 1;
-        let start = Instant::now();
-        let reset = Reset(&self.tracing);
-        let result = execution();
-        drop(reset);
-        self.stats.borrow_mut().tracing_ns += start.elapsed().as_nanos() as u64;
-        result
-    }
-
-    // ---- compilation
-
-    fn finish_loop(&self, portal: PortalId, recorder: &Recorder<'_>) -> Result<(), Abort> {
-        let start = recorder.marks().first();
-        let (mark, ending) = match &recorder.end {
-            Some(End::Close { mark, reds }) => return self.compile_cut(portal, recorder, mark, reds),
-            Some(End::Jump { target, reds }) => (start, Ending::Jump(*target, reds.clone())),
-            Some(End::Finish) => (start, Ending::Finish),
-            Some(End::Aborted(reason)) => return Err(*reason),
-            None => return Err(Abort::NoMergePoint),
-        };
-        let mark = mark.ok_or(Abort::NoMergePoint)?;
-        self.compile_loop(portal, recorder, mark, self.new_target(), &ending)
-    }
-
-    /// The loop that a recording has closed at one of its marks.
-    fn compile_cut(&self, portal: PortalId, recorder: &Recorder<'_>, mark: &Mark, reds: &[Ref]) -> Result<(), Abort> {
-        let label = self.new_target();
-        self.compile_loop(portal, recorder, mark, label, &Ending::Jump(label, reds.to_vec()))
-    }
-
-    fn compile_loop(
-        &self,
-        portal: PortalId,
-        recorder: &Recorder<'_>,
-        mark: &Mark,
-        label: TargetToken,
-        ending: &Ending,
-    ) -> Result<(), Abort> {
-        let code = self.portal_code(portal);
-        let trace = cut_loop(&recorder.trace, mark, label, ending, &code.red_roots);
-        let token = LoopToken(self.state.borrow().loops.len() as u32);
-        let kind = TraceKind::Loop(token.0, self.location(portal, &mark.key));
-        self.compile(portal, token, &kind, &trace, |backend, trace| {
-            backend.compile_loop(token, trace)
-        })?;
-        let state = &mut *self.state.borrow_mut();
-        let hash_cell = state.cell_by_key(portal, &mark.key);
-        let cell = &mut state.cells[hash_cell.0];
-        cell.code = Some((token, label));
-        self.counters.pin(cell.hash);
-        state.loops.push(Loop {
-            cell: hash_cell,
-            bridges: 0,
-            balance: Balance::default(),
-        });
-        self.counters.decay(self.params.borrow().decay);
-        self.stats.borrow_mut().loops += 1;
-        Ok(())
-    }
-
-    /// Optimises a trace, names its guards, hands it to the backend and keeps its resume data.
-    fn compile(
-        &self,
-        portal: PortalId,
-        token: LoopToken,
-        kind: &TraceKind,
-        recorded: &Trace,
-        assemble: impl FnOnce(&dyn Backend, &Trace) -> Result<Assembled, BackendError>,
-    ) -> Result<(), Abort> {
-        let start = Instant::now();
-        self.log("jit-log-noopt", || trace_text(recorded, &TraceKind::Recorded, None));
-        check(recorded);
-        let optimize = self.params.borrow().optimize;
-        let mut trace = if optimize {
-            optimized(recorded)
-        } else {
-            recorded.clone()
-        };
-        let first_guard = self.state.borrow().guards.len();
-        let exits = trace.ops.iter_mut().filter(|op| op.opcode.can_exit());
-        for (n, op) in exits.enumerate() {
-            op.guard = Some(GuardId((first_guard + n) as u32));
-        }
-        check(&trace);
-        let resume = resume::encode(&trace);
-        let assembled = assemble(self.backend()?, &trace)?;
-        self.log_compiled(kind, &trace, &assembled);
-        let guard = |resume| Guard {
-            portal,
-            token,
-            resume,
-            exits: 0,
-            backoff: Backoff::default(),
-        };
-        let guards = resume
-            .into_iter()
-            .flatten()
-            .map(|resume| Rc::new(RefCell::new(guard(resume))));
-        self.state.borrow_mut().guards.extend(guards);
-        let stats = &mut *self.stats.borrow_mut();
-        stats.backend_runs += 1;
-        stats.backend_ns += start.elapsed().as_nanos() as u64;
-        stats.opt_ops += trace.ops.len() as u64;
-        stats.opt_guards += trace.ops.iter().filter(|op| op.opcode.is_guard()).count() as u64;
-        Ok(())
-    }
-
-    fn log_compiled(&self, kind: &TraceKind, trace: &Trace, assembled: &Assembled) {
-        if self.log.is_none() {
-            return;
-        }
-        if !assembled.code.is_empty() {
-            let _section = self.section("jit-backend");
-            self.log("jit-backend-dump", || {
-                metatrace_log::dump_text(assembled.address, &assembled.code)
-            });
-            self.log("jit-backend-addr", || {
-                metatrace_log::address_text(kind, assembled.address, assembled.code.len())
-            });
-        }
-        let offsets = Offsets {
-            ops: &assembled.op_offsets,
-            end: assembled.code.len() as u32,
-        };
-        let offsets = (!assembled.op_offsets.is_empty()).then_some(offsets);
-        let category = match kind {
-            TraceKind::Bridge(_) => "jit-log-opt-bridge",
-            TraceKind::Loop(..) | TraceKind::Recorded => "jit-log-opt-loop",
-        };
-        self.log(category, || trace_text(trace, kind, offsets));
-    }
-
-    fn count_recording(&self, recorder: &Recorder<'_>) {
-        let stats = &mut *self.stats.borrow_mut();
-        let of_class = |class| {
-            recorder
-                .trace
-                .ops
-                .iter()
-                .filter(|op| op.opcode.class() == class)
-                .count() as u64
-        };
-        stats.ops += recorder.executed;
-        stats.heapcached_ops += recorder.heapcached;
-        stats.recorded_ops += recorder.trace.ops.len() as u64;
-        stats.recorded_calls += of_class(Class::Call);
-        stats.recorded_guards += of_class(Class::Guard);
+        handler.into_outcome()
     }
 
     fn count_abort(&self, reason: Abort, place: &str) {
@@ -637,258 +350,11 @@ impl Engine {
             }
         }
     }
-
-    // ---- exits
-
-    /// Goes on where a trace was left.
-    ///
-    /// # Safety
-    /// `exit` is reported by the backend, whose frame is alive.
-    unsafe fn exit(&self, exit: &Exit<'_>) -> Outcome<u64> {
-        self.stats.borrow_mut().exits += 1;
-        let guard = self.state.borrow().guards[exit.guard.0 as usize].clone();
-        if self.wants_bridge(&guard, exit) {
-            // SAFETY: forwarded.
-            return unsafe { self.record_bridge(&guard, exit) };
-        }
-        let frames = {
-            let guard = guard.borrow();
-            guard
-                .resume
-                .rebuild(&*self.source, |n| exit.values[n], |constant| constant.bits)
-        };
-        let blackhole = Concrete {
-            at_merge_point: Flow::Stop,
-        };
-        let mut interp = Interp::new(blackhole, &*self.source, frames);
-        // SAFETY: the frames hold what the trace's snapshot says is live.
-        unsafe {
-            match exit.payload {
-                Some(payload) => interp.unwind(Payload::from_word(payload)),
-                None => interp.resume(),
-            }
-        }
-    }
-
-    fn wants_bridge(&self, guard: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> bool {
-        let guard = &mut *guard.borrow_mut();
-        guard.exits = guard.exits.saturating_add(1);
-        let can_have_one = exit.payload.is_none() && guard.resume.opcode != Opcode::Finish;
-        can_have_one
-            && !self.tracing.get()
-            && !guard.backoff.has_given_up()
-            && guard.exits >= guard.backoff.scale(self.params.borrow().trace_eagerness)
-    }
-
-    /// # Safety
-    /// As for [`exit`](Self::exit).
-    unsafe fn record_bridge(&self, guard_cell: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> Outcome<u64> {
-        let (portal, token) = {
-            let mut guard = guard_cell.borrow_mut();
-            guard.exits = 0;
-            (guard.portal, guard.token)
-        };
-        let surroundings = KeySurroundings { engine: self, portal };
-        let code = self.portal_code(portal);
-        let (recorder, frames) = {
-            let guard = guard_cell.borrow();
-            let resume = &guard.resume;
-            let mut trace = Trace::new(resume.kinds.to_vec());
-            trace.roots = roots_of_inputs(&resume.roots);
-            let inputs: Vec<Value> = (0..exit.values.len())
-                .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
-                .collect();
-            let frames = resume.rebuild(&*self.source, |n| inputs[n], |constant| self.frozen.value(constant));
-            let known = self.known_branch(resume, &frames);
-            (
-                Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known),
-                frames,
-            )
-        };
-        let _section = self.section("jit-tracing");
-        let mut interp = Interp::new(recorder, &*self.source, frames);
-        // SAFETY: the frames hold what the trace's snapshot says is live.
-        let outcome = self.recording(|| unsafe { interp.resume() });
-        let recorder = interp.domain;
-        self.count_recording(&recorder);
-        if let Err(reason) = self.finish_bridge(portal, token, guard_cell, exit.guard, recorder) {
-            guard_cell.borrow_mut().backoff.abort(reason);
-            self.count_abort(reason, &format!("guard {:#x}", exit.guard.0));
-        }
-        concrete(outcome)
-    }
-
-    /// The branch at which the innermost frame stands, if the failure of the guard has decided it. Where guards are forced
-    /// to fail it has decided nothing.
-    fn known_branch(&self, resume: &ResumeData, frames: &[Activation<Value>]) -> Option<u32> {
-        let params = self.params.borrow();
-        let is_forced = params.force_exits != 0 || params.force_guard.is_some();
-        let is_branch_guard = matches!(resume.opcode, Opcode::GuardTrue | Opcode::GuardFalse);
-        let frame = frames.last().expect("a guard has a frame");
-        let insn = frame.code.insns[resume.pc() as usize];
-        let is_branch = matches!(insn, Insn::Branch { .. } | Insn::BranchIf { .. });
-        (is_branch_guard && is_branch && !is_forced).then_some(resume.pc())
-    }
-
-    fn finish_bridge(
-        &self,
-        portal: PortalId,
-        token: LoopToken,
-        guard_cell: &Rc<RefCell<Guard>>,
-        guard: GuardId,
-        recorder: Recorder<'_>,
-    ) -> Result<(), Abort> {
-        let ending = match &recorder.end {
-            Some(End::Close { mark, reds }) => {
-                // The loop is compiled first; the next exit finds it and jumps there.
-                let eagerness = self.params.borrow().trace_eagerness;
-                self.compile_cut(portal, &recorder, mark, reds)?;
-                guard_cell.borrow_mut().exits = eagerness.saturating_sub(1);
-                return Ok(());
-            }
-            Some(End::Jump { target, reds }) => Ending::Jump(*target, reds.clone()),
-            Some(End::Finish) => Ending::Finish,
-            Some(End::Aborted(reason)) => return Err(*reason),
-            None => return Err(Abort::NoMergePoint),
-        };
-        if self.state.borrow().loops[token.0 as usize].bridges >= self.params.borrow().max_bridges {
-            return Err(Abort::TooManyBridges);
-        }
-        let trace = close_bridge(recorder.trace, ending);
-        let kind = TraceKind::Bridge(guard.0);
-        self.compile(portal, token, &kind, &trace, |backend, trace| {
-            backend.compile_bridge(token, guard, trace)
-        })?;
-        guard_cell.borrow_mut().backoff.give_up();
-        self.state.borrow_mut().loops[token.0 as usize].bridges += 1;
-        self.stats.borrow_mut().bridges += 1;
-        Ok(())
-    }
-
-    /// Draws the balance of the loop that was entered, and gives it up where it loses.
-    fn balance(&self, token: LoopToken, inside_ns: u64, outside_ns: u64) {
-        let params = self.params.borrow();
-        if params.force_exits != 0 || params.force_guard.is_some() || params.reference {
-            return;
-        }
-        let state = &mut *self.state.borrow_mut();
-        let entered = &mut state.loops[token.0 as usize];
-        if entered.balance.add(inside_ns, outside_ns) {
-            let cell = &mut state.cells[entered.cell.0];
-            if cell.code.is_some_and(|(current, _)| current == token) {
-                cell.code = None;
-                cell.backoff.fail();
-                self.counters.unpin(cell.hash);
-                self.stats.borrow_mut().demotions += 1;
-            }
-        }
-    }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
         // Whoever wants to know of an error has called `finish_log`.
         let _ = self.finish_log();
-    }
-}
-
-impl State {
-    fn cell(&mut self, portal: PortalId, greens: &[u64], hash: u64) -> CellId {
-        let cells = &mut self.cells;
-        *self
-            .cell_ids
-            .entry((portal, GreenKey::from_slice(greens)))
-            .or_insert_with(|| {
-                cells.push(KeyCell {
-                    hash,
-                    ticks: 0,
-                    backoff: Backoff::default(),
-                    code: None,
-                });
-                CellId(cells.len() - 1)
-            })
-    }
-
-    fn cell_by_key(&mut self, portal: PortalId, greens: &[u64]) -> CellId {
-        self.cell(portal, greens, hash_greens(greens))
-    }
-}
-
-/// The hash of a green key, by which back-edges are counted: Fibonacci hashing, word by word.
-#[inline(always)]
-pub fn hash_greens(greens: &[u64]) -> u64 {
-    greens.iter().fold(0, |hash: u64, green| {
-        (hash.rotate_left(5) ^ green).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    })
-}
-
-fn concrete(outcome: Outcome<Value>) -> Outcome<u64> {
-    let bits = |values: Vec<Value>| values.into_iter().map(|value| value.bits).collect();
-    match outcome {
-        Outcome::MergePoint { greens, reds } => Outcome::MergePoint {
-            greens: bits(greens),
-            reds: bits(reds),
-        },
-        Outcome::Return(values) => Outcome::Return(bits(values)),
-        Outcome::Panic(payload) => Outcome::Panic(payload),
-    }
-}
-
-/// Facts about the inputs of a trace, from what is known of each.
-fn roots_of_inputs(kinds: &[Option<RootKind>]) -> Vec<Root> {
-    let root = |(n, kind): (usize, &Option<RootKind>)| {
-        kind.map(|kind| Root {
-            value: Ref::value(n),
-            kind,
-        })
-    };
-    kinds.iter().enumerate().filter_map(root).collect()
-}
-
-fn optimized(trace: &Trace) -> Trace {
-    metatrace_opt::optimize(trace, &metatrace_opt::Options::default())
-}
-
-/// In debug builds, a trace that breaks an invariant is a bug of ours, found where it was made.
-fn check(trace: &Trace) {
-    if cfg!(debug_assertions)
-        && let Err(error) = metatrace_ir::verify::verify(trace)
-    {
-        panic!("{error}\n{trace}");
-    }
-}
-
-struct Handler<'a> {
-    engine: &'a Engine,
-    token: LoopToken,
-    start: Instant,
-    outcome: Option<Outcome<u64>>,
-}
-
-impl ExitHandler for Handler<'_> {
-    fn exit(&mut self, exit: Exit<'_>) {
-        let left = Instant::now();
-        // SAFETY: called by the backend, with its frame alive.
-        self.outcome = Some(unsafe { self.engine.exit(&exit) });
-        let inside = left.duration_since(self.start).as_nanos() as u64;
-        self.engine
-            .balance(self.token, inside, left.elapsed().as_nanos() as u64);
-    }
-}
-
-struct KeySurroundings<'a> {
-    engine: &'a Engine,
-    portal: PortalId,
-}
-
-impl Surroundings for KeySurroundings<'_> {
-    fn target(&self, key: &[u64]) -> Option<TargetToken> {
-        self.engine.code_of(self.portal, key).map(|(_, target)| target)
-    }
-
-    fn location(&self, key: &[u64]) -> Option<String> {
-        let log = self.engine.log.as_ref()?;
-        let is_read = log.wants("jit-log-noopt") || log.wants("jit-log-opt-loop") || log.wants("jit-log-opt-bridge");
-        is_read.then(|| self.engine.location(self.portal, key))
     }
 }

@@ -1,0 +1,193 @@
+//! From a recording to compiled code: the loop or bridge is cut out, optimised, handed to the backend, and its guards'
+//! resume data kept.
+
+use super::Engine;
+use super::state::{Balance, Guard, Loop, PortalId};
+use crate::abort::{Abort, Backoff};
+use crate::assemble::{Ending, close_bridge, cut_loop};
+use crate::recorder::{End, Mark, Recorder};
+use crate::resume;
+use metatrace_backend::{Assembled, Backend, BackendError, LoopToken};
+use metatrace_ir::text::Offsets;
+use metatrace_ir::{GuardId, Ref, TargetToken, Trace};
+use metatrace_log::{TraceKind, trace_text};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+impl Engine {
+    pub(super) fn finish_loop(&self, portal: PortalId, recorder: &Recorder<'_>) -> Result<(), Abort> {
+        let start = recorder.marks().first();
+        let (mark, ending) = match &recorder.end {
+            Some(End::Close { mark, reds }) => return self.compile_cut(portal, recorder, mark, reds),
+            Some(End::Jump { target, reds }) => (start, Ending::Jump(*target, reds.clone())),
+            Some(End::Finish) => (start, Ending::Finish),
+            Some(End::Aborted(reason)) => return Err(*reason),
+            None => return Err(Abort::NoMergePoint),
+        };
+        let mark = mark.ok_or(Abort::NoMergePoint)?;
+        self.compile_loop(portal, recorder, mark, self.new_target(), &ending)
+    }
+
+    /// The loop that a recording has closed at one of its marks.
+    pub(super) fn compile_cut(
+        &self,
+        portal: PortalId,
+        recorder: &Recorder<'_>,
+        mark: &Mark,
+        reds: &[Ref],
+    ) -> Result<(), Abort> {
+        let label = self.new_target();
+        self.compile_loop(portal, recorder, mark, label, &Ending::Jump(label, reds.to_vec()))
+    }
+
+    pub(super) fn compile_loop(
+        &self,
+        portal: PortalId,
+        recorder: &Recorder<'_>,
+        mark: &Mark,
+        label: TargetToken,
+        ending: &Ending,
+    ) -> Result<(), Abort> {
+        let code = self.portal_code(portal);
+        let trace = cut_loop(&recorder.trace, mark, label, ending, &code.red_roots);
+        let token = LoopToken(self.state.borrow().loops.len() as u32);
+        let kind = TraceKind::Loop(token.0, self.location(portal, &mark.key));
+        self.compile(portal, token, &kind, &trace, |backend, trace| {
+            backend.compile_loop(token, trace)
+        })?;
+        let state = &mut *self.state.borrow_mut();
+        let hash_cell = state.cell_by_key(portal, &mark.key);
+        let cell = &mut state.cells[hash_cell.0];
+        cell.code = Some((token, label));
+        self.counters.pin(cell.hash);
+        state.loops.push(Loop {
+            cell: hash_cell,
+            bridges: 0,
+            balance: Balance::default(),
+        });
+        self.counters.decay(self.params.borrow().decay);
+        self.stats.borrow_mut().loops += 1;
+        Ok(())
+    }
+
+    /// Optimises a trace, names its guards, hands it to the backend and keeps its resume data.
+    pub(super) fn compile(
+        &self,
+        portal: PortalId,
+        token: LoopToken,
+        kind: &TraceKind,
+        recorded: &Trace,
+        assemble: impl FnOnce(&dyn Backend, &Trace) -> Result<Assembled, BackendError>,
+    ) -> Result<(), Abort> {
+        let start = Instant::now();
+        self.log("jit-log-noopt", || trace_text(recorded, &TraceKind::Recorded, None));
+        check(recorded);
+        let optimize = self.params.borrow().optimize;
+        let mut trace = if optimize {
+            optimized(recorded)
+        } else {
+            recorded.clone()
+        };
+        let first_guard = self.state.borrow().guards.len();
+        let exits = trace.ops.iter_mut().filter(|op| op.opcode.can_exit());
+        for (n, op) in exits.enumerate() {
+            op.guard = Some(GuardId((first_guard + n) as u32));
+        }
+        check(&trace);
+        let resume = resume::encode(&trace);
+        let assembled = assemble(self.backend()?, &trace)?;
+        self.log_compiled(kind, &trace, &assembled);
+        let guard = |resume| Guard {
+            portal,
+            token,
+            resume,
+            exits: 0,
+            backoff: Backoff::default(),
+        };
+        let guards = resume
+            .into_iter()
+            .flatten()
+            .map(|resume| Rc::new(RefCell::new(guard(resume))));
+        self.state.borrow_mut().guards.extend(guards);
+        let stats = &mut *self.stats.borrow_mut();
+        stats.backend_runs += 1;
+        stats.backend_ns += start.elapsed().as_nanos() as u64;
+        stats.opt_ops += trace.ops.len() as u64;
+        stats.opt_guards += trace.ops.iter().filter(|op| op.opcode.is_guard()).count() as u64;
+        Ok(())
+    }
+
+    pub(super) fn log_compiled(&self, kind: &TraceKind, trace: &Trace, assembled: &Assembled) {
+        if self.log.is_none() {
+            return;
+        }
+        if !assembled.code.is_empty() {
+            let _section = self.section("jit-backend");
+            self.log("jit-backend-dump", || {
+                metatrace_log::dump_text(assembled.address, &assembled.code)
+            });
+            self.log("jit-backend-addr", || {
+                metatrace_log::address_text(kind, assembled.address, assembled.code.len())
+            });
+        }
+        let offsets = Offsets {
+            ops: &assembled.op_offsets,
+            end: assembled.code.len() as u32,
+        };
+        let offsets = (!assembled.op_offsets.is_empty()).then_some(offsets);
+        let category = match kind {
+            TraceKind::Bridge(_) => "jit-log-opt-bridge",
+            TraceKind::Loop(..) | TraceKind::Recorded => "jit-log-opt-loop",
+        };
+        self.log(category, || trace_text(trace, kind, offsets));
+    }
+
+    pub(super) fn finish_bridge(
+        &self,
+        portal: PortalId,
+        token: LoopToken,
+        guard_cell: &Rc<RefCell<Guard>>,
+        guard: GuardId,
+        recorder: Recorder<'_>,
+    ) -> Result<(), Abort> {
+        let ending = match &recorder.end {
+            Some(End::Close { mark, reds }) => {
+                // The loop is compiled first; the next exit finds it and jumps there.
+                let eagerness = self.params.borrow().trace_eagerness;
+                self.compile_cut(portal, &recorder, mark, reds)?;
+                guard_cell.borrow_mut().exits = eagerness.saturating_sub(1);
+                return Ok(());
+            }
+            Some(End::Jump { target, reds }) => Ending::Jump(*target, reds.clone()),
+            Some(End::Finish) => Ending::Finish,
+            Some(End::Aborted(reason)) => return Err(*reason),
+            None => return Err(Abort::NoMergePoint),
+        };
+        if self.state.borrow().loops[token.0 as usize].bridges >= self.params.borrow().max_bridges {
+            return Err(Abort::TooManyBridges);
+        }
+        let trace = close_bridge(recorder.trace, ending);
+        let kind = TraceKind::Bridge(guard.0);
+        self.compile(portal, token, &kind, &trace, |backend, trace| {
+            backend.compile_bridge(token, guard, trace)
+        })?;
+        guard_cell.borrow_mut().backoff.give_up();
+        self.state.borrow_mut().loops[token.0 as usize].bridges += 1;
+        self.stats.borrow_mut().bridges += 1;
+        Ok(())
+    }
+}
+
+fn optimized(trace: &Trace) -> Trace {
+    metatrace_opt::optimize(trace, &metatrace_opt::Options::default())
+}
+
+/// In debug builds, a trace that breaks an invariant is a bug of ours, found where it was made.
+fn check(trace: &Trace) {
+    if cfg!(debug_assertions)
+        && let Err(error) = metatrace_ir::verify::verify(trace)
+    {
+        panic!("{error}\n{trace}");
+    }
+}

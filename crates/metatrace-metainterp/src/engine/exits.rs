@@ -1,0 +1,108 @@
+//! Exits: frames are rebuilt and the execution goes on, as blackhole or recording a bridge; and the balance of a loop.
+
+use super::Engine;
+use super::state::Guard;
+use metatrace_backend::{Exit, ExitHandler, LoopToken};
+use metatrace_ir::Opcode;
+use metatrace_jitcode::domain::Flow;
+use metatrace_jitcode::{Concrete, Interp, Outcome};
+use metatrace_native::Payload;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+impl Engine {
+    /// Goes on where a trace was left.
+    ///
+    /// # Safety
+    /// `exit` is reported by the backend, whose frame is alive.
+    pub(super) unsafe fn exit(&self, exit: &Exit<'_>) -> Outcome<u64> {
+        self.stats.borrow_mut().exits += 1;
+        let guard = self.state.borrow().guards[exit.guard.0 as usize].clone();
+        if self.wants_bridge(&guard, exit) {
+            // SAFETY: forwarded.
+            return unsafe { self.record_bridge(&guard, exit) };
+        }
+        let frames = {
+            let guard = guard.borrow();
+            guard
+                .resume
+                .rebuild(&*self.source, |n| exit.values[n], |constant| constant.bits)
+        };
+        let blackhole = Concrete {
+            at_merge_point: Flow::Stop,
+        };
+        let mut interp = Interp::new(blackhole, &*self.source, frames);
+        // SAFETY: the frames hold what the trace's snapshot says is live.
+        unsafe {
+            match exit.payload {
+                Some(payload) => interp.unwind(Payload::from_word(payload)),
+                None => interp.resume(),
+            }
+        }
+    }
+
+    pub(super) fn wants_bridge(&self, guard: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> bool {
+        let guard = &mut *guard.borrow_mut();
+        guard.exits = guard.exits.saturating_add(1);
+        let can_have_one = exit.payload.is_none() && guard.resume.opcode != Opcode::Finish;
+        can_have_one
+            && !self.tracing.get()
+            && !guard.backoff.has_given_up()
+            && guard.exits >= guard.backoff.scale(self.params.borrow().trace_eagerness)
+    }
+
+    /// Draws the balance of the loop that was entered, and gives it up where it loses.
+    pub(super) fn balance(&self, token: LoopToken, inside_ns: u64, outside_ns: u64) {
+        let params = self.params.borrow();
+        if params.force_exits != 0 || params.force_guard.is_some() || params.reference {
+            return;
+        }
+        let state = &mut *self.state.borrow_mut();
+        let entered = &mut state.loops[token.0 as usize];
+        if entered.balance.add(inside_ns, outside_ns) {
+            let cell = &mut state.cells[entered.cell.0];
+            if cell.code.is_some_and(|(current, _)| current == token) {
+                cell.code = None;
+                cell.backoff.fail();
+                self.counters.unpin(cell.hash);
+                self.stats.borrow_mut().demotions += 1;
+            }
+        }
+    }
+}
+
+/// Takes the exit of one execution of a loop.
+pub(super) struct Handler<'a> {
+    engine: &'a Engine,
+    token: LoopToken,
+    start: Instant,
+    outcome: Option<Outcome<u64>>,
+}
+
+impl<'a> Handler<'a> {
+    pub(super) fn new(engine: &'a Engine, token: LoopToken) -> Handler<'a> {
+        Handler {
+            engine,
+            token,
+            start: Instant::now(),
+            outcome: None,
+        }
+    }
+
+    /// How the execution went on behind the exit.
+    pub(super) fn into_outcome(self) -> Outcome<u64> {
+        self.outcome.expect("a backend reports the exit")
+    }
+}
+
+impl ExitHandler for Handler<'_> {
+    fn exit(&mut self, exit: Exit<'_>) {
+        let left = Instant::now();
+        // SAFETY: called by the backend, with its frame alive.
+        self.outcome = Some(unsafe { self.engine.exit(&exit) });
+        let inside = left.duration_since(self.start).as_nanos() as u64;
+        self.engine
+            .balance(self.token, inside, left.elapsed().as_nanos() as u64);
+    }
+}

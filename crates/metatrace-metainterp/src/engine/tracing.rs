@@ -1,0 +1,192 @@
+//! Recordings: what they start from, a merge point or a guard's exit, and what becomes of them.
+
+use super::Engine;
+use super::state::{Guard, PortalId};
+use crate::recorder::{Limits, Recorder, Setting, Surroundings};
+use crate::resume::ResumeData;
+use crate::value::Value;
+use metatrace_backend::Exit;
+use metatrace_ir::{Class, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
+use metatrace_jitcode::{Activation, Insn, Interp, Outcome, PortalCode};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
+
+impl Engine {
+    pub(super) fn setting<'a>(&'a self, surroundings: &'a dyn Surroundings, code: &'a PortalCode) -> Setting<'a> {
+        let params = self.params.borrow();
+        let limits = Limits {
+            ops: params.trace_limit as usize,
+            depth: params.max_inline_depth as usize,
+        };
+        Setting {
+            surroundings,
+            limits,
+            red_roots: &code.red_roots,
+            frozen: &self.frozen,
+        }
+    }
+
+    /// Executes from a merge point, recording a loop.
+    ///
+    /// # Safety
+    /// `words` are those of the portal's parameters at the merge point.
+    pub(super) unsafe fn record_loop(&self, portal: PortalId, greens: &[u64], words: &[u64]) -> Outcome<u64> {
+        let code = self.portal_code(portal);
+        let kinds = code.red_kinds();
+        let mut trace = Trace::new(kinds.clone());
+        trace.roots = roots_of_inputs(&code.red_roots);
+        let traced: Vec<Value> = {
+            let reds = code.reds_of_params(words);
+            let reds: Vec<Value> = reds
+                .iter()
+                .enumerate()
+                .map(|(n, red)| Value::traced(kinds[n], *red, Ref::value(n)))
+                .collect();
+            let greens: Vec<Value> = greens.iter().map(|green| Value::constant(Kind::Int, *green)).collect();
+            let mut values = code.param_values(&greens, &reds);
+            for (value, kind) in values.iter_mut().zip(&code.jitcode.params) {
+                value.kind = *kind;
+            }
+            values
+        };
+        let surroundings = KeySurroundings { engine: self, portal };
+        let setting = self.setting(&surroundings, &code);
+        let _section = self.section("jit-tracing");
+        let recorder = Recorder::new_loop(trace, setting);
+        let mut interp = Interp::new(recorder, &*self.source, Vec::new());
+        // SAFETY: the words are the parameters', by the caller's promise.
+        let outcome = self.recording(|| unsafe { interp.call(&code.jitcode, &traced) });
+        let recorder = interp.domain;
+        self.count_recording(&recorder);
+        if let Err(reason) = self.finish_loop(portal, &recorder) {
+            self.abort_at(portal, greens, reason);
+        }
+        concrete(outcome)
+    }
+
+    /// Runs `execution` with the flag set that keeps other recordings from starting.
+    pub(super) fn recording<R>(&self, execution: impl FnOnce() -> R) -> R {
+        struct Reset<'a>(&'a Cell<bool>);
+        impl Drop for Reset<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+        self.tracing.set(true);
+        self.stats.borrow_mut().tracings += 1;
+        let start = Instant::now();
+        let reset = Reset(&self.tracing);
+        let result = execution();
+        drop(reset);
+        self.stats.borrow_mut().tracing_ns += start.elapsed().as_nanos() as u64;
+        result
+    }
+
+    /// # Safety
+    /// As for [`exit`](Self::exit).
+    pub(super) unsafe fn record_bridge(&self, guard_cell: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> Outcome<u64> {
+        let (portal, token) = {
+            let mut guard = guard_cell.borrow_mut();
+            guard.exits = 0;
+            (guard.portal, guard.token)
+        };
+        let surroundings = KeySurroundings { engine: self, portal };
+        let code = self.portal_code(portal);
+        let (recorder, frames) = {
+            let guard = guard_cell.borrow();
+            let resume = &guard.resume;
+            let mut trace = Trace::new(resume.kinds.to_vec());
+            trace.roots = roots_of_inputs(&resume.roots);
+            let inputs: Vec<Value> = (0..exit.values.len())
+                .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
+                .collect();
+            let frames = resume.rebuild(&*self.source, |n| inputs[n], |constant| self.frozen.value(constant));
+            let known = self.known_branch(resume, &frames);
+            (
+                Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known),
+                frames,
+            )
+        };
+        let _section = self.section("jit-tracing");
+        let mut interp = Interp::new(recorder, &*self.source, frames);
+        // SAFETY: the frames hold what the trace's snapshot says is live.
+        let outcome = self.recording(|| unsafe { interp.resume() });
+        let recorder = interp.domain;
+        self.count_recording(&recorder);
+        if let Err(reason) = self.finish_bridge(portal, token, guard_cell, exit.guard, recorder) {
+            guard_cell.borrow_mut().backoff.abort(reason);
+            self.count_abort(reason, &format!("guard {:#x}", exit.guard.0));
+        }
+        concrete(outcome)
+    }
+
+    /// The branch at which the innermost frame stands, if the failure of the guard has decided it. Where guards are forced
+    /// to fail it has decided nothing.
+    pub(super) fn known_branch(&self, resume: &ResumeData, frames: &[Activation<Value>]) -> Option<u32> {
+        let params = self.params.borrow();
+        let is_forced = params.force_exits != 0 || params.force_guard.is_some();
+        let is_branch_guard = matches!(resume.opcode, Opcode::GuardTrue | Opcode::GuardFalse);
+        let frame = frames.last().expect("a guard has a frame");
+        let insn = frame.code.insns[resume.pc() as usize];
+        let is_branch = matches!(insn, Insn::Branch { .. } | Insn::BranchIf { .. });
+        (is_branch_guard && is_branch && !is_forced).then_some(resume.pc())
+    }
+
+    pub(super) fn count_recording(&self, recorder: &Recorder<'_>) {
+        let stats = &mut *self.stats.borrow_mut();
+        let of_class = |class| {
+            recorder
+                .trace
+                .ops
+                .iter()
+                .filter(|op| op.opcode.class() == class)
+                .count() as u64
+        };
+        stats.ops += recorder.executed;
+        stats.heapcached_ops += recorder.heapcached;
+        stats.recorded_ops += recorder.trace.ops.len() as u64;
+        stats.recorded_calls += of_class(Class::Call);
+        stats.recorded_guards += of_class(Class::Guard);
+    }
+}
+
+fn concrete(outcome: Outcome<Value>) -> Outcome<u64> {
+    let bits = |values: Vec<Value>| values.into_iter().map(|value| value.bits).collect();
+    match outcome {
+        Outcome::MergePoint { greens, reds } => Outcome::MergePoint {
+            greens: bits(greens),
+            reds: bits(reds),
+        },
+        Outcome::Return(values) => Outcome::Return(bits(values)),
+        Outcome::Panic(payload) => Outcome::Panic(payload),
+    }
+}
+
+/// Facts about the inputs of a trace, from what is known of each.
+fn roots_of_inputs(kinds: &[Option<RootKind>]) -> Vec<Root> {
+    let root = |(n, kind): (usize, &Option<RootKind>)| {
+        kind.map(|kind| Root {
+            value: Ref::value(n),
+            kind,
+        })
+    };
+    kinds.iter().enumerate().filter_map(root).collect()
+}
+
+struct KeySurroundings<'a> {
+    engine: &'a Engine,
+    portal: PortalId,
+}
+
+impl Surroundings for KeySurroundings<'_> {
+    fn target(&self, key: &[u64]) -> Option<TargetToken> {
+        self.engine.code_of(self.portal, key).map(|(_, target)| target)
+    }
+
+    fn location(&self, key: &[u64]) -> Option<String> {
+        let log = self.engine.log.as_ref()?;
+        let is_read = log.wants("jit-log-noopt") || log.wants("jit-log-opt-loop") || log.wants("jit-log-opt-bridge");
+        is_read.then(|| self.engine.location(self.portal, key))
+    }
+}
