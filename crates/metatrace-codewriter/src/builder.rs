@@ -8,13 +8,13 @@
 //! roots in frame slots from the start. Roots are numbered in the order in which the twin makes them, which does not
 //! depend on where they live.
 
-use crate::drops::Owner;
+use crate::drops::{Owner, Path};
 use crate::graph::{Blk, Graph, Op, Operand, OwnerId, Term, Unwind, VReg};
 use crate::place::{PlaceData, Root};
 use crate::types::Type;
 use metatrace_ir::{Class, Const, Descr, DescrRef, Kind, Memory, Opcode, SizeDescr, eval};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// A value: its type and words.
@@ -35,6 +35,8 @@ pub(crate) struct ValueId(pub(crate) u32);
 pub(crate) struct Learnt {
     /// Roots that need an address.
     pub(crate) addressed: BTreeSet<u32>,
+    /// Parts that are moved out of roots.
+    pub(crate) parts: BTreeMap<u32, BTreeSet<Path>>,
 }
 
 /// A scope of locals or of temporaries.
@@ -176,6 +178,11 @@ impl Builder {
     /// Whether earlier runs found that this root needs an address.
     pub(crate) fn is_addressed(&self, root: u32) -> bool {
         self.known.addressed.contains(&root)
+    }
+
+    /// The parts that earlier runs found to be moved out of this root.
+    pub(crate) fn known_parts(&self, root: u32) -> BTreeSet<Path> {
+        self.known.parts.get(&root).cloned().unwrap_or_default()
     }
 
     /// The author's function cannot be staged.

@@ -277,8 +277,8 @@ impl Builder {
             let operands: Vec<_> = words.iter().map(|reg| crate::graph::Operand::Reg(*reg)).collect();
             self.write(place, ty, &operands);
         }
-        let owner = self.roots[root as usize].owner;
-        self.owns(owner);
+        let owners = self.roots[root as usize].owners.clone();
+        self.owns(&owners);
         if let Some(portal) = &mut self.portal {
             portal.params.push(crate::builder::PortalParam {
                 ty,

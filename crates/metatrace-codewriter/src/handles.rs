@@ -6,7 +6,7 @@
 
 use crate::builder::{ValueId, with};
 use crate::place::{PlaceId, PlaceKind};
-use crate::types::Type;
+use crate::types::{Type, TypeIsJit};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -242,24 +242,26 @@ impl<T, M> Place<T, M> {
     pub fn __fresh() -> Place<T, M> {
         Place::new(fresh(Type::of::<T>()))
     }
+}
 
+impl<T: TypeIsJit, M> Place<T, M> {
     #[doc(hidden)]
     #[inline(never)]
     pub fn __field<F>(&self, index: u32) -> Place<F, M> {
-        Place::new(field(self.id(), Type::of::<T>(), 0, index))
+        Place::new(field(self.id(), Type::learn::<T>(), 0, index))
     }
 
     #[doc(hidden)]
     #[inline(never)]
     pub fn __variant_field<F>(&self, variant: u32, index: u32) -> Place<F, M> {
-        Place::new(field(self.id(), Type::of::<T>(), variant, index))
+        Place::new(field(self.id(), Type::learn::<T>(), variant, index))
     }
 
     /// An enum's value to be made part by part.
     #[doc(hidden)]
     #[inline(never)]
     pub fn __raw_variant(variant: u32) -> Place<T, M> {
-        Place::new(raw_variant(Type::of::<T>(), variant))
+        Place::new(raw_variant(Type::learn::<T>(), variant))
     }
 }
 
@@ -313,27 +315,26 @@ pub(crate) fn init(place: PlaceId, value: ValueId) {
 pub(crate) fn set(place: PlaceId, value: ValueId) {
     with(|b| {
         let (ty, words) = (b.get(value).ty, b.words(value));
-        let mut owner = None;
-        if ty.drop.is_some() {
-            match b.places[place.0 as usize].kind {
-                PlaceKind::Root(root) => {
-                    owner = b.roots[root as usize].owner;
-                    b.drop_owners(owner.as_slice());
-                }
-                _ => {
-                    // The place holds a value at every time, even if the drop of the old one panics.
-                    let mem = b.in_memory(place);
-                    let old = b.load_words(&mem, ty);
-                    b.consume(value);
-                    b.store_words(&mem, ty, &words);
-                    let slot = crate::natives::spill(b, ty, &old);
-                    return crate::natives::drop_at(b, ty, slot);
-                }
+        if ty.drop.is_none() {
+            return b.write(place, ty, &words);
+        }
+        match b.owners_of_place(place) {
+            // A local, or a part of one that is moved out somewhere: it may be there or not.
+            Some((_, _, owners)) if !owners.is_empty() => {
+                b.drop_owners(&owners);
+                b.consume(value);
+                b.write(place, ty, &words);
+                b.owns(&owners);
+            }
+            // The place holds a value at every time, even if the drop of the old one panics.
+            _ => {
+                let old = b.read(place, ty);
+                b.consume(value);
+                b.write(place, ty, &words);
+                let slot = crate::natives::spill(b, ty, &old);
+                crate::natives::drop_at(b, ty, slot);
             }
         }
-        b.consume(value);
-        b.write(place, ty, &words);
-        b.owns(owner);
     });
 }
 
@@ -375,8 +376,8 @@ pub(crate) fn bind(value: ValueId) -> PlaceId {
         let place = b.place(PlaceKind::Root(root));
         b.consume(value);
         b.write(place, ty, &words);
-        let owner = b.roots[root as usize].owner;
-        b.owns(owner);
+        let owners = b.roots[root as usize].owners.clone();
+        b.owns(&owners);
         place
     })
 }

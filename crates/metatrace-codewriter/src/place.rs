@@ -6,7 +6,6 @@
 //! `self.stack[i].x` is one load.
 
 use crate::builder::{Builder, ValueId};
-use crate::drops::Home;
 use crate::graph::{Op, Operand, OwnerId, VReg};
 use crate::natives;
 use crate::shape::{FieldWords, Shape, Source, Tagging};
@@ -20,7 +19,8 @@ use std::rc::Rc;
 pub(crate) struct Root {
     pub(crate) ty: Type,
     pub(crate) home: RootHome,
-    pub(crate) owner: Option<OwnerId>,
+    /// Who drop it, in the order of drops.
+    pub(crate) owners: Vec<OwnerId>,
 }
 
 /// Where a root lives.
@@ -45,6 +45,8 @@ pub(crate) struct PlaceData {
     pub(crate) kind: PlaceKind,
     /// The receiver's placeholder where its loads go.
     pub(crate) sequence: Option<u32>,
+    /// The place of the `Box` that it is the content of.
+    pub(crate) boxed: Option<PlaceId>,
 }
 
 #[derive(Clone, Debug)]
@@ -163,6 +165,7 @@ impl Builder {
         self.places.push(PlaceData {
             kind,
             sequence: self.sequence,
+            boxed: None,
         });
         PlaceId(self.places.len() as u32 - 1)
     }
@@ -173,8 +176,8 @@ impl Builder {
 
     /// The same place, whose loads go elsewhere.
     pub(crate) fn place_in(&mut self, place: PlaceId, sequence: Option<u32>) -> PlaceId {
-        let kind = self.places[place.0 as usize].kind.clone();
-        self.places.push(PlaceData { kind, sequence });
+        let place = self.places[place.0 as usize].clone();
+        self.places.push(PlaceData { sequence, ..place });
         PlaceId(self.places.len() as u32 - 1)
     }
 
@@ -193,14 +196,16 @@ impl Builder {
 
     pub(crate) fn field(&mut self, parent: PlaceId, ty: Type, variant: u32, index: u32) -> PlaceId {
         let sequence = self.places[parent.0 as usize].sequence;
+        let kind = PlaceKind::Field {
+            parent,
+            ty,
+            variant,
+            index,
+        };
         self.places.push(PlaceData {
-            kind: PlaceKind::Field {
-                parent,
-                ty,
-                variant,
-                index,
-            },
+            kind,
             sequence,
+            boxed: None,
         });
         PlaceId(self.places.len() as u32 - 1)
     }
@@ -208,7 +213,11 @@ impl Builder {
     // ---- roots
 
     fn push_root(&mut self, ty: Type, home: RootHome) -> u32 {
-        self.roots.push(Root { ty, home, owner: None });
+        self.roots.push(Root {
+            ty,
+            home,
+            owners: Vec::new(),
+        });
         self.roots.len() as u32 - 1
     }
 
@@ -220,7 +229,7 @@ impl Builder {
             self.roots[root as usize].home = RootHome::Slot(slot);
         }
         if local {
-            self.roots[root as usize].owner = self.new_owner(ty, Home::Root(root), false);
+            self.own_root(root, false);
         }
         root
     }
@@ -229,15 +238,18 @@ impl Builder {
     pub(crate) fn value_root(&mut self, value: ValueId) -> u32 {
         let (ty, words, owner) = (self.get(value).ty, self.words(value), self.get(value).owner);
         let root = self.push_root(ty, RootHome::Value(words.clone()));
-        self.roots[root as usize].owner = owner;
-        if self.is_addressed(root) {
+        self.roots[root as usize].owners.extend(owner);
+        let addressed = self.is_addressed(root);
+        if addressed {
             let slot = self.alloca(&ty.name, ty.size, ty.align);
             let mem = Mem::behind(slot, ty.name.as_str().into());
             self.store_words(&mem, ty, &words);
             self.roots[root as usize].home = RootHome::Slot(slot);
-            if let Some(owner) = owner {
-                self.roots[root as usize].owner = Some(self.replace_owner(owner, Home::Root(root)));
-            }
+        }
+        if let Some(owner) = owner
+            && (addressed || !self.known_parts(root).is_empty())
+        {
+            self.take_ownership(root, owner);
         }
         root
     }
@@ -364,6 +376,28 @@ impl Builder {
             PlaceKind::Root(root) => Some(*root),
             PlaceKind::Field { parent, .. } => self.root_of(*parent),
             PlaceKind::Mem(_) | PlaceKind::Slice(_) => None,
+        }
+    }
+
+    /// The content of a `Box` has been moved out: what remains is to free the memory.
+    pub(crate) fn box_emptied(&mut self, content: PlaceId, boxed: PlaceId, ty: Type) {
+        let Located::Mem(mem) = self.locate(content) else {
+            unreachable!("the content of a box is in memory")
+        };
+        let at = self.address(&mem);
+        let args = vec![at, Operand::int(ty.size.into()), Operand::int(ty.align.into())];
+        let facts = natives::Facts {
+            can_panic: false,
+            ..natives::Facts::STD
+        };
+        natives::emit_call(self, "free_box", facts, shims::free_box as *const () as u64, args, None);
+        // A box has no parts of its own: it is gone as a whole.
+        if let Some((_, _, owners)) = self.owners_of_place(boxed) {
+            self.moved(&owners);
+        } else {
+            self.refuse(
+                "the content of a `Box` that is not a local moves out: use `&mut`, or `mem::take` and the like",
+            );
         }
     }
 
@@ -709,27 +743,6 @@ impl Builder {
             (_, false) => Opcode::IntIsTrue,
         };
         self.pure(op, pointer, Operand::Const(Const { kind, bits: 0 }))
-    }
-
-    // ---- moves
-
-    /// The value has been moved out of the place.
-    pub(crate) fn moved_out(&mut self, place: PlaceId, ty: Type) {
-        if ty.drop.is_none() {
-            return;
-        }
-        match self.places[place.0 as usize].kind.clone() {
-            PlaceKind::Root(root) => {
-                let owner = self.roots[root as usize].owner;
-                self.moved(owner);
-            }
-            PlaceKind::Field { .. } if self.root_of(place).is_some() => self.refuse(&format!(
-                "a part of type `{ty:?}` moves out of a value with other parts to be dropped"
-            )),
-            _ => self.refuse(&format!(
-                "a `{ty:?}`, which is dropped, moves out of memory: use `&mut`, or `mem::take` and the like"
-            )),
-        }
     }
 }
 

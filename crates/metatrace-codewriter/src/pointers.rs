@@ -111,7 +111,9 @@ impl<T: ?Sized> JitType for Box<T> {
     type Target = Place<T>;
     fn target(place: Place<Self>) -> Place<T> {
         Type::learn_known::<Box<T>>();
-        pointee(place, 0)
+        let content: Place<T> = pointee(place, 0);
+        with(|b| b.places[content.id().0 as usize].boxed = Some(place.id()));
+        content
     }
 }
 

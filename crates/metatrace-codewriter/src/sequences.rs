@@ -252,7 +252,7 @@ fn vec_pop(vec: PlaceId, item: Type, option: Type) -> ValueId {
         b.move_all(&regs, &words);
         b.goto(join);
         b.current = empty;
-        let words = b.variant_words(option, 0);
+        let words = b.construct_words(option, 0, &[]);
         b.move_all(&regs, &words);
         b.goto(join);
         b.current = join;
@@ -444,7 +444,7 @@ fn slice_get(slice: PlaceId, index: Option<ValueId>, item: Type, option: Type) -
         b.move_all(&regs, &words);
         b.goto(join);
         b.current = missing;
-        let words = b.variant_words(option, 0);
+        let words = b.construct_words(option, 0, &[]);
         b.move_all(&regs, &words);
         b.goto(join);
         b.current = join;

@@ -481,6 +481,25 @@ pub(crate) unsafe extern "C" fn payload_shim(at: u64, access: *const SumAccess) 
     }
 }
 
+/// Makes a variant at an address, of the payload at another one.
+pub(crate) unsafe extern "C" fn make_shim(at: u64, variant: u64, payload: u64, access: *const SumAccess) -> ShimResult {
+    // SAFETY: the codewriter passes a slot for the value, the payload of that variant, and leaked access functions.
+    unsafe { ((*access).make)(at as *mut u8, variant as u32, payload as *const u8) };
+    ShimResult { value: 0, panicked: 0 }
+}
+
+/// Frees the memory of a `Box` whose content has been moved out.
+pub(crate) unsafe extern "C" fn free_box(at: u64, size: u64, align: u64) -> ShimResult {
+    if size != 0 {
+        // SAFETY: the memory of a box of a type with this size and alignment, which nobody uses any more.
+        unsafe {
+            let layout = std::alloc::Layout::from_size_align_unchecked(size as usize, align as usize);
+            std::alloc::dealloc(at as *mut u8, layout);
+        }
+    }
+    ShimResult { value: 0, panicked: 0 }
+}
+
 /// The type as a constant of jitcode.
 pub(crate) fn type_word(ty: Type) -> u64 {
     ty.info() as *const TypeInfo as u64

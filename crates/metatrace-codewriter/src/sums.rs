@@ -5,7 +5,7 @@ use crate::control;
 use crate::graph::Operand;
 use crate::handles::{JitType, Place, Var, tmp};
 use crate::natives::{Callee, Facts, native, panic};
-use crate::place::PlaceId;
+use crate::place::{Mem, PlaceId};
 use crate::shape::{FieldWords, Source, Tagging};
 use crate::shims::SumAccess;
 use crate::types::{Type, TypeIsJit, TypeShape, VariantShape, field};
@@ -74,8 +74,11 @@ impl Builder {
         words
     }
 
-    /// The words of a value made of these fields; the type is known to have them in words.
+    /// The words of a value made of these fields.
     pub(crate) fn construct_words(&mut self, ty: Type, variant: u32, fields: &[Vec<Operand>]) -> Vec<Operand> {
+        if !self.constructs_by_words(ty, variant) {
+            return self.construct_in_memory(ty, variant, fields);
+        }
         let mut words = self.variant_words(ty, variant);
         let shape = ty.shape();
         for (place, field) in shape.fields[variant as usize].iter().zip(fields) {
@@ -87,6 +90,35 @@ impl Builder {
             }
         }
         words
+    }
+
+    /// The same for an `Option` or `Result` whose shape was settled before it was known to be one: native code makes it.
+    fn construct_in_memory(&mut self, ty: Type, variant: u32, fields: &[Vec<Operand>]) -> Vec<Operand> {
+        let Some(TypeShape::Sum { variants, access }) = ty.structure() else {
+            self.refuse(&format!(
+                "`{ty:?}` was used before its type was known: name the type before"
+            ))
+        };
+        let payload = match (variants[variant as usize].fields.first(), fields.first()) {
+            (Some(field), Some(words)) => crate::natives::spill(self, field.ty, words),
+            _ => Operand::Const(Const::ptr(0)),
+        };
+        let slot = self.alloca(&ty.name, ty.size, ty.align);
+        let access = Operand::int(*access as *const SumAccess as u64);
+        let args = vec![slot, Operand::int(variant.into()), payload, access];
+        let facts = Facts {
+            can_panic: false,
+            ..Facts::STD
+        };
+        crate::natives::emit_call(
+            self,
+            "make_variant",
+            facts,
+            crate::shims::make_shim as *const () as u64,
+            args,
+            None,
+        );
+        self.load_words(&Mem::behind(slot, ty.name.as_str().into()), ty)
     }
 
     fn put_source(&mut self, words: &mut [Operand], source: &Source, value: Operand) {
@@ -174,13 +206,8 @@ fn made(ty: Type, variant: u32, fields: &[ValueId]) -> ValueId {
                 b.words(*field)
             })
             .collect();
-        if b.constructs_by_words(ty, variant) {
-            let words = b.construct_words(ty, variant, &fields);
-            return b.owned_value(ty, words);
-        }
-        b.refuse(&format!(
-            "`{ty:?}` was used before its type was known: write its type, or a probe"
-        ))
+        let words = b.construct_words(ty, variant, &fields);
+        b.owned_value(ty, words)
     })
 }
 
@@ -278,7 +305,7 @@ fn reference_to_payload(place: PlaceId, ty: Type, option: Type) -> ValueId {
         b.move_all(&regs, &words);
         b.goto(join);
         b.current = fail;
-        let words = b.variant_words(option, NONE);
+        let words = b.construct_words(option, NONE, &[]);
         b.move_all(&regs, &words);
         b.goto(join);
         b.current = join;

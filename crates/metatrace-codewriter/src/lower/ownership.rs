@@ -11,12 +11,12 @@
 //! ```
 
 use crate::builder::Builder;
-use crate::drops::Home;
+use crate::drops::{Home, Owner, Part};
 use crate::graph::{Blk, Op, Operand, OwnerId, Term, Unwind, VReg};
 use crate::natives::{self, Facts};
-use crate::place::RootHome;
+use crate::place::{Located, PlaceKind, RootHome};
 use crate::types::Type;
-use metatrace_ir::{Effect, Kind};
+use metatrace_ir::{Const, Effect, Kind, Opcode};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -178,31 +178,48 @@ impl Expansion<'_> {
         if state == NO {
             return;
         }
-        let behind = (state == MAYBE).then(|| {
-            let behind = self.b.graph.block();
-            self.b.test(Operand::Reg(self.flags[&owner]), behind);
-            behind
-        });
-        self.set_flag(owner, 0);
-        let (ty, at) = self.address_of_owner(owner);
-        drop_call(self.b, ty, at, Unwind::Block(cleanup), false);
-        if let Some(behind) = behind {
-            self.b.goto(behind);
-            self.b.current = behind;
-        }
+        let behind = self.b.graph.block();
+        self.drop_code(owner, state == MAYBE, behind, Unwind::Block(cleanup), false);
+        self.b.goto(behind);
+        self.b.current = behind;
     }
 
-    fn address_of_owner(&mut self, owner: OwnerId) -> (Type, Operand) {
-        let owner = self.b.owners[owner.0 as usize].clone();
-        let words = match owner.home {
-            Home::Words(words) => words,
-            Home::Root(root) => match self.b.roots[root as usize].home.clone() {
-                RootHome::Slot(slot) => return (owner.ty, slot),
-                RootHome::Value(words) => words,
-                RootHome::Unset | RootHome::Regs(_) => self.b.root_regs(root).into_iter().map(Operand::Reg).collect(),
-            },
+    /// Drops what is there, or goes to `behind`.
+    fn drop_code(&mut self, owner: OwnerId, flagged: bool, behind: Blk, unwind: Unwind, aborting: bool) {
+        if flagged {
+            self.b.test(Operand::Reg(self.flags[&owner]), behind);
+        }
+        self.set_flag(owner, 0);
+        let Owner { ty, home } = self.b.owners[owner.0 as usize].clone();
+        let at = match home {
+            Home::Words(words) => natives::spill(self.b, ty, &words),
+            Home::Part(part) => self.address_of_part(ty, &part, behind),
         };
-        (owner.ty, natives::spill(self.b, owner.ty, &words))
+        drop_call(self.b, ty, at, unwind, aborting);
+    }
+
+    /// Goes to `behind` where the part's variant is not there.
+    fn address_of_part(&mut self, ty: Type, part: &Part, behind: Blk) -> Operand {
+        let mut place = self.b.place(PlaceKind::Root(part.root));
+        let mut at = self.b.roots[part.root as usize].ty;
+        for (variant, index) in &part.path {
+            self.b.test_variant(place, at, *variant, behind);
+            let structure = at.structure().expect("its fields have been asked for");
+            place = self.b.field(place, at, *variant, *index);
+            at = structure.fields(*variant as usize)[*index as usize].ty;
+        }
+        for variant in &part.except {
+            let found = self.b.is_variant(place, at, *variant);
+            let other = self.b.pure1(Opcode::IntIsZero, found);
+            self.b.test(other, behind);
+        }
+        match self.b.locate(place) {
+            Located::Mem(mem) => self.b.address(&mem),
+            Located::Words(..) => {
+                let words = self.b.read(place, ty);
+                natives::spill(self.b, ty, &words)
+            }
+        }
     }
 
     /// The block that drops what is there of `owners` and unwinds on.
@@ -220,17 +237,10 @@ impl Expansion<'_> {
         let next = (list.len() > 1).then(|| self.cleanup_list(&list[1..]));
         let here = std::mem::replace(&mut self.b.current, start);
         let (owner, flagged) = list[0];
-        let skip = flagged.then(|| {
-            let skip = self.b.graph.block();
-            self.b.test(Operand::Reg(self.flags[&owner]), skip);
-            skip
-        });
-        let (ty, at) = self.address_of_owner(owner);
-        drop_call(self.b, ty, at, Unwind::Block(None), true);
-        if let Some(skip) = skip {
-            self.b.goto(skip);
-            self.b.current = skip;
-        }
+        let behind = self.b.graph.block();
+        self.drop_code(owner, flagged, behind, Unwind::Block(None), true);
+        self.b.goto(behind);
+        self.b.current = behind;
         match next {
             Some(next) => self.b.goto(next),
             None => self.b.end(Term::ResumeUnwind),
@@ -240,17 +250,24 @@ impl Expansion<'_> {
         start
     }
 
-    /// A flag may be looked at on paths where its owner never came to be; behind the merge point, only parameters live.
+    /// A flag may be looked at on paths where its owner never came to be, and registers of the owner are live there; behind
+    /// the merge point, only parameters live.
     fn initialise_flags(&mut self) {
-        let mut flags: Vec<VReg> = self.flags.values().copied().collect();
-        flags.sort_unstable();
-        let clear: Vec<Op> = flags
-            .into_iter()
-            .map(|dst| Op::Move {
-                dst,
-                src: Operand::int(0),
-            })
-            .collect();
+        let mut owners: Vec<OwnerId> = self.flags.keys().copied().collect();
+        owners.sort_unstable();
+        let mut clear = Vec::new();
+        for owner in owners {
+            let mut regs = self.registers_of(owner);
+            regs.retain(|reg| !self.b.graph.params.contains(reg));
+            regs.push(self.flags[&owner]);
+            clear.extend(regs.into_iter().map(|dst| {
+                let kind = self.b.graph.kinds[dst.0 as usize];
+                Op::Move {
+                    dst,
+                    src: Operand::Const(Const { kind, bits: 0 }),
+                }
+            }));
+        }
         if clear.is_empty() {
             return;
         }
@@ -260,6 +277,20 @@ impl Expansion<'_> {
             }
         }
         self.b.graph.blocks[0].ops.splice(0..0, clear);
+    }
+
+    fn registers_of(&mut self, owner: OwnerId) -> Vec<VReg> {
+        let operands = match self.b.owners[owner.0 as usize].home.clone() {
+            Home::Words(words) => words,
+            Home::Part(part) => match self.b.roots[part.root as usize].home.clone() {
+                RootHome::Slot(slot) => vec![slot],
+                RootHome::Value(words) => words,
+                RootHome::Unset | RootHome::Regs(_) => {
+                    self.b.root_regs(part.root).into_iter().map(Operand::Reg).collect()
+                }
+            },
+        };
+        operands.into_iter().filter_map(Operand::as_reg).collect()
     }
 }
 
