@@ -56,7 +56,7 @@ impl Code {
         if let Some((at, pool)) = inst.pool {
             self.pool.uses.push((self.offset() + at as u32, pool));
         }
-        self.ops.extend(inst.bytes);
+        self.ops.extend(&inst.bytes[..]);
     }
 
     /// A constant of 8 bytes.

@@ -169,9 +169,19 @@ pub(super) fn items(make: &mut Make<'_>) {
                     constant_index: choice & 2 != 0,
                     constant_value: choice & 4 != 0,
                 };
-                for index in [0, 1, 9, -3] {
-                    let at = (0x400 + index * i64::from(size) + i64::from(offset)) as usize;
-                    check_item(&bench, token, &mut buffer, &descr, *word, (operands, index, at));
+                let layout = Layout {
+                    descr: &descr,
+                    size,
+                    offset,
+                    word: *word,
+                };
+                if operands.constant_index {
+                    for index in [9, -3] {
+                        check_items(&bench, token, &mut buffer, &layout, operands, &[index]);
+                        token += 1;
+                    }
+                } else {
+                    check_items(&bench, token, &mut buffer, &layout, operands, &[0, 1, 9, -3]);
                     token += 1;
                 }
             }
@@ -179,28 +189,47 @@ pub(super) fn items(make: &mut Make<'_>) {
     }
 }
 
-fn check_item(bench: &Bench, token: u32, buffer: &mut Buffer, descr: &str, word: Word, access: (Operands, i64, usize)) {
-    let (operands, index, at) = access;
+struct Layout<'a> {
+    descr: &'a str,
+    size: u32,
+    offset: u32,
+    word: Word,
+}
+
+/// Stores and loads items; the first of the indices is the constant one.
+fn check_items(
+    bench: &Bench,
+    token: u32,
+    buffer: &mut Buffer,
+    layout: &Layout<'_>,
+    operands: Operands,
+    indices: &[i64],
+) {
+    let word = layout.word;
     let value = VALUES[token as usize % VALUES.len()];
     let base = buffer.address() + 0x400;
     let letter = word.kind().letter();
     let pick = |is_constant: bool, constant: String, name: &str| if is_constant { constant } else { name.to_string() };
     let (b, i, v) = (
         pick(operands.constant_base, base.to_string(), "i0"),
-        pick(operands.constant_index, index.to_string(), "i1"),
+        pick(operands.constant_index, indices[0].to_string(), "i1"),
         pick(operands.constant_value, constant(word, value), &format!("{letter}2")),
     );
     bench.compile(
         token,
         &format!(
-            "{descr}[i0, i1, {letter}2]\n\
+            "{}[i0, i1, {letter}2]\n\
              setarrayitem_raw({b}, {i}, {v}, descr=item)\n\
              {letter}9 = getarrayitem_raw_{}({b}, {i}, descr=item)\n\
              finish(descr=<Guard0x2>) [{letter}9]",
+            layout.descr,
             if letter == 'p' { 'r' } else { letter },
         ),
     );
-    check_store(bench, token, &[base, index as u64, value], buffer, at, word, value);
+    for index in indices {
+        let at = (0x400 + index * i64::from(layout.size) + i64::from(layout.offset)) as usize;
+        check_store(bench, token, &[base, *index as u64, value], buffer, at, word, value);
+    }
 }
 
 /// Words narrower than a register, with more values than registers around.
