@@ -2,7 +2,7 @@
 //!
 //! Memory is a set of objects. A residual call writes to whatever it could reach: from each pointer it gets, all that lies
 //! behind it in its object, and what addresses found there lead to; with any effect, all shared memory too. What it writes
-//! follows from how many calls came before. NaN has one bit pattern, since Rust does not say which one arithmetic gives.
+//! follows from how many calls came before. Outcomes have one NaN only, since Rust does not say which one arithmetic gives.
 
 #![allow(dead_code)] // each test uses a part
 
@@ -56,7 +56,8 @@ impl Machine {
         let objects = BTreeMap::new();
         Machine {
             objects,
-            next: 0x10_0000,
+            // far from the numbers that traces compute
+            next: 0x7a5c_93e1_0000_0000,
             calls: 0,
             log: Vec::new(),
             buffers: Vec::new(),
@@ -108,7 +109,7 @@ impl Machine {
     pub fn run(&mut self, trace: &Trace, from: usize, values: &[(Ref, u64)]) -> Outcome {
         let mut state = vec![0; trace.value_count()];
         for (value, bits) in values {
-            state[value.as_value().expect("an input")] = canonical(trace.kind(*value), *bits);
+            state[value.as_value().expect("an input")] = *bits;
         }
         for n in from..trace.ops.len() {
             if let Some(outcome) = self.step(trace, n, &mut state) {
@@ -123,15 +124,18 @@ impl Machine {
         let op = &trace.ops[n];
         let args: Vec<u64> = op.args.iter().map(|arg| value_of(trace, state, *arg)).collect();
         match op.opcode {
-            Opcode::Jump => return Some(Outcome::Jump(op.descr().target(), args)),
+            Opcode::Jump => {
+                let values = op.args.iter().map(|arg| outcome_value(trace, state, *arg));
+                return Some(Outcome::Jump(op.descr().target(), values.collect()));
+            }
             Opcode::Finish => return Some(exit(trace, state, op)),
             Opcode::Label | Opcode::DebugMergePoint => return None,
             opcode if opcode.is_guard() => return (!self.holds(opcode, &args)).then(|| exit(trace, state, op)),
             _ => {}
         }
         let result = self.compute(op, &args);
-        if let Some(kind) = op.opcode.result() {
-            state[trace.result(n).as_value().expect("a result")] = canonical(kind, result);
+        if op.opcode.result().is_some() {
+            state[trace.result(n).as_value().expect("a result")] = result;
         }
         None
     }
@@ -257,24 +261,23 @@ fn address(op: &Op, args: &[u64]) -> u64 {
     }
 }
 
-fn canonical(kind: Kind, bits: u64) -> u64 {
-    if kind == Kind::Float && f64::from_bits(bits).is_nan() {
-        f64::NAN.to_bits()
-    } else {
-        bits
-    }
-}
-
 pub fn value_of(trace: &Trace, state: &[u64], value: Ref) -> u64 {
     match (trace.as_const(value), value.as_value()) {
-        (Some(constant), _) => canonical(constant.kind, constant.bits),
+        (Some(constant), _) => constant.bits,
         (None, Some(n)) => state[n],
         (None, None) => unreachable!("constant or value"),
     }
 }
 
+/// A value as outcomes are compared: there is one NaN.
+fn outcome_value(trace: &Trace, state: &[u64], value: Ref) -> u64 {
+    let bits = value_of(trace, state, value);
+    let is_nan = trace.kind(value) == Kind::Float && f64::from_bits(bits).is_nan();
+    if is_nan { f64::NAN.to_bits() } else { bits }
+}
+
 fn exit(trace: &Trace, state: &[u64], op: &Op) -> Outcome {
-    let values = |values: &[Ref]| values.iter().map(|value| value_of(trace, state, *value)).collect();
+    let values = |values: &[Ref]| values.iter().map(|value| outcome_value(trace, state, *value)).collect();
     let snapshot: SnapshotId = op.snapshot.expect("a guard has a snapshot");
     let frames = trace.frames(snapshot).map(|frame| (frame.frame, values(&frame.values)));
     Outcome::Exit(op.guard, frames.collect())
