@@ -49,7 +49,7 @@ pub fn goto(to: Blk) {
 /// Goes on where `cond` holds, else goes to `fail`.
 pub fn test(cond: Var<bool>, fail: Blk) {
     with(|b| {
-        let cond = b.word(cond.value());
+        let cond = b.word(cond.__value());
         b.test(cond, fail);
     });
 }
@@ -115,7 +115,7 @@ pub fn leave<V>(depth: usize, value: V) -> V {
 /// Returns from the function.
 #[inline(never)]
 pub fn ret<T>(value: &Var<T>) {
-    with(|b| b.return_value(value.value()));
+    with(|b| b.return_value(value.__value()));
 }
 
 /// The end of a block that cannot be reached.

@@ -45,11 +45,11 @@ impl<T> Var<T> {
         Var::number(id.0)
     }
 
-    pub(crate) fn id(self) -> u32 {
+    pub(crate) fn __id(self) -> u32 {
         self.id
     }
 
-    pub(crate) fn value(self) -> ValueId {
+    pub(crate) fn __value(self) -> ValueId {
         ValueId(self.id)
     }
 
@@ -134,11 +134,11 @@ impl<T: ?Sized, M> Place<T, M> {
         }
     }
 
-    pub(crate) fn id(self) -> PlaceId {
+    pub(crate) fn __id(self) -> PlaceId {
         PlaceId(self.id)
     }
 
-    pub(crate) fn cast<U: ?Sized, N>(self) -> Place<U, N> {
+    pub(crate) fn __cast<U: ?Sized, N>(self) -> Place<U, N> {
         Place {
             id: self.id,
             of: PhantomData,
@@ -147,33 +147,33 @@ impl<T: ?Sized, M> Place<T, M> {
 
     #[doc(hidden)]
     pub fn __mode<N>(&self) -> Place<T, N> {
-        self.cast()
+        self.__cast()
     }
 
     /// As a receiver: what autoderef loads is loaded here, before the arguments are evaluated.
     #[doc(hidden)]
     #[inline(never)]
     pub fn __recv(&self) -> Place<T, M> {
-        Place::new(with(|b| b.receiver(self.id())))
+        Place::new(with(|b| b.receiver(self.__id())))
     }
 
     /// The same place with its loads where the program now is.
-    pub(crate) fn here(self) -> Place<T, M> {
-        Place::new(with(|b| b.place_in(self.id(), None)))
+    pub(crate) fn __here(self) -> Place<T, M> {
+        Place::new(with(|b| b.place_in(self.__id(), None)))
     }
 
     #[doc(hidden)]
     #[inline(never)]
     pub fn __addr<'a>(&self) -> Var<&'a T> {
         Type::learn_known::<&'a T>();
-        Var::new(reference(self.id(), Type::of::<&'a T>()))
+        Var::new(reference(self.__id(), Type::of::<&'a T>()))
     }
 
     #[doc(hidden)]
     #[inline(never)]
     pub fn __addr_mut<'a>(&self) -> Var<&'a mut T> {
         Type::learn_known::<&'a mut T>();
-        Var::new(reference(self.id(), Type::of::<&'a mut T>()))
+        Var::new(reference(self.__id(), Type::of::<&'a mut T>()))
     }
 }
 
@@ -191,35 +191,35 @@ impl<T, M> Place<T, M> {
     #[doc(hidden)]
     #[inline(never)]
     pub fn __peek(&self) -> Var<T> {
-        Var::new(peek(self.id(), Type::of::<T>()))
+        Var::new(peek(self.__id(), Type::of::<T>()))
     }
 
     /// The value, moved out.
     #[doc(hidden)]
     #[inline(never)]
     pub fn __get(&self) -> Var<T> {
-        Var::new(get(self.id(), Type::of::<T>()))
+        Var::new(get(self.__id(), Type::of::<T>()))
     }
 
     #[doc(hidden)]
     #[inline(never)]
     pub fn __moved(&self) {
         let ty = Type::of::<T>();
-        with(|b| b.moved_out(self.id(), ty));
+        with(|b| b.moved_out(self.__id(), ty));
     }
 
     /// Writes without dropping what was there.
     #[doc(hidden)]
     #[inline(never)]
     pub fn __init(&self, value: &Var<T>) {
-        init(self.id(), value.value());
+        init(self.__id(), value.__value());
     }
 
     /// Assigns.
     #[doc(hidden)]
     #[inline(never)]
     pub fn __set(&self, value: &Var<T>) {
-        set(self.id(), value.value());
+        set(self.__id(), value.__value());
     }
 
     /// A value to be made part by part.
@@ -233,7 +233,7 @@ impl<T, M> Place<T, M> {
     #[doc(hidden)]
     #[inline(never)]
     pub fn __owned(&self) -> Var<T> {
-        Var::new(complete(self.id(), Type::of::<T>()))
+        Var::new(complete(self.__id(), Type::of::<T>()))
     }
 
     /// A local, not yet initialised.
@@ -248,13 +248,13 @@ impl<T: TypeIsJit, M> Place<T, M> {
     #[doc(hidden)]
     #[inline(never)]
     pub fn __field<F>(&self, index: u32) -> Place<F, M> {
-        Place::new(field(self.id(), Type::learn::<T>(), 0, index))
+        Place::new(field(self.__id(), Type::learn::<T>(), 0, index))
     }
 
     #[doc(hidden)]
     #[inline(never)]
     pub fn __variant_field<F>(&self, variant: u32, index: u32) -> Place<F, M> {
-        Place::new(field(self.id(), Type::learn::<T>(), variant, index))
+        Place::new(field(self.__id(), Type::learn::<T>(), variant, index))
     }
 
     /// An enum's value to be made part by part.
@@ -270,7 +270,7 @@ impl<T> Place<T> {
     #[doc(hidden)]
     #[inline(never)]
     pub fn __bind(value: Var<T>) -> Place<T> {
-        Place::new(bind(value.value()))
+        Place::new(bind(value.__value()))
     }
 }
 
@@ -278,8 +278,8 @@ impl<T: JitType + ?Sized, M> Deref for Place<T, M> {
     type Target = T::Target;
 
     fn deref(&self) -> &T::Target {
-        let outer = with(|b| b.enter_sequence_of(self.id()));
-        let target = T::target(self.cast());
+        let outer = with(|b| b.enter_sequence_of(self.__id()));
+        let target = T::target(self.__cast());
         with(|b| b.sequence = outer);
         leak(target)
     }
@@ -390,7 +390,7 @@ fn field(parent: PlaceId, ty: Type, variant: u32, index: u32) -> PlaceId {
 #[inline(never)]
 pub fn tmp<T>(value: Var<T>) -> Place<T> {
     Place::new(with(|b| {
-        let root = b.value_root(value.value());
+        let root = b.value_root(value.__value());
         b.place(PlaceKind::Root(root))
     }))
 }

@@ -57,7 +57,7 @@ fn start_range(start: ValueId, end: ValueId) -> (VReg, Operand) {
 /// `a..b`.
 #[inline(never)]
 pub fn range<T: JitInt>(start: Var<T>, end: Var<T>) -> IntRange<T> {
-    let (next, end) = start_range(start.value(), end.value());
+    let (next, end) = start_range(start.__value(), end.__value());
     IntRange {
         next,
         end,
@@ -69,7 +69,7 @@ pub fn range<T: JitInt>(start: Var<T>, end: Var<T>) -> IntRange<T> {
 /// `a..=b`.
 #[inline(never)]
 pub fn range_inclusive<T: JitInt>(start: Var<T>, end: Var<T>) -> IntRange<T> {
-    let (next, end) = start_range(start.value(), end.value());
+    let (next, end) = start_range(start.__value(), end.__value());
     let done = with(|b| {
         let empty = b.compare(Compare::Gt, T::SCALAR, Operand::Reg(next), end);
         let done = b.reg(Kind::Int);
@@ -204,14 +204,14 @@ impl<T, R: KnownType> JitIter for SliceIter<T, R> {
 impl<'a, T> IntoJitIter for Var<&'a [T]> {
     type Iter = SliceIter<T, &'a T>;
     fn jit_iter(self) -> Self::Iter {
-        SliceIter::over(self.value())
+        SliceIter::over(self.__value())
     }
 }
 
 impl<'a, T> IntoJitIter for Var<&'a mut [T]> {
     type Iter = SliceIter<T, &'a mut T>;
     fn jit_iter(self) -> Self::Iter {
-        SliceIter::over(self.value())
+        SliceIter::over(self.__value())
     }
 }
 
@@ -249,7 +249,7 @@ impl<'a, T, const N: usize> IntoJitIter for Var<&'a mut [T; N]> {
 #[inline(never)]
 pub fn range_inclusive_val<T>(start: Var<T>, end: Var<T>) -> Var<RangeInclusive<T>> {
     let callee = |start: T, end: T| start..=end;
-    std_call::<_, (T, T), RangeInclusive<T>>("range_inclusive", Facts::PURE, callee, &[start.id(), end.id()])
+    std_call::<_, (T, T), RangeInclusive<T>>("range_inclusive", Facts::PURE, callee, &[start.__id(), end.__id()])
 }
 
 impl<T> TypeIsJit for Range<T> {
@@ -274,7 +274,7 @@ macro_rules! one_ended {
         /// A range as a value.
         #[inline(never)]
         pub fn $make<T>($field: Var<T>) -> Var<$range<T>> {
-            made(Type::learn::<$range<T>>(), &[$field.value()])
+            made(Type::learn::<$range<T>>(), &[$field.__value()])
         }
     )*};
 }
@@ -291,7 +291,7 @@ fn made<R>(ty: Type, ends: &[ValueId]) -> Var<R> {
 /// `a..b` as a value.
 #[inline(never)]
 pub fn range_val<T>(start: Var<T>, end: Var<T>) -> Var<Range<T>> {
-    made(Type::learn::<Range<T>>(), &[start.value(), end.value()])
+    made(Type::learn::<Range<T>>(), &[start.__value(), end.__value()])
 }
 
 /// `..` as a value.

@@ -13,7 +13,7 @@ use crate::types::Type;
 pub(crate) fn taken<T>(place: Place<T>) -> Var<T> {
     let ty = Type::of::<T>();
     Var::new(with(|b| {
-        let words = b.read(place.id(), ty);
+        let words = b.read(place.__id(), ty);
         b.owned_value(ty, words)
     }))
 }
@@ -35,9 +35,9 @@ pub fn mem_swap<'a, T: 'a, F: Fn(&'a mut T, &'a mut T)>(f: F, a: &Var<&'a mut T>
     let (first, second) = (deref_mut(*a), deref_mut(*b));
     let ty = Type::of::<T>();
     with(|builder| {
-        let (x, y) = (builder.read(first.id(), ty), builder.read(second.id(), ty));
-        builder.write(first.id(), ty, &y);
-        builder.write(second.id(), ty, &x);
+        let (x, y) = (builder.read(first.__id(), ty), builder.read(second.__id(), ty));
+        builder.write(first.__id(), ty, &y);
+        builder.write(second.__id(), ty, &x);
     });
     control::unit()
 }
@@ -52,7 +52,7 @@ pub fn mem_replace<'a, T: 'a, F: Fn(&'a mut T, T) -> T>(f: F, place: &Var<&'a mu
 fn replaced<'a, T: 'a>(place: Var<&'a mut T>, value: Var<T>) -> Var<T> {
     let place = deref_mut(place);
     let old = taken(place);
-    overwrite(place.id(), value.value());
+    overwrite(place.__id(), value.__value());
     old
 }
 
@@ -78,10 +78,10 @@ fn check_std<F>(_: &F, name: &str) {
 /// A reference for the time of a call. What lives in registers is copied: nobody sees the address.
 fn borrowed<T: ?Sized>(place: Place<T>) -> ValueId {
     let reference = Type::learn_known::<&T>();
-    let words = with(|b| b.shared_copy(place.id()));
+    let words = with(|b| b.shared_copy(place.__id()));
     match words {
         Some(words) => with(|b| b.value(reference, words)),
-        None => place.__addr().value(),
+        None => place.__addr().__value(),
     }
 }
 
@@ -129,7 +129,7 @@ macro_rules! outlines {
             $first: Place<$First> $(, $arg: Place<$T>)*, f: Callee_,
         ) -> Var<R> {
             let callee = Callee::of::<Callee_, (&'a mut $First, $(&'a $T,)*), R>(f);
-            let args = [$first.__addr_mut().value() $(, borrowed($arg))*];
+            let args = [$first.__addr_mut().__value() $(, borrowed($arg))*];
             Var::new(outlined(callee, &args, Type::of::<R>()))
         }
     )*};

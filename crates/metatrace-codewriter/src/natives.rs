@@ -429,7 +429,7 @@ macro_rules! natives {
             flags: NativeFlags, name: &'static str, f: Callee_, $($arg: Var<$T>),*
         ) -> Var<R> {
             let callee = Callee::of::<Callee_, ($($T,)*), R>(f);
-            Var::number(call(name, flags.into(), callee, &[$($arg.id()),*], Type::of::<R>()))
+            Var::number(call(name, flags.into(), callee, &[$($arg.__id()),*], Type::of::<R>()))
         }
     )*};
 }

@@ -37,14 +37,14 @@ impl<T: ?Sized, M> fmt::Debug for Scrut<T, M> {
 
 /// A place as scrutinee.
 pub fn scrut<T: ?Sized>(place: Place<T>) -> Scrut<T, Mv> {
-    Scrut(place.here())
+    Scrut(place.__here())
 }
 
 impl<'a, X: ?Sized, M> Deref for Scrut<&'a X, M> {
     type Target = Scrut<X, Rf>;
     fn deref(&self) -> &Self::Target {
         Type::learn_known::<&'a X>();
-        leak(Scrut(pointee::<&'a X, X>(self.0.cast(), 0).cast()))
+        leak(Scrut(pointee::<&'a X, X>(self.0.__cast(), 0).__cast()))
     }
 }
 
@@ -52,7 +52,7 @@ impl<'a, X: ?Sized, M: Under> Deref for Scrut<&'a mut X, M> {
     type Target = Scrut<X, M::Mut>;
     fn deref(&self) -> &Self::Target {
         Type::learn_known::<&'a mut X>();
-        leak(Scrut(pointee::<&'a mut X, X>(self.0.cast(), 0).cast()))
+        leak(Scrut(pointee::<&'a mut X, X>(self.0.__cast(), 0).__cast()))
     }
 }
 
@@ -66,7 +66,7 @@ impl<T: TypeIsJit, M> Scrut<T, M> {
     #[inline(never)]
     pub fn __test_variant(&self, variant: u32, fail: Blk) {
         let ty = Type::learn::<T>();
-        with(|b| b.test_variant(self.0.id(), ty, variant, fail));
+        with(|b| b.test_variant(self.0.__id(), ty, variant, fail));
     }
 
     #[doc(hidden)]
@@ -87,14 +87,13 @@ impl<T: TypeIsJit, M> Scrut<T, M> {
     pub fn __test_unit(&self, constant: &T, fail: Blk) {
         let ty = Type::learn::<T>();
         let words = shims::words_at(ty, constant);
-        with(|b| b.test_constant(self.0.id(), ty, &words, fail));
+        with(|b| b.test_constant(self.0.__id(), ty, &words, fail));
     }
 }
 
 impl Builder {
     /// Whether the place holds this constant, which has a type that patterns may compare.
     fn test_constant(&mut self, place: PlaceId, ty: Type, words: &[u64], fail: Blk) {
-        let shape = ty.shape();
         match ty.structure() {
             Some(TypeShape::Scalar(scalar)) => {
                 let scalar = *scalar;
@@ -104,7 +103,7 @@ impl Builder {
                 self.test(same, fail);
             }
             Some(structure @ (TypeShape::Struct { .. } | TypeShape::Enum { .. } | TypeShape::Sum { .. })) => {
-                let variant = shims::tag_of(words, &shape.tagging);
+                let variant = shims::tag_of(words, ty);
                 self.test_variant(place, ty, variant as u32, fail);
                 for (n, field) in structure.fields(variant).iter().enumerate() {
                     let part = self.field(place, ty, variant as u32, n as u32);
@@ -138,7 +137,7 @@ impl<T: JitScalar, M> Scrut<T, M> {
     fn test_order(&self, order: Compare, constant: T, fail: Blk) {
         let ty = Type::learn::<T>();
         let bits = shims::words_of(ty, constant)[0];
-        test_scalar(self.0.id(), ty, order, T::SCALAR, bits, fail);
+        test_scalar(self.0.__id(), ty, order, T::SCALAR, bits, fail);
     }
 
     #[doc(hidden)]
@@ -179,7 +178,7 @@ impl<T> Scrut<T, Mv> {
 /// A place that holds the bits of a value owned elsewhere.
 fn unowned<T>(value: Var<T>) -> Place<T> {
     Place::new(with(|b| {
-        let root = b.value_root(value.value());
+        let root = b.value_root(value.__value());
         b.place(PlaceKind::Root(root))
     }))
 }
@@ -241,7 +240,7 @@ impl<'a, T: ?Sized> Scrut<&'a mut T, Mv> {
 #[inline(never)]
 pub fn bind_raw<T>(place: Place<T>) -> Place<T> {
     let value = place.__peek();
-    with(|b| b.own_value(value.value()));
+    with(|b| b.own_value(value.__value()));
     Place::__bind(value)
 }
 
@@ -268,7 +267,7 @@ fn pattern(name: &str, ty: Type, scrutinee: PlaceId, fail: Blk) -> u32 {
 /// A constructor pattern without subpatterns, `V(..)`.
 #[inline(never)]
 pub fn pat_any<F, E: TypeIsJit, M>(_: &F, scrutinee: Scrut<E, M>, fail: Blk) {
-    pattern(std::any::type_name::<F>(), Type::learn::<E>(), scrutinee.0.id(), fail);
+    pattern(std::any::type_name::<F>(), Type::learn::<E>(), scrutinee.0.__id(), fail);
 }
 
 /// Function items with fields as arguments, for `V(a, ..)`.
@@ -282,7 +281,7 @@ pub trait Fields<A, E> {
 /// A constructor pattern with a rest, `V(a, ..)`: scrutinees of all fields.
 #[inline(never)]
 pub fn pat_rest<F: Fields<A, E>, A, E: TypeIsJit, M>(_: &F, scrutinee: Scrut<E, M>, fail: Blk) -> F::Scruts<M> {
-    let variant = pattern(std::any::type_name::<F>(), Type::learn::<E>(), scrutinee.0.id(), fail);
+    let variant = pattern(std::any::type_name::<F>(), Type::learn::<E>(), scrutinee.0.__id(), fail);
     F::scruts(scrutinee, variant)
 }
 
@@ -358,7 +357,7 @@ macro_rules! tuples {
         #[inline(never)]
         #[allow(clippy::too_many_arguments)]
         pub fn $tuple<$($T),*>($($v: Var<$T>),*) -> Var<($($T,)*)> {
-            Var::new(tuple_value(Type::learn::<($($T,)*)>(), &[$($v.id()),*]))
+            Var::new(tuple_value(Type::learn::<($($T,)*)>(), &[$($v.__id()),*]))
         }
 
         /// A constructor pattern.
@@ -366,7 +365,7 @@ macro_rules! tuples {
         pub fn $pat<F: Fn($($T),*) -> E, $($T,)* E: TypeIsJit, M>(
             _: &F, scrutinee: Scrut<E, M>, fail: Blk,
         ) -> ($(Scrut<$T, M>,)*) {
-            let variant = pattern(std::any::type_name::<F>(), Type::learn::<E>(), scrutinee.0.id(), fail);
+            let variant = pattern(std::any::type_name::<F>(), Type::learn::<E>(), scrutinee.0.__id(), fail);
             ($(scrutinee.__variant_field::<$T>(variant, $i),)*)
         }
 
@@ -382,7 +381,7 @@ macro_rules! tuples {
             #[allow(clippy::too_many_arguments)]
             pub fn $call(&self, $($v: &Var<$T>),*) -> Var<E> {
                 let ctor = Callee::of::<F, ($($T,)*), E>(self.0);
-                Var::number(construct(std::any::type_name::<F>(), Type::of::<E>(), ctor, &[$($v.id()),*]))
+                Var::number(construct(std::any::type_name::<F>(), Type::of::<E>(), ctor, &[$($v.__id()),*]))
             }
         }
     )*};

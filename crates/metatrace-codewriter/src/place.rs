@@ -7,6 +7,7 @@
 
 use crate::builder::{Builder, ValueId};
 use crate::graph::{Op, Operand, OwnerId, VReg};
+use crate::layout::TagLayout;
 use crate::natives;
 use crate::shape::{FieldWords, Shape, Source, Tagging};
 use crate::shims;
@@ -318,24 +319,26 @@ impl Builder {
             self.refuse(&format!("the fields of `{ty:?}` are not known"))
         };
         let field = structure.fields(variant)[index];
-        let shape = ty.shape();
         match located {
-            Located::Words(words, writable) => match shape.fields.get(variant).and_then(|fields| fields.get(index)) {
-                Some(FieldWords::Words(sources)) => {
-                    let project = |(source, word)| project_word(&words, source, word);
-                    let inner = field.ty.shape().words.iter().map(|word| word.word);
-                    Located::Words(sources.iter().zip(inner).map(project).collect(), writable)
+            Located::Words(words, writable) => {
+                let fields = ty.view().and_then(|view| view.fields.get(variant));
+                match fields.and_then(|fields| fields.get(index)) {
+                    Some(FieldWords::Words(sources)) => {
+                        let project = |(source, word)| project_word(&words, source, word);
+                        let inner = field.ty.shape().words.iter().map(|word| word.word);
+                        Located::Words(sources.iter().zip(inner).map(project).collect(), writable)
+                    }
+                    _ => {
+                        let root = self.root_of(parent).expect("what is in registers has a root");
+                        Located::Mem(self.need_address(root))
+                    }
                 }
-                _ => {
-                    let root = self.root_of(parent).expect("what is in registers has a root");
-                    Located::Mem(self.need_address(root))
-                }
-            },
-            Located::Mem(mem) => Located::Mem(self.project_memory(mem, structure, shape, variant, index)),
+            }
+            Located::Mem(mem) => Located::Mem(self.project_memory(mem, structure, variant, index)),
         }
     }
 
-    fn project_memory(&mut self, mem: Mem, structure: &TypeShape, shape: &Shape, variant: usize, index: usize) -> Mem {
+    fn project_memory(&mut self, mem: Mem, structure: &TypeShape, variant: usize, index: usize) -> Mem {
         let field = structure.fields(variant)[index];
         let inside = |offset: u32| Mem {
             offset: mem.offset + offset,
@@ -344,10 +347,10 @@ impl Builder {
         };
         match structure {
             TypeShape::Enum { .. } => inside(field.offset),
-            TypeShape::Sum { access, .. } => match (&shape.tagging, &shape.payload_offsets) {
-                (Tagging::Null { .. }, _) => mem,
-                (_, Some(offsets)) => inside(offsets[variant]),
-                _ => {
+            TypeShape::Sum { variants, access } => match access.layout(variants) {
+                TagLayout::Null => mem,
+                TagLayout::Separate { payloads, .. } => inside(payloads[variant]),
+                TagLayout::Unknown => {
                     let at = self.address(&mem);
                     let payload = natives::access(self, "payload", shims::payload_shim as *const (), at, access);
                     let payload = self.reinterpret(payload, Kind::Ref);
@@ -700,37 +703,58 @@ impl Builder {
 
     /// Whether the place holds this variant.
     pub(crate) fn is_variant(&mut self, place: PlaceId, ty: Type, variant: u32) -> Operand {
-        let shape = ty.shape();
-        let located = self.locate(place);
-        if let (Located::Mem(mem), Some(TypeShape::Sum { access, .. })) = (&located, ty.structure())
-            && (!shape.direct || shape.tagging == Tagging::None)
-        {
-            let at = self.address(mem);
-            let found = natives::access(self, "variant", shims::variant_shim as *const (), at, access);
-            return self.pure(Opcode::IntEq, found, Operand::int(variant.into()));
+        let (Some(structure), Some(view)) = (ty.structure(), ty.view()) else {
+            self.refuse(&format!("the variants of `{ty:?}` are not known"))
+        };
+        if structure.variants().len() < 2 {
+            return Operand::int(1);
         }
-        let (index, null) = match (&shape.tagging, located.clone()) {
-            (Tagging::Word { index, .. }, _) => (*index, false),
-            (Tagging::Null { index }, _) => (*index, true),
-            (Tagging::None, Located::Words(..)) if ty.structure().is_some_and(|shape| !shape.variants().is_empty()) => {
-                // The shape was settled as an image before the type's variants were learnt.
-                let root = self.root_of(place).expect("what is in registers has a root");
-                self.need_address(root);
-                return Operand::int(1);
+        match self.locate(place) {
+            Located::Mem(mem) => self.is_variant_in_memory(&mem, structure, variant),
+            Located::Words(locs, _) => match &view.tagging {
+                Tagging::None => Operand::int(1),
+                Tagging::Word { source, word, values } => {
+                    let tag = self.read_word(&project_word(&locs, source, *word), false);
+                    self.pure(Opcode::IntEq, tag, Operand::int(values[variant as usize]))
+                }
+                Tagging::Null { source, word } => {
+                    let pointer = self.read_word(&project_word(&locs, source, *word), false);
+                    self.is_null(pointer, variant == 0)
+                }
+                Tagging::Native => {
+                    let root = self.root_of(place).expect("what is in registers has a root");
+                    self.need_address(root);
+                    Operand::int(1)
+                }
+            },
+        }
+    }
+
+    fn is_variant_in_memory(&mut self, mem: &Mem, structure: &TypeShape, variant: u32) -> Operand {
+        let facts = (true, Pointee::Unknown);
+        match structure {
+            TypeShape::Sum { variants, access } => match access.layout(variants) {
+                TagLayout::Null => {
+                    let first = &variants[1].fields[0].ty.shape().words[0];
+                    let facts = (first.frozen, first.pointee);
+                    let pointer = self.load_word(mem, first.word, first.offset, &first.name, facts);
+                    self.is_null(pointer, variant == 0)
+                }
+                TagLayout::Separate { tag_offset, tag, .. } => {
+                    let tag = self.load_word(mem, tag, tag_offset, ".tag", facts);
+                    self.pure(Opcode::IntEq, tag, Operand::int(variant.into()))
+                }
+                TagLayout::Unknown => {
+                    let at = self.address(mem);
+                    let found = natives::access(self, "variant", shims::variant_shim as *const (), at, access);
+                    self.pure(Opcode::IntEq, found, Operand::int(variant.into()))
+                }
+            },
+            _ => {
+                let tag = self.load_word(mem, Word::U8, 0, ".tag", facts);
+                let value = structure.variants()[variant as usize].discriminant;
+                self.pure(Opcode::IntEq, tag, Operand::int(value.into()))
             }
-            (Tagging::None, _) => return Operand::int(1),
-        };
-        let word = &shape.words[index];
-        let tag = match &located {
-            Located::Mem(mem) => self.load_word(mem, word.word, word.offset, &word.name, (word.frozen, word.pointee)),
-            Located::Words(locs, _) => self.read_word(&locs[index], false),
-        };
-        match &shape.tagging {
-            Tagging::Word { values, .. } if values.len() > 1 => {
-                self.pure(Opcode::IntEq, tag, Operand::int(values[variant as usize]))
-            }
-            Tagging::Null { .. } if null => self.is_null(tag, variant == 0),
-            _ => Operand::int(1),
         }
     }
 

@@ -44,7 +44,7 @@ fn place_behind(words: Vec<Operand>, offset: u32, name: impl FnOnce() -> Rc<str>
 /// The place that a place of pointer type leads to.
 pub(crate) fn pointee<P, T: ?Sized>(place: Place<P>, offset: u32) -> Place<T> {
     let value = place.__peek();
-    let words = with(|b| b.words(value.value()));
+    let words = with(|b| b.words(value.__value()));
     let target = behind::<T>(words, offset);
     Place::new(target)
 }
@@ -112,7 +112,7 @@ impl<T: ?Sized> JitType for Box<T> {
     fn target(place: Place<Self>) -> Place<T> {
         Type::learn_known::<Box<T>>();
         let content: Place<T> = pointee(place, 0);
-        with(|b| b.places[content.id().0 as usize].boxed = Some(place.id()));
+        with(|b| b.places[content.__id().0 as usize].boxed = Some(place.__id()));
         content
     }
 }
@@ -159,18 +159,18 @@ impl<T> CellProxy<T> {
     where
         T: Copy,
     {
-        self.0.here().__field::<T>(0).__peek()
+        self.0.__here().__field::<T>(0).__peek()
     }
 
     /// `Cell::set`.
     pub fn set(&self, value: &Var<T>) -> Var<()> {
-        self.0.here().__field::<T>(0).__set(value);
+        self.0.__here().__field::<T>(0).__set(value);
         crate::control::unit()
     }
 
     /// `Cell::replace`.
     pub fn replace(&self, value: &Var<T>) -> Var<T> {
-        let place = self.0.here().__field::<T>(0);
+        let place = self.0.__here().__field::<T>(0);
         let old = crate::memory::taken(place);
         place.__init(value);
         old
@@ -238,13 +238,13 @@ pub trait CoerceMut<'a> {
 
 /// The place behind a reference.
 pub(crate) fn deref<'a, T: ?Sized>(reference: Var<&'a T>) -> Place<T> {
-    let words = with(|b| b.words(reference.value()));
+    let words = with(|b| b.words(reference.__value()));
     Place::new(behind::<T>(words, 0))
 }
 
 /// The place behind a mutable reference.
 pub(crate) fn deref_mut<'a, T: ?Sized>(reference: Var<&'a mut T>) -> Place<T> {
-    let words = with(|b| b.words(reference.value()));
+    let words = with(|b| b.words(reference.__value()));
     Place::new(behind::<T>(words, 0))
 }
 
@@ -252,7 +252,7 @@ pub(crate) fn deref_mut<'a, T: ?Sized>(reference: Var<&'a mut T>) -> Place<T> {
 fn retyped<T, U: KnownType>(reference: Var<T>) -> Var<U> {
     let ty = Type::learn_known::<U>();
     Var::new(with(|b| {
-        let words = b.words(reference.value());
+        let words = b.words(reference.__value());
         b.value(ty, words)
     }))
 }

@@ -73,14 +73,14 @@ pub fn promote<T>(value: Var<T>) -> Var<T> {
     let ty = Type::of::<T>();
     Var::new(with(|b| {
         let mut words = Vec::new();
-        for word in b.words(value.value()) {
+        for word in b.words(value.__value()) {
             let copy = b.copy(word);
             if let Operand::Reg(reg) = copy {
                 b.emit(Op::Promote { reg });
             }
             words.push(copy);
         }
-        b.consume(value.value());
+        b.consume(value.__value());
         b.owned_value(ty, words)
     }))
 }

@@ -456,7 +456,7 @@ macro_rules! operators {
         #[doc = concat!("The operator of `", stringify!($arith), "`.")]
         #[inline(never)]
         pub fn $name<T: $bound>(a: Var<T>, b: Var<T>) -> Var<T> {
-            Var::number(arith_value(Arith::$arith, T::SCALAR, Type::of::<T>(), a.id(), b.id()))
+            Var::number(arith_value(Arith::$arith, T::SCALAR, Type::of::<T>(), a.__id(), b.__id()))
         }
 
         #[doc = concat!("The assigning operator of `", stringify!($arith), "`.")]
@@ -476,7 +476,7 @@ macro_rules! shifts {
         /// A shift.
         #[inline(never)]
         pub fn $name<T: JitInt, U: JitInt>(a: Var<T>, by: Var<U>) -> Var<T> {
-            Var::number(shift_value($left, T::SCALAR, Type::of::<T>(), a.id(), by.id()))
+            Var::number(shift_value($left, T::SCALAR, Type::of::<T>(), a.__id(), by.__id()))
         }
 
         /// An assigning shift.
@@ -503,12 +503,12 @@ macro_rules! comparisons {
         #[inline(never)]
         pub fn $name<T: JitEq + $bound>(a: Var<T>, b: Var<T>) -> Var<bool> {
             Var::number(match T::SCALAR_EQ {
-                Some(scalar) => compare_scalars(Compare::$order, scalar, a.id(), b.id()),
+                Some(scalar) => compare_scalars(Compare::$order, scalar, a.__id(), b.__id()),
                 None => {
                     let callee = Callee::of::<_, (ManuallyDrop<T>, ManuallyDrop<T>), bool>(
                         |a: ManuallyDrop<T>, b: ManuallyDrop<T>| T::$name(&a, &b),
                     );
-                    let args = [a.id(), b.id()];
+                    let args = [a.__id(), b.__id()];
                     peek(concat!(stringify!($name)), Facts::ANY, callee, &args, Type::of::<bool>())
                 }
             })
@@ -535,7 +535,7 @@ impl<T: JitEq + ?Sized> JitEq for std::rc::Rc<T> {}
 #[inline(never)]
 pub fn neg<T: JitNeg>(a: Var<T>) -> Var<T> {
     Var::number(scalar_value(Type::of::<T>(), |b| {
-        let a = word_of(b, a.id());
+        let a = word_of(b, a.__id());
         b.negate(T::SCALAR, a)
     }))
 }
@@ -544,7 +544,7 @@ pub fn neg<T: JitNeg>(a: Var<T>) -> Var<T> {
 #[inline(never)]
 pub fn not<T: JitBits>(a: Var<T>) -> Var<T> {
     Var::number(scalar_value(Type::of::<T>(), |b| {
-        let a = word_of(b, a.id());
+        let a = word_of(b, a.__id());
         b.not(T::SCALAR, a)
     }))
 }
@@ -552,7 +552,7 @@ pub fn not<T: JitBits>(a: Var<T>) -> Var<T> {
 /// `as`.
 #[inline(never)]
 pub fn cast<A: JitCastFrom, U: JitScalar>(a: Var<A>) -> Var<U> {
-    Var::number(cast_value(A::FROM, U::SCALAR, Type::of::<U>(), a.id()))
+    Var::number(cast_value(A::FROM, U::SCALAR, Type::of::<U>(), a.__id()))
 }
 
 pub(crate) fn cast_value(from: Scalar, to: Scalar, ty: Type, a: u32) -> u32 {
@@ -714,43 +714,43 @@ macro_rules! int_methods {
             /// `wrapping_shl`.
             #[inline(never)]
             pub fn wrapping_shl(self, by: &Var<u32>) -> Var<$t> {
-                Var::number(wrapping_shift_value(true, <$t>::SCALAR, Type::of::<$t>(), self.id(), by.id()))
+                Var::number(wrapping_shift_value(true, <$t>::SCALAR, Type::of::<$t>(), self.__id(), by.__id()))
             }
 
             /// `wrapping_shr`.
             #[inline(never)]
             pub fn wrapping_shr(self, by: &Var<u32>) -> Var<$t> {
-                Var::number(wrapping_shift_value(false, <$t>::SCALAR, Type::of::<$t>(), self.id(), by.id()))
+                Var::number(wrapping_shift_value(false, <$t>::SCALAR, Type::of::<$t>(), self.__id(), by.__id()))
             }
 
             /// `min`.
             #[inline(never)]
             pub fn min(self, other: &Var<$t>) -> Var<$t> {
-                Var::number(choose_value(Compare::Le, <$t>::SCALAR, Type::of::<$t>(), self.id(), other.id()))
+                Var::number(choose_value(Compare::Le, <$t>::SCALAR, Type::of::<$t>(), self.__id(), other.__id()))
             }
 
             /// `max`.
             #[inline(never)]
             pub fn max(self, other: &Var<$t>) -> Var<$t> {
-                Var::number(choose_value(Compare::Gt, <$t>::SCALAR, Type::of::<$t>(), self.id(), other.id()))
+                Var::number(choose_value(Compare::Gt, <$t>::SCALAR, Type::of::<$t>(), self.__id(), other.__id()))
             }
 
             /// `leading_zeros`.
             #[inline(never)]
             pub fn leading_zeros(self) -> Var<u32> {
-                Var::number(bit_count(Opcode::IntClz, <$t>::SCALAR, self.id()))
+                Var::number(bit_count(Opcode::IntClz, <$t>::SCALAR, self.__id()))
             }
 
             /// `trailing_zeros`.
             #[inline(never)]
             pub fn trailing_zeros(self) -> Var<u32> {
-                Var::number(bit_count(Opcode::IntCtz, <$t>::SCALAR, self.id()))
+                Var::number(bit_count(Opcode::IntCtz, <$t>::SCALAR, self.__id()))
             }
 
             /// `count_ones`.
             #[inline(never)]
             pub fn count_ones(self) -> Var<u32> {
-                Var::number(bit_count(Opcode::IntPopcount, <$t>::SCALAR, self.id()))
+                Var::number(bit_count(Opcode::IntPopcount, <$t>::SCALAR, self.__id()))
             }
         }
     )*};
@@ -758,7 +758,7 @@ macro_rules! int_methods {
         #[doc = concat!("`", stringify!($name), "`.")]
         #[inline(never)]
         pub fn $name(self, other: &Var<$t>) -> Var<$r> {
-            Var::number($make(Arith::$arith, <$t>::SCALAR, Type::learn::<$r>(), self.id(), other.id()))
+            Var::number($make(Arith::$arith, <$t>::SCALAR, Type::learn::<$r>(), self.__id(), other.__id()))
         }
     )*};
     (# $t:ident $r:ty: $($name:ident($($a:ty)?)),*) => {$(
@@ -770,7 +770,7 @@ macro_rules! int_methods {
         #[inline(never)]
         pub fn $name(self) -> Var<$r> {
             Type::learn::<$r>();
-            std_call::<_, ($t,), $r>(stringify!($name), ELIDABLE, |a: $t| a.$name(), &[self.id()])
+            std_call::<_, ($t,), $r>(stringify!($name), ELIDABLE, |a: $t| a.$name(), &[self.__id()])
         }
     };
     (~ $t:ident $r:ty, $name:ident($a:ty)) => {
@@ -778,7 +778,7 @@ macro_rules! int_methods {
         #[inline(never)]
         pub fn $name(self, other: &Var<$a>) -> Var<$r> {
             Type::learn::<$r>();
-            std_call::<_, ($t, $a), $r>(stringify!($name), ELIDABLE, |a: $t, b: $a| a.$name(b), &[self.id(), other.id()])
+            std_call::<_, ($t, $a), $r>(stringify!($name), ELIDABLE, |a: $t, b: $a| a.$name(b), &[self.__id(), other.__id()])
         }
     };
 }
@@ -797,25 +797,25 @@ macro_rules! signed_methods {
             /// `abs`.
             #[inline(never)]
             pub fn abs(self) -> Var<$t> {
-                Var::number(absolute(<$t>::SCALAR, Type::of::<$t>(), self.id()))
+                Var::number(absolute(<$t>::SCALAR, Type::of::<$t>(), self.__id()))
             }
 
             /// `signum`.
             #[inline(never)]
             pub fn signum(self) -> Var<$t> {
-                std_call::<_, ($t,), $t>("signum", Facts::PURE, |a: $t| a.signum(), &[self.id()])
+                std_call::<_, ($t,), $t>("signum", Facts::PURE, |a: $t| a.signum(), &[self.__id()])
             }
 
             /// `unsigned_abs`.
             #[inline(never)]
             pub fn unsigned_abs(self) -> Var<$u> {
-                std_call::<_, ($t,), $u>("unsigned_abs", Facts::PURE, |a: $t| a.unsigned_abs(), &[self.id()])
+                std_call::<_, ($t,), $u>("unsigned_abs", Facts::PURE, |a: $t| a.unsigned_abs(), &[self.__id()])
             }
 
             /// `wrapping_abs`.
             #[inline(never)]
             pub fn wrapping_abs(self) -> Var<$t> {
-                std_call::<_, ($t,), $t>("wrapping_abs", Facts::PURE, |a: $t| a.wrapping_abs(), &[self.id()])
+                std_call::<_, ($t,), $t>("wrapping_abs", Facts::PURE, |a: $t| a.wrapping_abs(), &[self.__id()])
             }
 
             /// `is_negative`.
@@ -858,7 +858,7 @@ macro_rules! float_methods {
             #[inline(never)]
             pub fn sqrt(self) -> Var<f64> {
                 Var::number(scalar_value(Type::of::<f64>(), |b| {
-                    let a = word_of(b, self.id());
+                    let a = word_of(b, self.__id());
                     b.pure1(Opcode::FloatSqrt, a)
                 }))
             }
@@ -867,7 +867,7 @@ macro_rules! float_methods {
             #[inline(never)]
             pub fn abs(self) -> Var<f64> {
                 Var::number(scalar_value(Type::of::<f64>(), |b| {
-                    let a = word_of(b, self.id());
+                    let a = word_of(b, self.__id());
                     b.pure1(Opcode::FloatAbs, a)
                 }))
             }
@@ -876,7 +876,7 @@ macro_rules! float_methods {
             #[inline(never)]
             pub fn to_bits(self) -> Var<u64> {
                 Var::number(scalar_value(Type::of::<u64>(), |b| {
-                    let a = word_of(b, self.id());
+                    let a = word_of(b, self.__id());
                     b.pure1(Opcode::ConvertFloatBytesToLonglong, a)
                 }))
             }
@@ -886,7 +886,7 @@ macro_rules! float_methods {
                 #[inline(never)]
                 pub fn $name(self $(, $arg: &Var<$a>)*) -> Var<$r> {
                     std_call::<_, (f64, $($a),*), $r>(
-                        stringify!($name), Facts::PURE, |a: f64 $(, $arg: $a)*| a.$name($($arg),*), &[self.id() $(, $arg.id())*],
+                        stringify!($name), Facts::PURE, |a: f64 $(, $arg: $a)*| a.$name($($arg),*), &[self.__id() $(, $arg.__id())*],
                     )
                 }
             )*
@@ -931,7 +931,7 @@ macro_rules! char_methods {
                 pub fn $name(self $(, $arg: &Var<$a>)*) -> Var<$r> {
                     Type::learn::<$r>();
                     std_call::<_, ($t, $($a),*), $r>(
-                        stringify!($name), ELIDABLE, |a: $t $(, $arg: $a)*| a.$name($($arg),*), &[self.id() $(, $arg.id())*],
+                        stringify!($name), ELIDABLE, |a: $t $(, $arg: $a)*| a.$name($($arg),*), &[self.__id() $(, $arg.__id())*],
                     )
                 }
             )*

@@ -169,21 +169,21 @@ fn vec_slice_place(vec: PlaceId) -> PlaceId {
 /// The items of a `Vec`.
 pub(crate) fn vec_slice<T>(vec: Place<Vec<T>>) -> Place<[T]> {
     Type::learn_known::<Vec<T>>();
-    Place::new(vec_slice_place(vec.id()))
+    Place::new(vec_slice_place(vec.__id()))
 }
 
 /// The bytes of a `String`.
 pub(crate) fn string_str(string: Place<String>) -> Place<str> {
     Type::learn::<String>();
-    Place::new(vec_slice_place(string.id()))
+    Place::new(vec_slice_place(string.__id()))
 }
 
 /// The items of an array.
 pub(crate) fn array_slice<T, const N: usize>(array: Place<[T; N]>) -> Place<[T]> {
     Type::learn_known::<[T; N]>();
     Place::new(with(|b| {
-        b.in_sequence_of(array.id(), |b| {
-            let data = SliceData::Array(b.in_memory(array.id()));
+        b.in_sequence_of(array.__id(), |b| {
+            let data = SliceData::Array(b.in_memory(array.__id()));
             b.place(PlaceKind::Slice(SlicePlace {
                 data,
                 len: Operand::int(N as u64),
@@ -275,7 +275,7 @@ fn method<'a, S: ?Sized + 'a, A: crate::shims::Arguments, F: crate::shims::Invok
     f: F,
     args: &[u32],
 ) -> Var<R> {
-    let mut all = vec![this.here().__addr_mut().id()];
+    let mut all = vec![this.__here().__addr_mut().__id()];
     all.extend(args);
     std_call::<F, A, R>(name, Facts::STD, f, &all)
 }
@@ -285,7 +285,7 @@ impl<T> VecProxy<T> {
     #[inline(never)]
     pub fn push(&self, value: &Var<T>) -> Var<()> {
         let grow = Callee::of::<_, (&mut Vec<T>,), ()>(|vec: &mut Vec<T>| vec.reserve(1));
-        vec_push(self.0.here().id(), value.value(), Type::of::<T>(), grow);
+        vec_push(self.0.__here().__id(), value.__value(), Type::of::<T>(), grow);
         control::unit()
     }
 
@@ -293,12 +293,12 @@ impl<T> VecProxy<T> {
     #[inline(never)]
     pub fn pop(&self) -> Var<Option<T>> {
         let option = Type::learn::<Option<T>>();
-        Var::new(vec_pop(self.0.here().id(), Type::of::<T>(), option))
+        Var::new(vec_pop(self.0.__here().__id(), Type::of::<T>(), option))
     }
 
     /// `Vec::capacity`.
     pub fn capacity(&self) -> Var<usize> {
-        let id = self.0.here().id();
+        let id = self.0.__here().__id();
         Var::number(crate::scalar::scalar_value(Type::of::<usize>(), |b| {
             b.vec_word(id, VecWord::Capacity)
         }))
@@ -311,7 +311,7 @@ impl<T> VecProxy<T> {
             "truncate",
             self.0,
             |v: &mut Vec<T>, n: usize| v.truncate(n),
-            &[len.id()],
+            &[len.__id()],
         )
     }
 
@@ -325,20 +325,25 @@ impl<T> VecProxy<T> {
     #[inline(never)]
     pub fn insert(&self, at: &Var<usize>, value: &Var<T>) -> Var<()> {
         let f = |v: &mut Vec<T>, at: usize, value: T| v.insert(at, value);
-        method::<_, (&mut Vec<T>, usize, T), _, ()>("insert", self.0, f, &[at.id(), value.id()])
+        method::<_, (&mut Vec<T>, usize, T), _, ()>("insert", self.0, f, &[at.__id(), value.__id()])
     }
 
     /// `Vec::remove`.
     #[inline(never)]
     pub fn remove(&self, at: &Var<usize>) -> Var<T> {
-        method::<_, (&mut Vec<T>, usize), _, T>("remove", self.0, |v: &mut Vec<T>, at: usize| v.remove(at), &[at.id()])
+        method::<_, (&mut Vec<T>, usize), _, T>(
+            "remove",
+            self.0,
+            |v: &mut Vec<T>, at: usize| v.remove(at),
+            &[at.__id()],
+        )
     }
 
     /// `Vec::swap_remove`.
     #[inline(never)]
     pub fn swap_remove(&self, at: &Var<usize>) -> Var<T> {
         let f = |v: &mut Vec<T>, at: usize| v.swap_remove(at);
-        method::<_, (&mut Vec<T>, usize), _, T>("swap_remove", self.0, f, &[at.id()])
+        method::<_, (&mut Vec<T>, usize), _, T>("swap_remove", self.0, f, &[at.__id()])
     }
 
     /// `Vec::reserve`.
@@ -348,7 +353,7 @@ impl<T> VecProxy<T> {
             "reserve",
             self.0,
             |v: &mut Vec<T>, n: usize| v.reserve(n),
-            &[more.id()],
+            &[more.__id()],
         )
     }
 
@@ -359,7 +364,7 @@ impl<T> VecProxy<T> {
         T: 'a,
     {
         let f = |v: &mut Vec<T>, other: &mut Vec<T>| v.append(other);
-        method::<_, (&mut Vec<T>, &mut Vec<T>), _, ()>("append", self.0, f, &[other.id()])
+        method::<_, (&mut Vec<T>, &mut Vec<T>), _, ()>("append", self.0, f, &[other.__id()])
     }
 
     /// `Vec::resize`.
@@ -369,7 +374,7 @@ impl<T> VecProxy<T> {
         T: Clone,
     {
         let f = |v: &mut Vec<T>, len: usize, value: T| v.resize(len, value);
-        method::<_, (&mut Vec<T>, usize, T), _, ()>("resize", self.0, f, &[len.id(), value.id()])
+        method::<_, (&mut Vec<T>, usize, T), _, ()>("resize", self.0, f, &[len.__id(), value.__id()])
     }
 
     /// `Vec::extend_from_slice`.
@@ -379,17 +384,17 @@ impl<T> VecProxy<T> {
         T: Clone + 'a,
     {
         let f = |v: &mut Vec<T>, other: &[T]| v.extend_from_slice(other);
-        method::<_, (&mut Vec<T>, &[T]), _, ()>("extend_from_slice", self.0, f, &[other.id()])
+        method::<_, (&mut Vec<T>, &[T]), _, ()>("extend_from_slice", self.0, f, &[other.__id()])
     }
 
     /// `Vec::as_slice`.
     pub fn as_slice<'a>(&self) -> Var<&'a [T]> {
-        vec_slice(self.0.here()).__addr()
+        vec_slice(self.0.__here()).__addr()
     }
 
     /// `Vec::as_mut_slice`.
     pub fn as_mut_slice<'a>(&self) -> Var<&'a mut [T]> {
-        vec_slice(self.0.here()).__addr_mut()
+        vec_slice(self.0.__here()).__addr_mut()
     }
 }
 
@@ -455,7 +460,7 @@ fn slice_get(slice: PlaceId, index: Option<ValueId>, item: Type, option: Type) -
 impl<T> SliceProxy<T> {
     /// `len`.
     pub fn len(&self) -> Var<usize> {
-        Var::new(slice_len(self.0.id()))
+        Var::new(slice_len(self.0.__id()))
     }
 
     /// `is_empty`.
@@ -466,25 +471,25 @@ impl<T> SliceProxy<T> {
     fn option_ref<'a>(&self, index: Option<ValueId>) -> Var<Option<&'a T>> {
         Type::learn_known::<&'a T>();
         let option = Type::learn::<Option<&'a T>>();
-        Var::new(slice_get(self.0.here().id(), index, Type::of::<T>(), option))
+        Var::new(slice_get(self.0.__here().__id(), index, Type::of::<T>(), option))
     }
 
     fn option_mut<'a>(&self, index: Option<ValueId>) -> Var<Option<&'a mut T>> {
         Type::learn_known::<&'a mut T>();
         let option = Type::learn::<Option<&'a mut T>>();
-        Var::new(slice_get(self.0.here().id(), index, Type::of::<T>(), option))
+        Var::new(slice_get(self.0.__here().__id(), index, Type::of::<T>(), option))
     }
 
     /// `first`.
     pub fn first<'a>(&self) -> Var<Option<&'a T>> {
         let zero = lit(0usize);
-        self.option_ref(Some(zero.value()))
+        self.option_ref(Some(zero.__value()))
     }
 
     /// `first_mut`.
     pub fn first_mut<'a>(&self) -> Var<Option<&'a mut T>> {
         let zero = lit(0usize);
-        self.option_mut(Some(zero.value()))
+        self.option_mut(Some(zero.__value()))
     }
 
     /// `last`.
@@ -499,18 +504,18 @@ impl<T> SliceProxy<T> {
 
     /// `get`.
     pub fn get<'a>(&self, index: &Var<usize>) -> Var<Option<&'a T>> {
-        self.option_ref(Some(index.value()))
+        self.option_ref(Some(index.__value()))
     }
 
     /// `get_mut`.
     pub fn get_mut<'a>(&self, index: &Var<usize>) -> Var<Option<&'a mut T>> {
-        self.option_mut(Some(index.value()))
+        self.option_mut(Some(index.__value()))
     }
 
     /// `swap`.
     #[inline(never)]
     pub fn swap(&self, i: &Var<usize>, j: &Var<usize>) -> Var<()> {
-        slice_swap(self.0.here().id(), i.value(), j.value(), Type::of::<T>());
+        slice_swap(self.0.__here().__id(), i.__value(), j.__value(), Type::of::<T>());
         control::unit()
     }
 
@@ -520,7 +525,7 @@ impl<T> SliceProxy<T> {
     where
         T: Clone,
     {
-        method::<_, (&mut [T], T), _, ()>("fill", self.0, |s: &mut [T], value: T| s.fill(value), &[value.id()])
+        method::<_, (&mut [T], T), _, ()>("fill", self.0, |s: &mut [T], value: T| s.fill(value), &[value.__id()])
     }
 
     /// `reverse`.
@@ -536,7 +541,7 @@ impl<T> SliceProxy<T> {
         T: Copy + 'a,
     {
         let f = |s: &mut [T], other: &[T]| s.copy_from_slice(other);
-        method::<_, (&mut [T], &[T]), _, ()>("copy_from_slice", self.0, f, &[other.id()])
+        method::<_, (&mut [T], &[T]), _, ()>("copy_from_slice", self.0, f, &[other.__id()])
     }
 
     /// `to_vec`.
@@ -559,18 +564,18 @@ impl<T> SliceProxy<T> {
             "contains",
             self.0,
             |s: &mut [T], item: &T| s.contains(item),
-            &[item.id()],
+            &[item.__id()],
         )
     }
 
     /// `iter`.
     pub fn iter<'a>(&self) -> Var<&'a [T]> {
-        self.0.here().__addr()
+        self.0.__here().__addr()
     }
 
     /// `iter_mut`.
     pub fn iter_mut<'a>(&self) -> Var<&'a mut [T]> {
-        self.0.here().__addr_mut()
+        self.0.__here().__addr_mut()
     }
 
     #[doc(hidden)]
@@ -605,7 +610,7 @@ impl<T> JitIndex<T> for usize {
     type Out = T;
     #[inline(never)]
     fn index(slice: Place<[T]>, index: Var<usize>) -> Place<T> {
-        Place::new(slice_index(slice.here().id(), index.value(), Type::of::<T>()))
+        Place::new(slice_index(slice.__here().__id(), index.__value(), Type::of::<T>()))
     }
 }
 
@@ -640,7 +645,7 @@ fn sub_slice_of<T, I: std::slice::SliceIndex<[T], Output = [T]>>(slice: Place<[T
         (part.cast::<T>() as usize, part.len())
     };
     Type::learn::<(usize, usize)>();
-    let here = slice.here().id();
+    let here = slice.__here().__id();
     let (data, len) = with(|b| {
         let SlicePlace { data, len, .. } = b.slice_of(here);
         let data = b.data_pointer(&data);
@@ -650,10 +655,10 @@ fn sub_slice_of<T, I: std::slice::SliceIndex<[T], Output = [T]>>(slice: Place<[T
             b.value(Type::of::<usize>(), vec![len]),
         )
     });
-    let args = [data.0, len.0, index.id()];
+    let args = [data.0, len.0, index.__id()];
     let part = std_call::<_, (*mut T, usize, I), (usize, usize)>("subslice", Facts::STD, callee, &args);
     Place::new(with(|b| {
-        let words = b.words(part.value());
+        let words = b.words(part.__value());
         b.place(PlaceKind::Slice(SlicePlace {
             data: SliceData::Pointer(words[0]),
             len: words[1],
@@ -705,12 +710,12 @@ impl StringProxy {
     /// `String::push_str`.
     pub fn push_str<'a>(&self, text: &Var<&'a str>) -> Var<()> {
         let f = |s: &mut String, text: &str| s.push_str(text);
-        method::<_, (&mut String, &str), _, ()>("push_str", self.0, f, &[text.id()])
+        method::<_, (&mut String, &str), _, ()>("push_str", self.0, f, &[text.__id()])
     }
 
     /// `String::push`.
     pub fn push(&self, c: &Var<char>) -> Var<()> {
-        method::<_, (&mut String, char), _, ()>("push", self.0, |s: &mut String, c: char| s.push(c), &[c.id()])
+        method::<_, (&mut String, char), _, ()>("push", self.0, |s: &mut String, c: char| s.push(c), &[c.__id()])
     }
 
     /// `String::clear`.
@@ -720,14 +725,14 @@ impl StringProxy {
 
     /// `String::as_str`.
     pub fn as_str<'a>(&self) -> Var<&'a str> {
-        string_str(self.0.here()).__addr()
+        string_str(self.0.__here()).__addr()
     }
 }
 
 impl StrProxy {
     /// `str::len`.
     pub fn len(&self) -> Var<usize> {
-        Var::new(slice_len(self.0.id()))
+        Var::new(slice_len(self.0.__id()))
     }
 
     /// `str::is_empty`.
@@ -738,7 +743,7 @@ impl StrProxy {
     /// `str::as_bytes`.
     pub fn as_bytes<'a>(&self) -> Var<&'a [u8]> {
         let ty = Type::learn_known::<&'a [u8]>();
-        let place = self.0.here().id();
+        let place = self.0.__here().__id();
         Var::new(with(|b| {
             let words = b.reference(place);
             b.value(ty, words)
@@ -760,7 +765,7 @@ pub fn array<T, const N: usize>(items: [Var<T>; N]) -> Var<[T; N]> {
 #[inline(never)]
 pub fn array_repeat<T: Copy, const N: usize>(item: Var<T>) -> Var<[T; N]> {
     Type::learn_known::<[T; N]>();
-    std_call::<_, (T,), [T; N]>("array_repeat", Facts::PURE, |item: T| [item; N], &[item.id()])
+    std_call::<_, (T,), [T; N]>("array_repeat", Facts::PURE, |item: T| [item; N], &[item.__id()])
 }
 
 fn array_value(ty: Type, item: Type, items: &[AnyVar]) -> ValueId {
@@ -783,7 +788,7 @@ fn array_value(ty: Type, item: Type, items: &[AnyVar]) -> ValueId {
 pub fn vec_of<T, const N: usize>(items: [Var<T>; N]) -> Var<Vec<T>> {
     Type::learn_known::<Vec<T>>();
     let items = array(items);
-    std_call::<_, ([T; N],), Vec<T>>("vec", Facts::STD, |items: [T; N]| Vec::from(items), &[items.id()])
+    std_call::<_, ([T; N],), Vec<T>>("vec", Facts::STD, |items: [T; N]| Vec::from(items), &[items.__id()])
 }
 
 /// `vec![x; n]`.
@@ -794,6 +799,6 @@ pub fn vec_repeat<T: Clone>(item: Var<T>, len: Var<usize>) -> Var<Vec<T>> {
         "vec",
         Facts::STD,
         |item: T, len: usize| vec![item; len],
-        &[item.id(), len.id()],
+        &[item.__id(), len.__id()],
     )
 }

@@ -13,6 +13,7 @@
 //! native code takes it apart and puts it together ([`crate::shims`]).
 
 use crate::layout::{self, TagLayout};
+use crate::shims::SumAccess;
 use crate::types::{FieldShape, Scalar, Type, TypeShape, VariantShape};
 use metatrace_ir::{Kind, Pointee, Word};
 
@@ -57,15 +58,21 @@ pub(crate) enum FieldWords {
     Memory,
 }
 
-/// How variants are told apart.
+/// How variants are told apart in the words.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Tagging {
-    /// There is one variant, or nothing is known.
+    /// There is one variant.
     None,
     /// By a word, which has these values.
-    Word { index: usize, values: Vec<u64> },
+    Word {
+        source: Source,
+        word: Word,
+        values: Vec<u64>,
+    },
     /// Variant 0 is null in this word.
-    Null { index: usize },
+    Null { source: Source, word: Word },
+    /// By native code, in memory.
+    Native,
 }
 
 /// The words of a type's values.
@@ -74,11 +81,15 @@ pub(crate) struct Shape {
     pub(crate) words: Vec<ShapeWord>,
     /// Whether values lie in memory as the words say.
     pub(crate) direct: bool,
+}
+
+/// Where the parts of a value are found in its words. Also of shapes that were settled as an image, before the type's
+/// structure was learnt.
+#[derive(Debug)]
+pub(crate) struct View {
     pub(crate) tagging: Tagging,
     /// For each variant and field.
     pub(crate) fields: Vec<Vec<FieldWords>>,
-    /// Where the payloads of an `Option` or `Result` lie, where that is known.
-    pub(crate) payload_offsets: Option<Vec<u32>>,
 }
 
 impl Shape {
@@ -102,24 +113,14 @@ impl Shape {
             Some(TypeShape::Cell(fields)) => Shape::structure(fields, false),
             Some(TypeShape::Enum { variants, .. }) if variants.is_empty() => Shape::words(Vec::new()),
             Some(TypeShape::Enum { variants, .. }) => {
-                let values = variants.iter().map(|variant| variant.discriminant.into()).collect();
-                Shape::overlay(word(Word::U8, 0, Pointee::Unknown, ".tag"), variants, values)
+                Shape::overlay(word(Word::U8, 0, Pointee::Unknown, ".tag"), variants)
             }
-            Some(TypeShape::Sum { variants, access }) => match access.layout(variants) {
-                TagLayout::Null => Shape::nullable(variants[1].fields[0].ty),
-                layout => Shape::sum(variants, layout),
-            },
+            Some(TypeShape::Sum { variants, access }) => Shape::sum(variants, access),
         }
     }
 
     fn words(words: Vec<ShapeWord>) -> Shape {
-        Shape {
-            words,
-            direct: true,
-            tagging: Tagging::None,
-            fields: Vec::new(),
-            payload_offsets: None,
-        }
+        Shape { words, direct: true }
     }
 
     /// The words of the memory image.
@@ -142,14 +143,9 @@ impl Shape {
 
     fn structure(fields: &[FieldShape], frozen: bool) -> Shape {
         let mut shape = Shape::words(Vec::new());
-        let mut places = Vec::new();
         for field in fields {
             let inner = field.ty.shape();
             shape.direct &= inner.direct;
-            let first = shape.words.len();
-            places.push(FieldWords::Words(
-                (first..first + inner.words.len()).map(Source::Whole).collect(),
-            ));
             shape.words.extend(inner.words.iter().map(|word| ShapeWord {
                 offset: word.offset + field.offset,
                 frozen: word.frozen && frozen,
@@ -157,12 +153,11 @@ impl Shape {
                 ..word.clone()
             }));
         }
-        shape.fields = vec![places];
         shape
     }
 
     /// A tag and the fields of all variants, where they lie in memory.
-    fn overlay(tag: ShapeWord, variants: &[VariantShape], values: Vec<u64>) -> Shape {
+    fn overlay(tag: ShapeWord, variants: &[VariantShape]) -> Shape {
         let all: Vec<ShapeWord> = variants
             .iter()
             .flat_map(|variant| &variant.fields)
@@ -170,72 +165,30 @@ impl Shape {
             .collect();
         let mut words = vec![tag];
         words.extend(clusters(all));
-        let place = |field: &FieldShape| {
-            if !field.ty.shape().direct {
-                return FieldWords::Memory;
+        Shape::words(words)
+    }
+
+    fn sum(variants: &[VariantShape], access: &SumAccess) -> Shape {
+        match access.layout(variants) {
+            TagLayout::Null => {
+                let pointer = variants[1].fields[0].ty;
+                Shape::words(pointer.shape().words.clone())
             }
-            FieldWords::Words(held(field).iter().map(|word| source(&words, word)).collect())
-        };
-        let fields = variants
-            .iter()
-            .map(|variant| variant.fields.iter().map(place).collect())
-            .collect();
-        let tagging = Tagging::Word { index: 0, values };
-        Shape {
-            words,
-            direct: true,
-            tagging,
-            fields,
-            payload_offsets: None,
-        }
-    }
-
-    /// `Option` of a pointer.
-    fn nullable(pointer: Type) -> Shape {
-        let inner = pointer.shape();
-        let words = (0..inner.words.len()).map(Source::Whole).collect();
-        Shape {
-            words: inner.words.clone(),
-            direct: true,
-            tagging: Tagging::Null { index: 0 },
-            fields: vec![vec![], vec![FieldWords::Words(words)]],
-            payload_offsets: Some(vec![0, 0]),
-        }
-    }
-
-    /// `Option` or `Result` with a tag.
-    fn sum(variants: &[VariantShape], layout: TagLayout) -> Shape {
-        let payload = |variant: &VariantShape| variant.fields.first().copied();
-        let TagLayout::Separate {
-            tag_offset,
-            tag,
-            payloads,
-        } = layout
-        else {
-            return Shape::own_order(variants);
-        };
-        if !variants.iter().filter_map(payload).all(|field| field.ty.shape().direct) {
-            return Shape {
-                payload_offsets: Some(payloads),
-                ..Shape::own_order(variants)
-            };
-        }
-        let mut placed = variants.to_vec();
-        for (variant, offset) in placed.iter_mut().zip(&payloads) {
-            variant.fields.iter_mut().for_each(|field| field.offset = *offset);
-        }
-        let values = (0..variants.len() as u64).collect();
-        let tag = word(tag, tag_offset, Pointee::Unknown, ".tag");
-        Shape {
-            payload_offsets: Some(payloads),
-            ..Shape::overlay(tag, &placed, values)
+            TagLayout::Separate {
+                tag_offset,
+                tag,
+                payloads,
+            } if payloads_are_direct(variants) => {
+                let tag = word(tag, tag_offset, Pointee::Unknown, ".tag");
+                Shape::overlay(tag, &placed(variants, &payloads))
+            }
+            _ => Shape::own_order(variants),
         }
     }
 
     /// A tag, then the variants' words one by one, shared as they come.
     fn own_order(variants: &[VariantShape]) -> Shape {
         let mut words = vec![word(Word::U64, 0, Pointee::Unknown, ".tag")];
-        let mut fields = Vec::new();
         for variant in variants {
             let inner = variant.fields.first().map_or(&[][..], |field| &field.ty.shape().words);
             for (i, own) in inner.iter().enumerate() {
@@ -255,23 +208,136 @@ impl Shape {
                     }
                 }
             }
-            let sources = FieldWords::Words((1..=inner.len()).map(Source::Whole).collect());
-            fields.push(variant.fields.iter().map(|_| sources.clone()).collect());
         }
-        let values = (0..variants.len() as u64).collect();
-        let tagging = Tagging::Word { index: 0, values };
-        Shape {
-            words,
-            direct: false,
-            tagging,
-            fields,
-            payload_offsets: None,
-        }
+        Shape { words, direct: false }
     }
 
     pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
         self.words.iter().map(|word| word.word.kind())
     }
+}
+
+impl View {
+    pub(crate) fn of(ty: Type, structure: &TypeShape) -> View {
+        let shape = ty.shape();
+        match structure {
+            TypeShape::Struct { fields, .. } | TypeShape::Cell(fields) if shape.direct => View {
+                tagging: Tagging::None,
+                fields: vec![fields.iter().map(|field| found(shape, field)).collect()],
+            },
+            TypeShape::Struct { fields, .. } | TypeShape::Cell(fields) => View {
+                tagging: Tagging::None,
+                fields: vec![in_order(0, fields)],
+            },
+            TypeShape::Enum { variants, .. } => {
+                let values = variants.iter().map(|variant| variant.discriminant.into()).collect();
+                View::tagged(shape, Word::U8, 0, variants, values)
+            }
+            TypeShape::Sum { variants, access } => View::of_sum(shape, variants, access),
+            _ => View {
+                tagging: Tagging::None,
+                fields: Vec::new(),
+            },
+        }
+    }
+
+    /// A tag and fields where they lie in memory.
+    fn tagged(shape: &Shape, tag: Word, offset: u32, variants: &[VariantShape], values: Vec<u64>) -> View {
+        let of_variant = |variant: &VariantShape| variant.fields.iter().map(|field| found(shape, field)).collect();
+        let source = source(&shape.words, &word(tag, offset, Pointee::Unknown, ""));
+        let tagging = if values.len() < 2 {
+            Tagging::None
+        } else {
+            Tagging::Word {
+                source,
+                word: tag,
+                values,
+            }
+        };
+        View {
+            tagging,
+            fields: variants.iter().map(of_variant).collect(),
+        }
+    }
+
+    fn of_sum(shape: &Shape, variants: &[VariantShape], access: &SumAccess) -> View {
+        let values: Vec<u64> = (0..variants.len() as u64).collect();
+        match access.layout(variants) {
+            TagLayout::Null => {
+                let payload = variants[1].fields[0];
+                let pointer = payload.ty.shape().words[0].word;
+                let source = source(&shape.words, &word(pointer, 0, Pointee::Unknown, ""));
+                let fields = vec![Vec::new(), vec![found(shape, &payload)]];
+                View {
+                    tagging: Tagging::Null { source, word: pointer },
+                    fields,
+                }
+            }
+            TagLayout::Separate {
+                tag_offset,
+                tag,
+                payloads,
+            } if shape.direct && payloads_are_direct(variants) => {
+                View::tagged(shape, tag, tag_offset, &placed(variants, &payloads), values)
+            }
+            _ if shape.direct => {
+                let fields = variants
+                    .iter()
+                    .map(|variant| vec![FieldWords::Memory; variant.fields.len()])
+                    .collect();
+                View {
+                    tagging: Tagging::Native,
+                    fields,
+                }
+            }
+            _ => {
+                let tagging = Tagging::Word {
+                    source: Source::Whole(0),
+                    word: Word::U64,
+                    values,
+                };
+                View {
+                    tagging,
+                    fields: variants.iter().map(|variant| in_order(1, &variant.fields)).collect(),
+                }
+            }
+        }
+    }
+}
+
+/// The words of fields that follow one another.
+fn in_order(mut first: usize, fields: &[FieldShape]) -> Vec<FieldWords> {
+    let mut words = Vec::new();
+    for field in fields {
+        let count = field.ty.shape().words.len();
+        words.push(FieldWords::Words((first..first + count).map(Source::Whole).collect()));
+        first += count;
+    }
+    words
+}
+
+/// A field's words by their offsets.
+fn found(shape: &Shape, field: &FieldShape) -> FieldWords {
+    if !field.ty.shape().direct {
+        return FieldWords::Memory;
+    }
+    FieldWords::Words(held(field).iter().map(|word| source(&shape.words, word)).collect())
+}
+
+fn payloads_are_direct(variants: &[VariantShape]) -> bool {
+    variants
+        .iter()
+        .flat_map(|variant| &variant.fields)
+        .all(|field| field.ty.shape().direct)
+}
+
+/// The variants with their payloads where they were found.
+fn placed(variants: &[VariantShape], payloads: &[u32]) -> Vec<VariantShape> {
+    let mut placed = variants.to_vec();
+    for (variant, offset) in placed.iter_mut().zip(payloads) {
+        variant.fields.iter_mut().for_each(|field| field.offset = *offset);
+    }
+    placed
 }
 
 fn word(word: Word, offset: u32, pointee: Pointee, name: &str) -> ShapeWord {

@@ -11,7 +11,7 @@
 use crate::layout::TagLayout;
 use crate::shape::{FieldWords, Source, Tagging};
 use crate::types::{Type, TypeInfo, TypeShape, VariantShape};
-use metatrace_ir::CallDescr;
+use metatrace_ir::{CallDescr, Word};
 use metatrace_native::{ShimResult, catch, load, store};
 use std::cell::OnceCell;
 use std::hint::black_box;
@@ -372,9 +372,10 @@ pub(crate) unsafe fn take_apart(ty: Type, at: *const u8, words: &mut [u64]) {
         }
         return;
     }
+    let view = ty.view().expect("a shape that is not direct has a structure");
     match ty.structure() {
         Some(structure @ (TypeShape::Struct { .. } | TypeShape::Cell(_))) => {
-            for (field, place) in structure.fields(0).iter().zip(&shape.fields[0]) {
+            for (field, place) in structure.fields(0).iter().zip(&view.fields[0]) {
                 let range = whole_range(place);
                 // SAFETY: the field lies there.
                 unsafe { take_apart(field.ty, at.add(field.offset as usize), &mut words[range]) };
@@ -385,7 +386,7 @@ pub(crate) unsafe fn take_apart(ty: Type, at: *const u8, words: &mut [u64]) {
             let variant = unsafe { (access.variant)(at) };
             words[0] = variant;
             if let Some(field) = variants[variant as usize].fields.first() {
-                let range = whole_range(&shape.fields[variant as usize][0]);
+                let range = whole_range(&view.fields[variant as usize][0]);
                 // SAFETY: the payload of the variant that is there.
                 unsafe { take_apart(field.ty, (access.payload)(at), &mut words[range]) };
             }
@@ -407,9 +408,10 @@ pub(crate) unsafe fn put_together(ty: Type, at: *mut u8, words: &[u64]) {
         }
         return;
     }
+    let view = ty.view().expect("a shape that is not direct has a structure");
     match ty.structure() {
         Some(structure @ (TypeShape::Struct { .. } | TypeShape::Cell(_))) => {
-            for (field, place) in structure.fields(0).iter().zip(&shape.fields[0]) {
+            for (field, place) in structure.fields(0).iter().zip(&view.fields[0]) {
                 // SAFETY: the field lies there.
                 unsafe { put_together(field.ty, at.add(field.offset as usize), &words[whole_range(place)]) };
             }
@@ -419,7 +421,7 @@ pub(crate) unsafe fn put_together(ty: Type, at: *mut u8, words: &[u64]) {
             let mut payload = Vec::new();
             if let Some(field) = variants[variant].fields.first() {
                 payload = buffer(field.ty.size);
-                let range = whole_range(&shape.fields[variant][0]);
+                let range = whole_range(&view.fields[variant][0]);
                 // SAFETY: the buffer is large enough, and the words are those of this variant's payload.
                 unsafe { put_together(field.ty, payload.as_mut_ptr().cast(), &words[range]) };
             }
@@ -531,11 +533,21 @@ pub(crate) fn words_at<T>(ty: Type, value: &T) -> Vec<u64> {
 
 /// The words of a field of a constant, where they are in its words.
 pub(crate) fn field_words(ty: Type, variant: usize, field: usize, words: &[u64]) -> Option<Vec<u64>> {
-    let FieldWords::Words(sources) = &ty.shape().fields[variant][field] else {
+    let FieldWords::Words(sources) = &ty.view()?.fields[variant][field] else {
         return None;
     };
     let inner = &ty.structure()?.fields(variant)[field].ty.shape().words;
-    let word = |(source, word): (&Source, &crate::shape::ShapeWord)| match source {
+    Some(
+        sources
+            .iter()
+            .zip(inner)
+            .map(|(source, word)| source_word(words, source, word.word))
+            .collect(),
+    )
+}
+
+fn source_word(words: &[u64], source: &Source, word: Word) -> u64 {
+    match source {
         Source::Whole(index) => words[*index],
         Source::Bits(slices) => {
             let bits = slices.iter().fold(0, |bits, slice| {
@@ -546,21 +558,23 @@ pub(crate) fn field_words(ty: Type, variant: usize, field: usize, words: &[u64])
                 };
                 bits | (words[slice.word] >> slice.from & mask) << slice.to
             });
-            word.word.extend(bits)
+            word.extend(bits)
         }
-    };
-    Some(sources.iter().zip(inner).map(word).collect())
+    }
 }
 
-/// What tells the variants of an enum apart in the words of `value`.
-pub(crate) fn tag_of(words: &[u64], tagging: &Tagging) -> usize {
-    match tagging {
-        Tagging::None => 0,
-        Tagging::Null { index } => (words[*index] != 0) as usize,
-        Tagging::Word { index, values } => values
-            .iter()
-            .position(|value| *value == words[*index])
-            .expect("a constant is of one of its variants"),
+/// Which variant the words of a constant are of.
+pub(crate) fn tag_of(words: &[u64], ty: Type) -> usize {
+    match ty.view().map(|view| &view.tagging) {
+        Some(Tagging::Null { source, word }) => (source_word(words, source, *word) != 0) as usize,
+        Some(Tagging::Word { source, word, values }) => {
+            let tag = source_word(words, source, *word);
+            values
+                .iter()
+                .position(|value| *value == tag)
+                .expect("a constant is of one of its variants")
+        }
+        Some(Tagging::None | Tagging::Native) | None => 0,
     }
 }
 

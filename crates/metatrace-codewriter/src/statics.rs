@@ -24,7 +24,7 @@ impl<T> VecStatics<T> for Vec<T> {
 
     fn __jit_with_capacity(capacity: &Var<usize>) -> Var<Self> {
         Type::learn_known::<Vec<T>>();
-        std_call::<_, (usize,), Vec<T>>("with_capacity", Facts::STD, Vec::with_capacity, &[capacity.id()])
+        std_call::<_, (usize,), Vec<T>>("with_capacity", Facts::STD, Vec::with_capacity, &[capacity.__id()])
     }
 }
 
@@ -37,21 +37,21 @@ pub trait BoxStatics<T>: Sized {
 impl<T> BoxStatics<T> for Box<T> {
     fn __jit_new(value: &Var<T>) -> Var<Self> {
         Type::learn_known::<Box<T>>();
-        std_call::<_, (T,), Box<T>>("Box::new", Facts::STD, Box::new, &[value.id()])
+        std_call::<_, (T,), Box<T>>("Box::new", Facts::STD, Box::new, &[value.__id()])
     }
 }
 
 impl<T> BoxStatics<T> for Rc<T> {
     fn __jit_new(value: &Var<T>) -> Var<Self> {
         Type::learn_known::<Rc<T>>();
-        std_call::<_, (T,), Rc<T>>("Rc::new", Facts::STD, Rc::new, &[value.id()])
+        std_call::<_, (T,), Rc<T>>("Rc::new", Facts::STD, Rc::new, &[value.__id()])
     }
 }
 
 impl<T> BoxStatics<T> for Cell<T> {
     fn __jit_new(value: &Var<T>) -> Var<Self> {
         Type::learn::<Cell<T>>();
-        std_call::<_, (T,), Cell<T>>("Cell::new", Facts::STD, Cell::new, &[value.id()])
+        std_call::<_, (T,), Cell<T>>("Cell::new", Facts::STD, Cell::new, &[value.__id()])
     }
 }
 
@@ -73,7 +73,7 @@ impl<T> RcStatics<T> for Rc<T> {
         T: 'a,
     {
         let f = |a: &Rc<T>, b: &Rc<T>| Rc::ptr_eq(a, b);
-        std_call::<_, (&Rc<T>, &Rc<T>), bool>("Rc::ptr_eq", Facts::STD, f, &[a.id(), b.id()])
+        std_call::<_, (&Rc<T>, &Rc<T>), bool>("Rc::ptr_eq", Facts::STD, f, &[a.__id(), b.__id()])
     }
 
     fn __jit_clone<'a>(a: &Var<&'a Rc<T>>) -> Var<Rc<T>>
@@ -81,7 +81,7 @@ impl<T> RcStatics<T> for Rc<T> {
         T: 'a,
     {
         Type::learn_known::<Rc<T>>();
-        std_call::<_, (&Rc<T>,), Rc<T>>("Rc::clone", Facts::STD, |a: &Rc<T>| Rc::clone(a), &[a.id()])
+        std_call::<_, (&Rc<T>,), Rc<T>>("Rc::clone", Facts::STD, |a: &Rc<T>| Rc::clone(a), &[a.__id()])
     }
 }
 
@@ -106,7 +106,7 @@ from!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize f64 bool char String);
 fn convert<A, B: From<A>>(value: Var<A>) -> Var<B> {
     let (from, to) = (Type::of::<A>(), Type::of::<B>());
     match (scalar_of(from), scalar_of(to)) {
-        (Some(from), Some(to)) => Var::number(crate::scalar::cast_value(from, to, Type::of::<B>(), value.id())),
+        (Some(from), Some(to)) => Var::number(crate::scalar::cast_value(from, to, Type::of::<B>(), value.__id())),
         _ => native1(NativeFlags::default(), "from", |value: A| B::from(value), value),
     }
 }
@@ -127,7 +127,7 @@ impl StringStatics for String {
 
     fn __jit_with_capacity(capacity: &Var<usize>) -> Var<String> {
         Type::learn::<String>();
-        std_call::<_, (usize,), String>("with_capacity", Facts::STD, String::with_capacity, &[capacity.id()])
+        std_call::<_, (usize,), String>("with_capacity", Facts::STD, String::with_capacity, &[capacity.__id()])
     }
 }
 
@@ -140,7 +140,7 @@ pub trait FloatStatics {
 impl FloatStatics for f64 {
     fn __jit_from_bits(bits: &Var<u64>) -> Var<f64> {
         Var::number(crate::scalar::scalar_value(Type::of::<f64>(), |b| {
-            let bits = b.word(bits.value());
+            let bits = b.word(bits.__value());
             b.reinterpret(bits, metatrace_ir::Kind::Float)
         }))
     }
@@ -167,9 +167,14 @@ impl<T: JitClone + JitType, M> Place<T, M> {
         T: 'a,
     {
         if !std::mem::needs_drop::<T>() && scalar_of(Type::of::<T>()).is_some() {
-            return self.here().__peek();
+            return self.__here().__peek();
         }
-        std_call::<_, (&'a T,), T>("clone", Facts::STD, |value: &'a T| value.clone(), &[self.__addr().id()])
+        std_call::<_, (&'a T,), T>(
+            "clone",
+            Facts::STD,
+            |value: &'a T| value.clone(),
+            &[self.__addr().__id()],
+        )
     }
 
     /// `into`.

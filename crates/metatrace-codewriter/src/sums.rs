@@ -6,7 +6,7 @@ use crate::graph::Operand;
 use crate::handles::{JitType, Place, Var, tmp};
 use crate::natives::{Callee, Facts, native, panic};
 use crate::place::{Mem, PlaceId};
-use crate::shape::{FieldWords, Source, Tagging};
+use crate::shape::{FieldWords, Source, Tagging, View};
 use crate::shims::SumAccess;
 use crate::types::{Type, TypeIsJit, TypeShape, VariantShape, field};
 use metatrace_ir::{Const, Kind, Opcode};
@@ -66,25 +66,32 @@ impl Builder {
     /// The words of a value of this variant whose fields are not there yet.
     pub(crate) fn variant_words(&mut self, ty: Type, variant: u32) -> Vec<Operand> {
         let shape = ty.shape();
-        let constant = |kind, bits| Operand::Const(Const { kind, bits });
-        let mut words: Vec<Operand> = shape.kinds().map(|kind| constant(kind, 0)).collect();
-        if let Tagging::Word { index, values } = &shape.tagging {
-            words[*index] = constant(shape.words[*index].word.kind(), values[variant as usize]);
+        let constant = |kind| Operand::Const(Const { kind, bits: 0 });
+        let mut words: Vec<Operand> = shape.kinds().map(constant).collect();
+        if let Some(View {
+            tagging: Tagging::Word { source, values, .. },
+            ..
+        }) = ty.view()
+        {
+            self.put_source(&mut words, source, Operand::int(values[variant as usize]));
+        }
+        // The tag of a type with one variant is there all the same.
+        if let (Some(TypeShape::Enum { variants, .. }), [only, ..]) = (ty.structure(), &shape.words[..])
+            && variants.len() == 1
+            && only.offset == 0
+        {
+            words[0] = Operand::int(variants[0].discriminant.into());
         }
         words
     }
 
     /// The words of a value made of these fields.
     pub(crate) fn construct_words(&mut self, ty: Type, variant: u32, fields: &[Vec<Operand>]) -> Vec<Operand> {
-        if !self.constructs_by_words(ty, variant) {
+        let Some(places) = self.fields_in_words(ty, variant) else {
             return self.construct_in_memory(ty, variant, fields);
-        }
+        };
         let mut words = self.variant_words(ty, variant);
-        let shape = ty.shape();
-        for (place, field) in shape.fields[variant as usize].iter().zip(fields) {
-            let FieldWords::Words(sources) = place else {
-                unreachable!("asked by `constructs_by_words`")
-            };
+        for (sources, field) in places.into_iter().zip(fields) {
             for (source, value) in sources.iter().zip(field) {
                 self.put_source(&mut words, source, *value);
             }
@@ -147,10 +154,14 @@ impl Builder {
         }
     }
 
-    /// Whether a variant's fields are known, and found in the words.
-    fn constructs_by_words(&self, ty: Type, variant: u32) -> bool {
-        let fields = ty.shape().fields.get(variant as usize);
-        fields.is_some_and(|fields| fields.iter().all(|field| matches!(field, FieldWords::Words(_))))
+    /// Where a variant's fields are found, where all are in the words.
+    fn fields_in_words(&self, ty: Type, variant: u32) -> Option<Vec<&'static [Source]>> {
+        let view = ty.view().filter(|view| view.tagging != Tagging::Native)?;
+        let words = |field: &'static FieldWords| match field {
+            FieldWords::Words(sources) => Some(sources.as_slice()),
+            FieldWords::Memory => None,
+        };
+        view.fields.get(variant as usize)?.iter().map(words).collect()
     }
 
     /// A value made by a constructor: by words where the type is known, else by a call of it.
@@ -166,7 +177,7 @@ impl Builder {
             self.consume(ValueId(*arg));
         }
         match variant {
-            Some(variant) if self.constructs_by_words(ty, variant) => {
+            Some(variant) if self.fields_in_words(ty, variant).is_some() => {
                 let fields: Vec<Vec<Operand>> = args.iter().map(|arg| self.words(ValueId(*arg))).collect();
                 let words = self.construct_words(ty, variant, &fields);
                 self.owned_value(ty, words)
@@ -320,12 +331,12 @@ impl<T> OptProxy<T> {
 
     /// `is_some`.
     pub fn is_some(&self) -> Var<bool> {
-        Var::new(test_place(self.0.id(), Self::ty(), SOME))
+        Var::new(test_place(self.0.__id(), Self::ty(), SOME))
     }
 
     /// `is_none`.
     pub fn is_none(&self) -> Var<bool> {
-        Var::new(test_place(self.0.id(), Self::ty(), NONE))
+        Var::new(test_place(self.0.__id(), Self::ty(), NONE))
     }
 
     /// `unwrap`.
@@ -333,7 +344,7 @@ impl<T> OptProxy<T> {
     pub fn unwrap(&self) -> Var<T> {
         let callee = Callee::of::<_, (), ()>(|| None::<()>.unwrap());
         Var::new(take_payload(
-            self.0.here().id(),
+            self.0.__here().__id(),
             Self::ty(),
             SOME,
             Type::of::<T>(),
@@ -345,9 +356,9 @@ impl<T> OptProxy<T> {
     #[inline(never)]
     pub fn expect(&self, message: &Var<&'static str>) -> Var<T> {
         let callee = Callee::of::<_, (&'static str,), ()>(|message: &'static str| None::<()>.expect(message));
-        let message = message.value();
+        let message = message.__value();
         Var::new(take_payload(
-            self.0.here().id(),
+            self.0.__here().__id(),
             Self::ty(),
             SOME,
             Type::of::<T>(),
@@ -360,9 +371,9 @@ impl<T> OptProxy<T> {
     /// `unwrap_or`.
     #[inline(never)]
     pub fn unwrap_or(&self, default: &Var<T>) -> Var<T> {
-        let default = default.value();
+        let default = default.__value();
         Var::new(payload_or(
-            self.0.here().id(),
+            self.0.__here().__id(),
             Self::ty(),
             SOME,
             Type::of::<T>(),
@@ -377,28 +388,32 @@ impl<T> OptProxy<T> {
         T: Default,
     {
         let callee = Callee::of::<_, (), T>(T::default);
-        Var::new(payload_or(self.0.here().id(), Self::ty(), SOME, Type::of::<T>(), |b| {
-            native(b, "default", Facts::STD, callee, &[], Type::of::<T>())
-        }))
+        Var::new(payload_or(
+            self.0.__here().__id(),
+            Self::ty(),
+            SOME,
+            Type::of::<T>(),
+            |b| native(b, "default", Facts::STD, callee, &[], Type::of::<T>()),
+        ))
     }
 
     /// `take`.
     #[inline(never)]
     pub fn take(&self) -> Var<Option<T>> {
-        let place = self.0.here();
+        let place = self.0.__here();
         let old = crate::memory::taken(place);
         let none = Var::<Option<T>>::new(made(Self::ty(), NONE, &[]));
-        crate::memory::overwrite(place.id(), none.value());
+        crate::memory::overwrite(place.__id(), none.__value());
         old
     }
 
     /// `replace`.
     #[inline(never)]
     pub fn replace(&self, value: &Var<T>) -> Var<Option<T>> {
-        let place = self.0.here();
+        let place = self.0.__here();
         let old = crate::memory::taken(place);
-        let some = Var::<Option<T>>::new(made(Self::ty(), SOME, &[value.value()]));
-        crate::memory::overwrite(place.id(), some.value());
+        let some = Var::<Option<T>>::new(made(Self::ty(), SOME, &[value.__value()]));
+        crate::memory::overwrite(place.__id(), some.__value());
         old
     }
 
@@ -407,7 +422,7 @@ impl<T> OptProxy<T> {
     pub fn as_ref<'a>(&self) -> Var<Option<&'a T>> {
         Type::learn_known::<&'a T>();
         let option = Type::learn::<Option<&'a T>>();
-        Var::new(reference_to_payload(self.0.here().id(), Self::ty(), option))
+        Var::new(reference_to_payload(self.0.__here().__id(), Self::ty(), option))
     }
 
     /// `as_mut`.
@@ -415,7 +430,7 @@ impl<T> OptProxy<T> {
     pub fn as_mut<'a>(&self) -> Var<Option<&'a mut T>> {
         Type::learn_known::<&'a mut T>();
         let option = Type::learn::<Option<&'a mut T>>();
-        Var::new(reference_to_payload(self.0.here().id(), Self::ty(), option))
+        Var::new(reference_to_payload(self.0.__here().__id(), Self::ty(), option))
     }
 
     /// `ok_or`.
@@ -423,7 +438,7 @@ impl<T> OptProxy<T> {
     pub fn ok_or<E>(&self, error: &Var<E>) -> Var<Result<T, E>> {
         let result = Type::learn::<Result<T, E>>();
         let (ty, payload) = (Self::ty(), Type::of::<T>());
-        let place = self.0.here().id();
+        let place = self.0.__here().__id();
         let mut join = control::Join::<Var<Result<T, E>>>::new();
         let fail = control::block();
         with(|b| b.test_variant(place, ty, SOME, fail));
@@ -432,7 +447,7 @@ impl<T> OptProxy<T> {
         join.arm(Some(Var::new(made(result, OK, &[value]))));
         control::switch(fail);
         with(|b| b.moved_out(place, ty));
-        join.arm(Some(Var::new(made(result, ERR, &[error.value()]))));
+        join.arm(Some(Var::new(made(result, ERR, &[error.__value()]))));
         join.end().expect("both arms have values")
     }
 }
@@ -443,13 +458,13 @@ impl<'a, T: Copy> OptProxy<&'a T> {
     pub fn copied(&self) -> Var<Option<T>> {
         let option = Type::learn::<Option<T>>();
         let ty = Self::ty();
-        let place = self.0.here().id();
+        let place = self.0.__here().__id();
         let mut join = control::Join::<Var<Option<T>>>::new();
         let fail = control::block();
         with(|b| b.test_variant(place, ty, SOME, fail));
         let part = Place::<&'a T>::new(with(|b| b.field(place, ty, SOME, 0)));
         let value = crate::pointers::pointee::<&'a T, T>(part, 0).__peek();
-        join.arm(Some(Var::new(made(option, SOME, &[value.value()]))));
+        join.arm(Some(Var::new(made(option, SOME, &[value.__value()]))));
         control::switch(fail);
         join.arm(Some(Var::new(made(option, NONE, &[]))));
         join.end().expect("both arms have values")
@@ -480,12 +495,12 @@ impl<T, E> ResProxy<T, E> {
 
     /// `is_ok`.
     pub fn is_ok(&self) -> Var<bool> {
-        Var::new(test_place(self.0.id(), Self::ty(), OK))
+        Var::new(test_place(self.0.__id(), Self::ty(), OK))
     }
 
     /// `is_err`.
     pub fn is_err(&self) -> Var<bool> {
-        Var::new(test_place(self.0.id(), Self::ty(), ERR))
+        Var::new(test_place(self.0.__id(), Self::ty(), ERR))
     }
 
     /// `unwrap`.
@@ -495,7 +510,7 @@ impl<T, E> ResProxy<T, E> {
         E: fmt::Debug,
     {
         let callee = Callee::of::<_, (E,), ()>(|error: E| Err::<(), E>(error).unwrap());
-        let place = self.0.here().id();
+        let place = self.0.__here().__id();
         Var::new(take_payload(place, Self::ty(), OK, Type::of::<T>(), |b| {
             let error = b.field(place, Self::ty(), ERR, 0);
             let words = b.read(error, Type::of::<E>());
@@ -508,16 +523,20 @@ impl<T, E> ResProxy<T, E> {
     /// `unwrap_or`.
     #[inline(never)]
     pub fn unwrap_or(&self, default: &Var<T>) -> Var<T> {
-        let default = default.value();
-        Var::new(payload_or(self.0.here().id(), Self::ty(), OK, Type::of::<T>(), |_| {
-            default
-        }))
+        let default = default.__value();
+        Var::new(payload_or(
+            self.0.__here().__id(),
+            Self::ty(),
+            OK,
+            Type::of::<T>(),
+            |_| default,
+        ))
     }
 
     fn half<P>(&self, variant: u32) -> Var<Option<P>> {
         let option = Type::learn::<Option<P>>();
         let (ty, payload) = (Self::ty(), Type::of::<P>());
-        let place = self.0.here().id();
+        let place = self.0.__here().__id();
         let mut join = control::Join::<Var<Option<P>>>::new();
         let fail = control::block();
         with(|b| b.test_variant(place, ty, variant, fail));
@@ -589,8 +608,8 @@ impl<T, U> JitFromResidual<Option<T>> for Option<U> {
 impl<T, E, U, F: From<E>> JitFromResidual<Result<T, E>> for Result<U, F> {
     fn return_residual(place: Place<Result<T, E>>) {
         let (from, ty) = (Type::of::<Result<T, E>>(), Type::learn::<Result<U, F>>());
-        let error = with(|b| b.field(place.id(), from, ERR, 0));
-        let error = take_part(place.id(), from, error, Type::of::<E>());
+        let error = with(|b| b.field(place.__id(), from, ERR, 0));
+        let error = take_part(place.__id(), from, error, Type::of::<E>());
         let error = if Type::of::<E>() == Type::of::<F>() {
             // `From<T> for T`, and lifetimes do not matter to words.
             error
@@ -612,11 +631,11 @@ pub fn try_<R: JitFromResidual<X>, X: JitTry>(value: Var<X>) -> Var<X::Out> {
     let (ty, good) = X::good();
     let place = tmp(value);
     let bad = control::block();
-    with(|b| b.test_variant(place.id(), ty, good, bad));
+    with(|b| b.test_variant(place.__id(), ty, good, bad));
     let here = control::cur();
     control::switch(bad);
     R::return_residual(place);
     control::switch(here);
-    let part = with(|b| b.field(place.id(), ty, good, 0));
-    Var::new(take_part(place.id(), ty, part, Type::of::<X::Out>()))
+    let part = with(|b| b.field(place.__id(), ty, good, 0));
+    Var::new(take_part(place.__id(), ty, part, Type::of::<X::Out>()))
 }

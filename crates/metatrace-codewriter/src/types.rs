@@ -5,7 +5,7 @@
 //! its derive, from the std types that the runtime knows, from constructors; the [`Shape`] that its values have in
 //! registers is settled when the first value is made, and never changes.
 
-use crate::shape::Shape;
+use crate::shape::{Shape, View};
 use crate::shims::{DropShims, SumAccess};
 use metatrace_ir::{Pointee, Word};
 use std::any::TypeId;
@@ -53,6 +53,7 @@ pub struct TypeInfo {
     structure: OnceCell<TypeShape>,
     learning: Cell<bool>,
     shape: OnceCell<Shape>,
+    view: OnceCell<View>,
 }
 
 /// A scalar's interpretation of its word.
@@ -216,6 +217,7 @@ impl Type {
             structure: OnceCell::new(),
             learning: Cell::new(false),
             shape: OnceCell::new(),
+            view: OnceCell::new(),
         })
     }
 
@@ -252,6 +254,12 @@ impl Type {
     /// The words of its values, settled now.
     pub(crate) fn shape(self) -> &'static Shape {
         self.0.shape.get_or_init(|| Shape::of(self))
+    }
+
+    /// Where the parts of its values are found in their words, where its structure is known.
+    pub(crate) fn view(self) -> Option<&'static View> {
+        let structure = self.structure()?;
+        Some(self.0.view.get_or_init(|| View::of(self, structure)))
     }
 
     pub(crate) fn from_info(info: &'static TypeInfo) -> Type {
