@@ -30,6 +30,7 @@ use crate::syntax;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 use std::collections::{BTreeSet, HashSet};
+use syn::visit_mut::VisitMut;
 use syn::{Block, Expr, Lifetime, Pat, Type};
 
 /// What a twin is made from.
@@ -139,7 +140,23 @@ pub(crate) fn probes<'t>(types: impl IntoIterator<Item = &'t Type>) -> TokenStre
     let stage = names::stage();
     let mut within = Vec::new();
     types.into_iter().for_each(|ty| syntax::types_within(ty, &mut within));
+    within.iter_mut().for_each(|ty| Elide.visit_type_mut(ty));
     quote!(#(#stage::probe!(#within);)*)
+}
+
+/// Lifetimes say nothing of a shape, and what one implies of another need not be known where a type is probed.
+struct Elide;
+
+impl VisitMut for Elide {
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        if lifetime.ident != "static" {
+            *lifetime = Lifetime::new("'_", lifetime.span());
+        }
+    }
+
+    fn visit_type_bare_fn_mut(&mut self, _: &mut syn::TypeBareFn) {}
+
+    fn visit_type_trait_object_mut(&mut self, _: &mut syn::TypeTraitObject) {}
 }
 
 /// One trait for each method name and arity that the twin calls, through which ordinary autoderef finds the methods that
@@ -147,7 +164,7 @@ pub(crate) fn probes<'t>(types: impl IntoIterator<Item = &'t Type>) -> TokenStre
 fn lookups(methods: &BTreeSet<(String, usize)>, associated: &BTreeSet<(String, usize)>) -> TokenStream {
     let mut out = TokenStream::new();
     for (name, arity) in methods {
-        let hash = names::hash(name.trim_start_matches("r#"));
+        let hash = names::hash(names::written(name));
         let (lookup, method) = (
             ident(&format!("__Method_{}_{arity}", name.trim_start_matches("r#"))),
             ident(name),
@@ -285,10 +302,9 @@ impl Body {
         })
     }
 
-    /// Parameters: all are received first, then patterns take them apart, as a call does.
+    /// Parameters, each taken apart by its pattern before the next one: they are dropped in the opposite order.
     fn params(&mut self, receiver: Option<&Type>, params: &[(Pat, Type)]) -> Vec<TokenStream> {
         let mut receive = Vec::new();
-        let mut bind = Vec::new();
         if let Some(ty) = receiver {
             let this = this();
             receive.push(quote!(let #this = __mt::param::<#ty>();));
@@ -307,11 +323,10 @@ impl Body {
             let (param, scrutinee, fail) = (self.local("p"), self.local("s"), self.local("f"));
             receive.push(quote!(let #param = __mt::param::<#ty>();));
             let matcher = self.pattern(pat, &scrutinee.to_token_stream(), &fail);
-            bind.push(quote!(let #fail = __mt::block(); let #scrutinee = __mt::scrut(#param);));
-            bind.extend(matcher.tests);
-            bind.extend(matcher.binds);
+            receive.push(quote!(let #fail = __mt::block(); let #scrutinee = __mt::scrut(#param);));
+            receive.extend(matcher.tests);
+            receive.extend(matcher.binds);
         }
-        receive.extend(bind);
         receive
     }
 }

@@ -99,8 +99,12 @@ impl Body {
         let count = path.path.segments.len();
         let last = &path.path.segments[count - 1];
         let owner = (count >= 2).then(|| &path.path.segments[count - 2].ident);
+        if path.qself.is_none() && owner.is_some_and(names_a_std_trait) {
+            // Which implementation it is, inference will tell; it is called natively.
+            return self.native_call(path, args);
+        }
         if path.qself.is_some() || owner.is_some_and(names_a_type) {
-            let mut function = path.clone();
+            let mut function = without_trait(path);
             let name = &mut function.path.segments.last_mut().expect("a path has segments").ident;
             self.associated.insert((names::plain(name), args.len()));
             *name = names::associated(name);
@@ -159,7 +163,7 @@ impl Body {
         let span = literal.path.span();
         let (owner, variant) = split_variant(&literal.path);
         let new = match &variant {
-            Some(variant) => format_ident!("__shape_new_{variant}", span = span),
+            Some(variant) => format_ident!("__shape_new_{}", variant, span = span),
             None => Ident::new("__shape_new", span),
         };
         let made = self.local("s");
@@ -214,6 +218,42 @@ impl Body {
         let message = format!("name the type: `residual!(Type::{}(&value))`", call.method);
         self.error(call, message)
     }
+}
+
+/// Whether a path segment before a function's name is a trait of the prelude.
+fn names_a_std_trait(segment: &Ident) -> bool {
+    const TRAITS: [&str; 14] = [
+        "AsMut",
+        "AsRef",
+        "Clone",
+        "Default",
+        "Drop",
+        "From",
+        "Into",
+        "Iterator",
+        "Ord",
+        "PartialEq",
+        "PartialOrd",
+        "ToOwned",
+        "ToString",
+        "TryFrom",
+    ];
+    TRAITS.iter().any(|name| segment == name)
+}
+
+/// `<T as Trait>::f` is found as `<T>::f`: the twin of `Trait` has no functions.
+fn without_trait(path: &ExprPath) -> ExprPath {
+    let mut path = path.clone();
+    if let Some(qself) = &mut path.qself
+        && qself.position > 0
+    {
+        qself.position = 0;
+        qself.as_token = None;
+        let last = path.path.segments.pop().map(|pair| pair.into_value());
+        path.path.segments = last.into_iter().collect();
+        path.path.leading_colon = Some(Token![::](path.path.segments.span()));
+    }
+    path
 }
 
 /// The type before an associated function, where all of it is written: `Vec::<u8>::new`, `<[u8; 4]>::default`.

@@ -22,20 +22,22 @@ use crate::shape;
 use crate::syntax;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
+use syn::token::Paren;
 use syn::visit::Visit;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, Block, FnArg, GenericParam, Generics, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, Lifetime, Pat, Path,
-    Receiver, ReturnType, Signature, Type, TypeImplTrait, TypePath, TypeReference, TypeTraitObject, Visibility,
-    parse_quote,
+    Attribute, Block, Expr, ExprParen, FnArg, GenericParam, Generics, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl,
+    Lifetime, Pat, Path, Receiver, ReturnType, Signature, Type, TypeImplTrait, TypePath, TypeReference,
+    TypeTraitObject, Visibility, parse_quote,
 };
 
 /// Expands an attribute on an item.
 pub(crate) fn expand(marker: Marker, arguments: TokenStream, tokens: TokenStream) -> TokenStream {
-    let item = match syn::parse2::<Item>(tokens.clone()) {
+    let mut item = match syn::parse2::<Item>(tokens.clone()) {
         Ok(item) => item,
         Err(error) => return or_method(tokens, error),
     };
+    Ungroup.visit_item_mut(&mut item);
     let expanded = match item {
         Item::Fn(function) => expand_fn(marker, arguments, function),
         Item::Impl(block) if marker == Marker::Jit => expand_impl(arguments, block),
@@ -68,6 +70,36 @@ fn or_method(tokens: TokenStream, error: syn::Error) -> TokenStream {
 }
 
 const METHOD_ALONE: &str = "methods are marked inside a `#[jit] impl`: put `#[jit]` on the impl";
+
+/// Operands that a `macro_rules!` has put in come in invisible groups, which rustc forgets when it reads a proc macro's
+/// output: `$a * 2` with `1 + 1` for `$a` must stay `(1 + 1) * 2`.
+struct Ungroup;
+
+impl VisitMut for Ungroup {
+    fn visit_expr_mut(&mut self, expr: &mut Expr) {
+        visit_mut::visit_expr_mut(self, expr);
+        if let Expr::Group(group) = expr {
+            let inner = (*group.expr).clone();
+            *expr = match inner {
+                Expr::Binary(_)
+                | Expr::Unary(_)
+                | Expr::Cast(_)
+                | Expr::Range(_)
+                | Expr::Assign(_)
+                | Expr::Reference(_)
+                | Expr::Let(_)
+                | Expr::Closure(_)
+                | Expr::Return(_)
+                | Expr::Break(_) => Expr::Paren(ExprParen {
+                    attrs: Vec::new(),
+                    paren_token: Paren(Span::mixed_site()),
+                    expr: Box::new(inner),
+                }),
+                inner => inner,
+            };
+        }
+    }
+}
 
 /// What is emitted, or the bare item and an error about its attributes.
 type Expanded = Result<TokenStream, (TokenStream, syn::Error)>;

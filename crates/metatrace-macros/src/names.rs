@@ -76,26 +76,32 @@ pub(crate) fn method(name: &Ident) -> Ident {
         "type_id",
     ];
     if BLANKET.iter().any(|blanket| name == blanket) {
-        format_ident!("__m_{name}", span = name.span())
+        format_ident!("__m_{}", name, span = name.span())
     } else {
         name.clone()
     }
 }
 
+/// The name that [`method`] was given.
+pub(crate) fn written(method: &str) -> &str {
+    let plain = method.strip_prefix("r#").unwrap_or(method);
+    plain.strip_prefix("__m_").unwrap_or(plain)
+}
+
 /// An associated function's twin.
 pub(crate) fn associated(name: &Ident) -> Ident {
-    format_ident!("__jit_{name}", span = name.span())
+    format_ident!("__jit_{}", name, span = name.span())
 }
 
 /// The function that builds the body of a method or associated function. Methods of trait impls carry the trait, since a
 /// type may have several of the same name.
 pub(crate) fn builder(of_trait: Option<&Path>, name: &Ident) -> Ident {
     match of_trait {
-        None => format_ident!("__jit_build_{name}"),
+        None => format_ident!("__jit_build_{}", name),
         Some(path) => {
             let trait_name = &path.segments.last().expect("a path has segments").ident;
             let instance = hash(&path.to_token_stream().to_string());
-            format_ident!("__jit_build_{trait_name}_{instance:x}_{name}")
+            format_ident!("__jit_build_{}_{:x}_{}", trait_name, instance, name)
         }
     }
 }

@@ -110,7 +110,7 @@ impl<'a> Shaped<'a> {
             Fields::Named(fields) => self.named_struct(fields),
             Fields::Unnamed(fields) => {
                 let (stage, name, vis) = (&self.stage, &self.input.ident, &self.input.vis);
-                let proxy = format_ident!("__JitProxy_{name}");
+                let proxy = format_ident!("__JitProxy_{}", name);
                 let (params, args, clause) = (&self.params, &self.args, &self.input.generics.where_clause);
                 let (types, visibilities) = parts(&fields.unnamed);
                 let indices = 0..types.len() as u32;
@@ -137,7 +137,7 @@ impl<'a> Shaped<'a> {
 
     fn named_struct(&self, fields: &FieldsNamed) -> TokenStream {
         let (stage, name, vis) = (&self.stage, &self.input.ident, &self.input.vis);
-        let (proxy, pattern) = (format_ident!("__JitProxy_{name}"), format_ident!("__JitPat_{name}"));
+        let (proxy, pattern) = (format_ident!("__JitProxy_{}", name), format_ident!("__JitPat_{}", name));
         let (params, args, clause) = (&self.params, &self.args, &self.input.generics.where_clause);
         let (types, visibilities) = parts(&fields.named);
         let names: Vec<_> = fields.named.iter().map(|field| &field.ident).collect();
@@ -153,9 +153,11 @@ impl<'a> Shaped<'a> {
         let shape = self.struct_shape(&fields.named);
         let inherent = self.inherent(&quote! {
             #vis fn __shape_new() -> #proxy<#(#args),*> {
+                #stage::probe!(Self);
                 <Self as #stage::JitType>::target(#stage::Place::<Self>::__raw())
             }
             #vis fn __shape_pat<__M>(scrut: #stage::Scrut<Self, __M>) -> #pattern<#(#args,)* __M> {
+                #stage::probe!(Self);
                 #pattern { __this: scrut, #(#names: #stage::Scrut::__field::<#types>(&scrut, #indices)),* }
             }
             #vis fn __shape_update(new: &#proxy<#(#args),*>, base: #stage::Place<Self>, given: &[&str]) {
@@ -262,12 +264,12 @@ impl<'a> Shaped<'a> {
     fn named_variant(&self, n: u32, variant: &Variant, fields: &FieldsNamed) -> (TokenStream, TokenStream) {
         let (stage, name, vis, variant) = (&self.stage, &self.input.ident, &self.input.vis, &variant.ident);
         let (proxy, pattern) = (
-            format_ident!("__JitNew_{name}_{variant}"),
-            format_ident!("__JitPat_{name}_{variant}"),
+            format_ident!("__JitNew_{}_{}", name, variant),
+            format_ident!("__JitPat_{}_{}", name, variant),
         );
         let (new, test) = (
-            format_ident!("__shape_new_{variant}"),
-            format_ident!("__shape_pat_{variant}"),
+            format_ident!("__shape_new_{}", variant),
+            format_ident!("__shape_pat_{}", variant),
         );
         let (params, args, clause) = (&self.params, &self.args, &self.input.generics.where_clause);
         let (types, _) = parts(&fields.named);
@@ -289,10 +291,12 @@ impl<'a> Shaped<'a> {
         };
         let functions = quote! {
             #vis fn #new() -> #proxy<#(#args),*> {
+                #stage::probe!(Self);
                 let place = #stage::Place::<Self>::__raw_variant(#n);
                 #proxy { __this: place, #(#names: #stage::Place::__variant_field::<#types>(&place, #n, #indices)),* }
             }
             #vis fn #test<__M>(scrut: #stage::Scrut<Self, __M>, fail: #stage::Blk) -> #pattern<#(#args,)* __M> {
+                #stage::probe!(Self);
                 #stage::Scrut::__test_variant(&scrut, #n, fail);
                 #pattern { __this: scrut, #(#names: #stage::Scrut::__variant_field::<#types>(&scrut, #n, #indices)),* }
             }

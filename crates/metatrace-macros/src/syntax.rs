@@ -319,7 +319,7 @@ pub(crate) fn types_within(ty: &Type, found: &mut Vec<Type>) {
                 for argument in &arguments.args {
                     match argument {
                         GenericArgument::Type(Type::TraitObject(_)) => return,
-                        GenericArgument::Type(argument) => types_within(argument, found),
+                        GenericArgument::Type(argument) if !is_constant(argument) => types_within(argument, found),
                         _ => {}
                     }
                 }
@@ -348,6 +348,15 @@ pub(crate) fn type_arguments(ty: &Type) -> impl Iterator<Item = &Type> {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
     })
+}
+
+/// Whether a generic argument that parses as a type may be a constant: one name in capitals. Not telling the runtime of a
+/// type so called costs nothing but speed, and nothing at all for a type parameter, which is not known here.
+fn is_constant(argument: &Type) -> bool {
+    let Type::Path(path) = argument else { return false };
+    path.path
+        .get_ident()
+        .is_some_and(|name| !names::plain(name).contains(char::is_lowercase))
 }
 
 /// Whether some of a type is left to inference.

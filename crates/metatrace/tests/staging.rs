@@ -1,11 +1,23 @@
 //! Staging against the function itself: every function here is run natively and by its jitcode, and must do the same.
 
+#[path = "staging/cfg.rs"]
+mod cfg;
+#[path = "staging/coercions.rs"]
+mod coercions;
+#[path = "staging/drops.rs"]
+mod drops;
 #[path = "staging/flow.rs"]
 mod flow;
+#[path = "staging/generics.rs"]
+mod generics;
 #[path = "staging/harness.rs"]
 mod harness;
 #[path = "staging/literals.rs"]
 mod literals;
+#[path = "staging/macros.rs"]
+mod macros;
+#[path = "staging/names.rs"]
+mod names;
 #[path = "staging/numeric.rs"]
 mod numeric;
 #[path = "staging/order.rs"]

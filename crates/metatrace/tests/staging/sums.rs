@@ -222,6 +222,37 @@ fn returned(n: u8) -> Result<(u8, Option<Value>), (u8, u64)> {
 }
 
 #[jit]
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub enum Order {
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+}
+
+#[jit]
+fn int_order(order: Order, a: i64, b: i64) -> bool {
+    match order {
+        Order::Less => a < b,
+        Order::LessEqual => a <= b,
+        Order::Greater => a > b,
+        Order::GreaterEqual => a >= b,
+    }
+}
+
+#[jit]
+fn ordered(a: i64, b: i64) -> u8 {
+    let mut t = int_order(Order::Greater, a, b) as u8;
+    t |= (int_order(Order::Less, a, b) as u8) << 1;
+    let mut order = Order::LessEqual;
+    if t == 0 {
+        order = Order::GreaterEqual;
+    }
+    t | (int_order(order, a, b) as u8) << 2
+}
+
+#[jit]
 fn uses_returned(n: u8) -> u64 {
     let (a, b) = match returned(n) {
         Ok((a, Some(Value::Pair(x, y)))) => (a, x as u64 + y as u64),
@@ -251,6 +282,12 @@ fn by_value() {
             for o in [None, Some(3), Some(4)] {
                 agree!(equality(a, b, o, (3, o.is_some())));
             }
+        }
+    }
+    for order in [Order::Less, Order::LessEqual, Order::Greater, Order::GreaterEqual] {
+        for a in 0..3 {
+            agree!(int_order(order, a, 1));
+            agree!(ordered(a, 1));
         }
     }
     for n in [0, 1, 2, 3, 101] {
