@@ -136,6 +136,12 @@ impl X64Backend {
         walk::compile(trace, &context, entry)
     }
 
+    /// How many exits were numbered, those of freed loops once more for others.
+    #[cfg(test)]
+    pub(crate) fn exit_numbers(&self) -> usize {
+        self.exits.borrow().len()
+    }
+
     /// Gives back the memory of freed loops that nothing leads to any more.
     fn collect(&self) {
         if self.has_freed.get() {

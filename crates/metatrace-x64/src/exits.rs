@@ -53,6 +53,12 @@ impl ExitTable {
         self.free.push(number);
     }
 
+    /// How many numbers there are, in use or not.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
     fn get(&self, number: u32) -> Rc<ExitRecord> {
         let record = self.records[number as usize].clone();
         record.unwrap_or_else(|| panic!("code left by exit {number}, which does not exist any more"))

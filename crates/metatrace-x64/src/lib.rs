@@ -1,18 +1,18 @@
 //! The x86-64 backend: traces become machine code, on Linux.
 //!
-//! A trace is compiled in two passes. [`liveness`] scans it from its end, for what is dead and when values are used next;
-//! [`walk`] goes from its start, gives values registers and slots, and makes code as it goes. The outcome is put into
-//! [`code_memory`] by [`backend`], entered and left through [`exits`].
+//! A trace is compiled in two passes. `liveness` scans it from its end, for what is dead and when values are used next;
+//! `walk` goes from its start, gives values registers and slots, and makes code as it goes. The outcome is put into
+//! `code_memory` by `backend`, entered and left through `exits`.
 //!
 //! | module | |
 //! |---|---|
-//! | [`locations`], [`moves`] | registers, slots, the frame; parallel moves |
-//! | [`encode`], [`code`] | instructions as bytes; the buffer they go to |
-//! | [`allocate`], [`control`] | registers during the walk; places at entries, labels and jumps |
-//! | [`integers`], [`floats`], [`memory`], [`calls`], [`guards`] | the code of operations |
+//! | `locations`, `moves` | registers, slots, the frame; parallel moves |
+//! | `encode`, `code` | instructions as bytes; the buffer they go to |
+//! | `allocate`, `control` | registers during the walk; places at entries, labels and jumps |
+//! | `integers`, `floats`, `memory`, `calls`, `guards` | the code of operations |
 //!
-//! Unsafe code is in [`code_memory`], [`exits`] and the one call of [`backend`]. Elsewhere, and where the system lets no
-//! generated code run, [`X64Backend::new`] says that the backend is unavailable.
+//! Unsafe code is in `code_memory`, `exits` and the one call of `backend`. On other machines
+//! [`X64Backend::new`] says that the backend is unavailable.
 
 /// Modules that need the machine.
 macro_rules! native {

@@ -232,12 +232,14 @@ fn code_memory_is_reused() {
     };
     assert_eq!(error, BackendError::OutOfCodeMemory);
     assert!(token > 100, "{token} loops in 64 KiB");
+    let exits = backend.exit_numbers();
     for round in 0..token + 10 {
         let token = LoopToken(round % token);
         backend.free_loop(token);
         backend.compile_loop(token, &parse(COUNT)).expect("there is room again");
         assert_eq!(run(&backend, token.0, &[0, 10]), [10]);
     }
+    assert_eq!(backend.exit_numbers(), exits, "the numbers of exits are reused, too");
 }
 
 /// Code leaves the registers that belong to its caller as they were.

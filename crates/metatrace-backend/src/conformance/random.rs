@@ -1,6 +1,6 @@
 //! Random programs: loops, straight traces and bridges that read and write one buffer, call shims and always end.
 //!
-//! A seed makes a [`Round`] of traces at a time. They are compiled on two backends and run on the same inputs; both must
+//! A seed makes some traces at a time. They are compiled on two backends and run on the same inputs; both must
 //! leave at the same guards with the same values, and leave the buffer alike. Guards that failed then get bridges, from
 //! the same seed, and so on.
 //!
