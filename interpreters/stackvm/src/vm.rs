@@ -173,6 +173,7 @@ impl<'p> Vm<'p> {
                 }
                 Op::Call(function) => {
                     self.call(function)?;
+                    can_enter_jit!();
                     continue;
                 }
                 Op::Return => {
