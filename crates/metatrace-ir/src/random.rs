@@ -194,11 +194,23 @@ impl Generator<'_> {
 
     fn constant(&mut self, kind: Kind) -> Ref {
         let bits = match kind {
-            Kind::Int => self.random.interesting_word(),
+            Kind::Int => self.int(),
             Kind::Ref => *self.random.pick(&[0, 0x1000, 0x7fff_0000_1238]),
             Kind::Float => self.random.interesting_float(),
         };
         self.trace.constant(Const { kind, bits })
+    }
+
+    /// Often next to another constant of the trace, where comparisons change their minds.
+    fn int(&mut self) -> u64 {
+        let known = self.trace.consts().len();
+        if known > 0 && self.random.one_in(2) {
+            let Const { kind, bits } = self.trace.consts()[self.random.below(known)];
+            if kind == Kind::Int {
+                return bits.wrapping_add(self.random.below(3) as u64).wrapping_sub(1);
+            }
+        }
+        self.random.interesting_word()
     }
 
     fn kind(&mut self) -> Kind {

@@ -235,7 +235,7 @@ impl Recorder {
         }
     }
 
-    fn to_store(&mut self, word: Word) -> Ref {
+    fn number_for(&mut self, word: Word) -> Ref {
         let number = self.number();
         if word.kind() == Kind::Float {
             self.push(Op::new(Opcode::CastIntToFloat, &[number]))
@@ -272,7 +272,7 @@ impl Recorder {
         let writable = |pointer: &Pointer| pointer.what != What::Buffer && pointer.root != SHARED;
         let Some(pointer) = self.pointer(writable) else { return };
         let (offset, word) = *self.random.pick(&NUMBERS);
-        let value = self.to_store(word);
+        let value = self.number_for(word);
         self.push(Op::with_descr(
             Opcode::SetfieldGc,
             &[pointer.value, value],
@@ -302,6 +302,13 @@ impl Recorder {
             ));
             buffer.value = self.push(Op::new(Opcode::CastPtrToInt, &[value]));
             index = self.constant(0);
+        } else if self.random.one_in(3) {
+            // items that straddle those of the buffer itself
+            let (number, mask) = (self.number(), self.constant(3));
+            index = self.push(Op::new(Opcode::IntAnd, &[number, mask]));
+            let distance = self.random.below(8) as i64;
+            let distance = self.constant(distance);
+            buffer.value = self.push(Op::new(Opcode::IntAdd, &[buffer.value, distance]));
         }
         let descr = array(item_size, offset, word);
         if buffer.root == SHARED || self.random.one_in(2) {
@@ -452,7 +459,7 @@ impl Recorder {
         };
         let slot = self.push(Op::with_descr(Opcode::Alloca, &[], Rc::new(Descr::Size(size))));
         let (offset, word) = *self.random.pick(&NUMBERS);
-        let value = self.to_store(word);
+        let value = self.number_for(word);
         self.push(Op::with_descr(Opcode::SetfieldGc, &[slot, value], number(offset, word)));
         // where no number of either unknown object overlaps it
         let kept = field("kept", 32, Word::Ref, Pointee::Unknown, true);
