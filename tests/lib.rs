@@ -125,3 +125,21 @@ pub fn small() -> Vec<Guest> {
     ]);
     guests
 }
+
+/// The programs that take longer.
+pub fn large() -> Vec<Guest> {
+    let mut guests = Vec::new();
+    for form in [Form::Plain, Form::Optimized] {
+        guests.extend(["e", "fibonacci", "primes"].map(|name| own_brainfuck(name, form)));
+        let public = ["mandelbrot", "factor", "hanoi", "long", "bench", "dbfi"];
+        guests.extend(public.iter().filter_map(|name| public_brainfuck(name, form)));
+    }
+    guests.extend([
+        own_stackvm("sum", &[1_000_000]),
+        own_stackvm("count", &[1_000_000]),
+        own_stackvm("fibonacci", &[25]),
+        own_stackvm("dot", &[100_000]),
+        own_stackvm("sieve", &[100_000]),
+    ]);
+    guests
+}

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use brainfuck::Form;
-use metatrace_tests::{Guest, own_brainfuck, own_stackvm, small};
+use metatrace_tests::{Guest, large, own_brainfuck, own_stackvm, small};
 
 fn same(guest: &Guest, modes: &[&str]) {
     let expected = guest.run("off");
@@ -89,4 +89,12 @@ fn a_loop_with_a_branch_stays_in_machine_code() {
     let stats = own_stackvm("count", &[1_000_000]).run("strict=1").stats;
     assert_eq!((stats.loops, stats.bridges), (1, 1), "{stats:?}");
     assert!(stats.exits < 1000, "{stats:?}");
+}
+
+#[test]
+#[ignore = "minutes, in a release build: cargo test --release -p metatrace-tests -- --ignored"]
+fn large_programs_print_the_same_with_all_parameters() {
+    for guest in large() {
+        same(&guest, &["default", "threshold=1", "threshold=7,trace_limit=300"]);
+    }
 }

@@ -3,7 +3,7 @@
 //! [`Vm::run`] is a portal of metatrace's JIT: a method whose body is one loop, with nothing live at
 //! its head but `self`, and each arm a call of a small method. `self.pc` and `self.function` say where the program is (the
 //! greens). It never calls itself: CALL saves the caller in [`Frame`]s and goes on in the same loop. Loops of the program
-//! close at [`Op::JumpBack`] alone.
+//! close at [`Op::JumpBack`], recursion at [`Op::Call`]: these are the back-edges.
 //!
 //! An instruction that fails leaves `pc` where it is, so [`Vm::execute`] can tell its place; the methods need not.
 //!
