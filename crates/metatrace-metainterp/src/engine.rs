@@ -87,6 +87,8 @@ pub struct Engine {
     stats: RefCell<Stats>,
     tracing: Cell<bool>,
     frozen: FrozenAddresses,
+    /// Merge points passed in compiled code, if they are counted: machine code adds to it in place.
+    merge_points: Box<Cell<u64>>,
     log: Option<Log>,
     start: Instant,
 }
@@ -112,6 +114,7 @@ impl Engine {
             stats: RefCell::default(),
             tracing: Cell::new(false),
             frozen: FrozenAddresses::default(),
+            merge_points: Box::default(),
             log: None,
             start: Instant::now(),
         }
@@ -163,7 +166,11 @@ impl Engine {
 
     /// What has been done so far.
     pub fn stats(&self) -> Stats {
-        self.stats.borrow().clone()
+        let merge_points = self.merge_points.get();
+        Stats {
+            merge_points,
+            ..self.stats.borrow().clone()
+        }
     }
 
     /// Takes over at a back-edge that is due.

@@ -21,6 +21,8 @@ pub struct Parameters {
     pub optimize: bool,
     /// Whether any abort is a failure (a panic that says why): for tests.
     pub strict: bool,
+    /// Whether compiled code counts the merge points it passes, which slows it down: for measuring its share.
+    pub count: bool,
     /// Guards forced to fail about once in so many executions; 0: none. For tests.
     pub force_exits: u32,
     /// Start of the sequence that chooses them.
@@ -44,6 +46,7 @@ impl Default for Parameters {
             max_bridges: 1000,
             optimize: true,
             strict: false,
+            count: false,
             force_exits: 0,
             seed: 1,
             force_guard: None,
@@ -102,6 +105,7 @@ impl Parameters {
         "max_bridges",
         "enable_opts",
         "strict",
+        "count",
         "force_exits",
         "seed",
         "force_guard",
@@ -140,6 +144,7 @@ impl Parameters {
             "max_bridges" => self.max_bridges = number(name, value, 0)?,
             "enable_opts" => self.optimize = choice(name, value, &[("all", true), ("", false), ("none", false)])?,
             "strict" => self.strict = choice(name, value, &[("1", true), ("0", false)])?,
+            "count" => self.count = choice(name, value, &[("1", true), ("0", false)])?,
             "force_exits" => self.force_exits = number(name, value, 0)?,
             "seed" => self.seed = number(name, value, 0)?.into(),
             "force_guard" => self.force_guard = Some(number(name, value, 0)?),

@@ -15,8 +15,8 @@ use crate::abort::Abort;
 use crate::heapcache::HeapCache;
 use crate::value::{Source, Value};
 use metatrace_ir::{
-    CallDescr, Const, Descr, Effect, Frame, Kind, Op, Opcode, Pointee, Ref, RootKind, Snapshot, SnapshotId,
-    TargetToken, Trace,
+    CallDescr, Const, Descr, Effect, FieldDescr, Frame, Kind, Memory, Op, Opcode, Pointee, Ref, RootKind, Snapshot,
+    SnapshotId, TargetToken, Trace, Word,
 };
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
@@ -92,6 +92,8 @@ pub struct Setting<'a> {
     pub red_roots: &'a [Option<RootKind>],
     /// Addresses of frozen memory that traces of this driver have as constants.
     pub frozen: &'a FrozenAddresses,
+    /// The address of a counter of the merge points passed in compiled code, if they are to be counted.
+    pub counter: Option<u64>,
 }
 
 /// Addresses of frozen memory. A constant of a trace with one of these words *is* that address: the recorder makes no
@@ -139,6 +141,7 @@ pub struct Recorder<'a> {
     /// What is known of the reds' memory at a merge point.
     red_roots: &'a [Option<RootKind>],
     frozen: &'a FrozenAddresses,
+    counter: Option<u64>,
     /// Snapshots of suspended frames, outermost first, made when first needed.
     suspended: Vec<Option<SnapshotId>>,
     marks: Vec<Mark>,
@@ -183,6 +186,7 @@ impl<'a> Recorder<'a> {
             limits,
             red_roots,
             frozen,
+            counter,
         } = setting;
         Recorder {
             heap: HeapCache::new(trace.roots.iter().map(|root| (root.value, root.kind))),
@@ -194,6 +198,7 @@ impl<'a> Recorder<'a> {
             limits,
             red_roots,
             frozen,
+            counter,
             suspended: vec![None; depth - 1],
             marks: Vec::new(),
             header: None,
@@ -270,6 +275,22 @@ impl<'a> Recorder<'a> {
             args,
             ..Op::with_snapshot(opcode, &[], snapshot)
         });
+    }
+
+    /// Adds one to a counter that only the trace knows of.
+    fn count(&mut self, counter: u64) {
+        let descr = Rc::new(Descr::Field(FieldDescr {
+            name: "counter".to_owned(),
+            offset: 0,
+            word: Word::U64,
+            memory: Memory::Raw,
+            frozen: false,
+            pointee: Pointee::Unknown,
+        }));
+        let (counter, one) = (Value::constant(Kind::Ref, counter), Value::constant(Kind::Int, 1));
+        let count = self.record(Opcode::GetfieldGcI, &[counter], Some(&descr), 0);
+        let count = self.record(Opcode::IntAdd, &[count, one], None, 0);
+        self.record(Opcode::SetfieldGc, &[counter, count], Some(&descr), 0);
     }
 
     /// The chain of frames, the innermost as it stands, the others inside their calls.
@@ -630,6 +651,9 @@ impl Domain for Recorder<'_> {
         if let Some(location) = self.surroundings.location(&key) {
             let descr = Rc::new(Descr::Location(0, 0, location));
             self.push(Op::with_descr(Opcode::DebugMergePoint, &[], descr));
+        }
+        if let Some(counter) = self.counter {
+            self.count(counter);
         }
         let Some(mark) = self.header.take() else {
             return if self.end.is_some() { Flow::Stop } else { Flow::Continue };

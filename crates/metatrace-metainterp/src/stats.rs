@@ -15,6 +15,8 @@ pub struct Stats {
     pub entries: u64,
     /// Exits from compiled code.
     pub exits: u64,
+    /// Merge points passed in compiled code, with the parameter `count=1`.
+    pub merge_points: u64,
     /// Loops given up because their exits cost more than their code saved.
     pub demotions: u64,
     /// Traces given up, by reason.

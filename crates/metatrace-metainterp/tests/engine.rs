@@ -230,6 +230,13 @@ fn a_loop_and_its_bridges_stay_in_compiled_code() {
 }
 
 #[test]
+fn compiled_code_counts_the_merge_points_it_passes() {
+    let (result, stats) = run(100_000, "threshold=5,trace_eagerness=4,count=1");
+    assert_eq!(result, expected(100_000));
+    assert!((99_900..100_000).contains(&stats.merge_points), "{stats:?}");
+}
+
+#[test]
 fn every_threshold_gives_the_same() {
     for n in [1, 2, 3, 9, 50, 1000] {
         for params in [

@@ -24,6 +24,7 @@ impl Engine {
             limits,
             red_roots: &code.red_roots,
             frozen: &self.frozen,
+            counter: params.count.then(|| std::ptr::from_ref(&*self.merge_points) as u64),
         }
     }
 
