@@ -75,7 +75,7 @@ macro_rules! jit_merge_point {
 /// A back-edge of the guest program: right before the `continue` that leads back to the merge point.
 #[macro_export]
 macro_rules! can_enter_jit {
-    () => {};
+    () => {{}};
 }
 
 /// Calls a function that is not marked: the JIT does not look inside.
