@@ -1,13 +1,13 @@
 //! The layouts of std types, probed.
 //!
 //! Separate tags of `Option` and `Result`, `Vec`, `Rc` and fat pointers are learnt by writing example values over filled
-//! buffers and looking at them. Niches other than null pointers are not probed: what a compiler leaves in bytes that mean
-//! nothing differs from write to write.
+//! buffers and looking at them. So are niches where the payload is one scalar that fills the type, which must then hold
+//! the niche. Others are not: what a compiler leaves in bytes that mean nothing differs from write to write.
 
 use crate::shape::unsigned;
 use crate::shims::{self, SumAccess};
 use crate::types::{Type, TypeShape, VariantShape};
-use metatrace_ir::Word;
+use metatrace_ir::{Kind, Word};
 use std::sync::OnceLock;
 
 /// Where a fat pointer keeps its data pointer.
@@ -77,6 +77,8 @@ pub(crate) enum TagLayout {
         tag: Word,
         payloads: Vec<u32>,
     },
+    /// Variant `empty`, which has no payload, is one value of the other variant's only word, which is no payload.
+    Niche { empty: u32, value: u64 },
     /// Known to native code only.
     Unknown,
 }
@@ -94,7 +96,7 @@ impl TagLayout {
         }
         let largest = variants.iter().filter_map(payload).map(|ty| ty.size).max().unwrap_or(0);
         if access.size <= largest {
-            return TagLayout::Unknown;
+            return TagLayout::probe_niche(variants, access).unwrap_or(TagLayout::Unknown);
         }
         let mut images = Vec::new();
         let mut payloads = Vec::new();
@@ -134,6 +136,26 @@ impl TagLayout {
             tag: unsigned(size.unwrap_or(1)),
             payloads,
         }
+    }
+}
+
+impl TagLayout {
+    /// Where the payload is a scalar that fills the type, so must the niche.
+    fn probe_niche(variants: &[VariantShape], access: &SumAccess) -> Option<TagLayout> {
+        let payload = |n: usize| variants[n].fields.first().map(|field| field.ty);
+        let size = |n: usize| payload(n).map_or(0, |ty| ty.size);
+        let (empty, full) = if size(0) == 0 { (0, 1) } else { (1, 0) };
+        let word = match &payload(full)?.shape().words[..] {
+            [word] if size(empty) == 0 && word.offset == 0 && word.word.size() == access.size => word.word,
+            _ => return None,
+        };
+        let (image, _) = shims::image_of_variant(access, empty as u32, &[]);
+        let bytes: Option<Vec<u8>> = image.into_iter().collect();
+        let value = bytes?.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        (word.kind() == Kind::Int).then(|| TagLayout::Niche {
+            empty: empty as u32,
+            value: word.extend(value),
+        })
     }
 }
 

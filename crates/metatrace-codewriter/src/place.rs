@@ -348,7 +348,7 @@ impl Builder {
         match structure {
             TypeShape::Enum { .. } => inside(field.offset),
             TypeShape::Sum { variants, access } => match access.layout(variants) {
-                TagLayout::Null => mem,
+                TagLayout::Null | TagLayout::Niche { .. } => mem,
                 TagLayout::Separate { payloads, .. } => inside(payloads[variant]),
                 TagLayout::Unknown => {
                     let at = self.address(&mem);
@@ -721,6 +721,20 @@ impl Builder {
                     let pointer = self.read_word(&project_word(&locs, source, *word), false);
                     self.is_null(pointer, variant == 0)
                 }
+                Tagging::Niche {
+                    source,
+                    word,
+                    empty,
+                    value,
+                } => {
+                    let found = self.read_word(&project_word(&locs, source, *word), false);
+                    let op = if variant == *empty {
+                        Opcode::IntEq
+                    } else {
+                        Opcode::IntNe
+                    };
+                    self.pure(op, found, Operand::int(*value))
+                }
                 Tagging::Native => {
                     let root = self.root_of(place).expect("what is in registers has a root");
                     self.need_address(root);
@@ -739,6 +753,12 @@ impl Builder {
                     let facts = (first.frozen, first.pointee);
                     let pointer = self.load_word(mem, first.word, first.offset, &first.name, facts);
                     self.is_null(pointer, variant == 0)
+                }
+                TagLayout::Niche { empty, value } => {
+                    let scalar = &variants[1 - empty as usize].fields[0].ty.shape().words[0];
+                    let found = self.load_word(mem, scalar.word, scalar.offset, &scalar.name, facts);
+                    let op = if variant == empty { Opcode::IntEq } else { Opcode::IntNe };
+                    self.pure(op, found, Operand::int(value))
                 }
                 TagLayout::Separate { tag_offset, tag, .. } => {
                     let tag = self.load_word(mem, tag, tag_offset, ".tag", facts);

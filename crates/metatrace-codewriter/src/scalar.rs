@@ -123,7 +123,7 @@ scalars! {
 /// Learns the scalar types, which need no probe.
 pub(crate) fn learn_scalars() {
     macro_rules! learn {
-        ($($t:ident)*) => { $(Type::learn::<$t>();)* };
+        ($($t:ident)*) => { $(Type::learn::<$t>(); Type::learn::<Option<$t>>();)* };
     }
     learn!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize f64 bool char);
     Type::learn::<()>();
@@ -628,7 +628,10 @@ fn overflowing_pair(arith: Arith, scalar: Scalar, a: u32, b: u32) -> (Operand, O
 
 fn checked_value(arith: Arith, scalar: Scalar, option: Type, a: u32, b: u32) -> u32 {
     let (value, exact) = overflowing_pair(arith, scalar, a, b);
-    with(|b| b.value(option, vec![exact, value]).0)
+    with(|b| {
+        let words = b.option_words(option, exact, value);
+        b.value(option, words).0
+    })
 }
 
 fn overflowing_value(arith: Arith, scalar: Scalar, pair: Type, a: u32, b: u32) -> u32 {

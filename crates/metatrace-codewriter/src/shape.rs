@@ -71,6 +71,13 @@ pub(crate) enum Tagging {
     },
     /// Variant 0 is null in this word.
     Null { source: Source, word: Word },
+    /// A variant is this value of a word.
+    Niche {
+        source: Source,
+        word: Word,
+        empty: u32,
+        value: u64,
+    },
     /// By native code, in memory.
     Native,
 }
@@ -174,6 +181,10 @@ impl Shape {
                 let pointer = variants[1].fields[0].ty;
                 Shape::words(pointer.shape().words.clone())
             }
+            TagLayout::Niche { empty, .. } => {
+                let payload = variants[1 - empty as usize].fields[0].ty;
+                Shape::words(payload.shape().words.clone())
+            }
             TagLayout::Separate {
                 tag_offset,
                 tag,
@@ -271,6 +282,22 @@ impl View {
                 View {
                     tagging: Tagging::Null { source, word: pointer },
                     fields,
+                }
+            }
+            TagLayout::Niche { empty, value } => {
+                let scalar = variants[1 - empty as usize].fields[0].ty.shape().words[0].word;
+                let source = source(&shape.words, &word(scalar, 0, Pointee::Unknown, ""));
+                let of_variant =
+                    |variant: &VariantShape| variant.fields.iter().map(|field| found(shape, field)).collect();
+                let tagging = Tagging::Niche {
+                    source,
+                    word: scalar,
+                    empty,
+                    value,
+                };
+                View {
+                    tagging,
+                    fields: variants.iter().map(of_variant).collect(),
                 }
             }
             TagLayout::Separate {

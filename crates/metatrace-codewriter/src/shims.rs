@@ -567,6 +567,15 @@ fn source_word(words: &[u64], source: &Source, word: Word) -> u64 {
 pub(crate) fn tag_of(words: &[u64], ty: Type) -> usize {
     match ty.view().map(|view| &view.tagging) {
         Some(Tagging::Null { source, word }) => (source_word(words, source, *word) != 0) as usize,
+        Some(Tagging::Niche {
+            source,
+            word,
+            empty,
+            value,
+        }) => {
+            let same = source_word(words, source, *word) == *value;
+            if same { *empty as usize } else { 1 - *empty as usize }
+        }
         Some(Tagging::Word { source, word, values }) => {
             let tag = source_word(words, source, *word);
             values

@@ -6,7 +6,7 @@ use crate::graph::Operand;
 use crate::handles::{JitType, Place, Var, tmp};
 use crate::natives::{Callee, Facts, native, panic};
 use crate::place::{Mem, PlaceId};
-use crate::shape::{FieldWords, Source, Tagging, View};
+use crate::shape::{FieldWords, Source, Tagging};
 use crate::shims::SumAccess;
 use crate::types::{Type, TypeIsJit, TypeShape, VariantShape, field};
 use metatrace_ir::{Const, Kind, Opcode};
@@ -68,12 +68,16 @@ impl Builder {
         let shape = ty.shape();
         let constant = |kind| Operand::Const(Const { kind, bits: 0 });
         let mut words: Vec<Operand> = shape.kinds().map(constant).collect();
-        if let Some(View {
-            tagging: Tagging::Word { source, values, .. },
-            ..
-        }) = ty.view()
-        {
-            self.put_source(&mut words, source, Operand::int(values[variant as usize]));
+        match ty.view().map(|view| &view.tagging) {
+            Some(Tagging::Word { source, values, .. }) => {
+                self.put_source(&mut words, source, Operand::int(values[variant as usize]));
+            }
+            Some(Tagging::Niche {
+                source, empty, value, ..
+            }) if *empty == variant => {
+                self.put_source(&mut words, source, Operand::int(*value));
+            }
+            _ => {}
         }
         // The tag of a type with one variant is there all the same.
         if let (Some(TypeShape::Enum { variants, .. }), [only, ..]) = (ty.structure(), &shape.words[..])
@@ -95,6 +99,22 @@ impl Builder {
             for (source, value) in sources.iter().zip(field) {
                 self.put_source(&mut words, source, *value);
             }
+        }
+        words
+    }
+
+    /// The words of an `Option` of an integer that is there where `exact` is 1.
+    pub(crate) fn option_words(&mut self, ty: Type, exact: Operand, value: Operand) -> Vec<Operand> {
+        let mut words = self.variant_words(ty, NONE);
+        let Some(Tagging::Word { source, .. }) = ty.view().map(|view| &view.tagging) else {
+            unreachable!("an integer has no niche")
+        };
+        self.put_source(&mut words, source, exact);
+        let fields = self
+            .fields_in_words(ty, SOME)
+            .expect("an integer's word is found in its `Option`'s");
+        for source in fields[0] {
+            self.put_source(&mut words, source, value);
         }
         words
     }
