@@ -1,7 +1,7 @@
 //! The texts of the JIT's sections.
 
-use metatrace_ir::Trace;
 use metatrace_ir::text::{Offsets, PrintOptions, Style};
+use metatrace_ir::{TargetToken, Trace};
 use std::fmt;
 
 /// What a trace is, for its header.
@@ -59,6 +59,27 @@ pub fn address_text(kind: &TraceKind, address: u64, size: usize) -> String {
         TraceKind::Bridge(guard) => format!("bridge out of Guard {guard:#x} has address {address:#x} to {end:#x}"),
         TraceKind::Recorded => format!("a recording has address {address:#x} to {end:#x}"),
     }
+}
+
+/// What was entered, in `jit-backend-counts`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counted {
+    /// A loop from its start: its number.
+    Entry(u32),
+    /// A label.
+    Label(TargetToken),
+    /// A bridge: the guard's number.
+    Bridge(u32),
+}
+
+/// The body of `jit-backend-counts`: how often each was entered.
+pub fn counts_text(counts: impl IntoIterator<Item = (Counted, u64)>) -> String {
+    let line = |(counted, count)| match counted {
+        Counted::Entry(number) => format!("entry {number}:{count}\n"),
+        Counted::Label(token) => format!("TargetToken({}):{count}\n", token.0),
+        Counted::Bridge(guard) => format!("bridge {guard}:{count}\n"),
+    };
+    counts.into_iter().map(line).collect()
 }
 
 /// How often something was done, and how long it took in all.
@@ -156,6 +177,19 @@ mod tests {
         assert!(text.ends_with("--end of the loop--\n"), "{text}");
         let text = trace_text(&trace, &TraceKind::Bridge(42), None);
         assert!(text.starts_with("# bridge out of Guard 0x2a with 1 ops\n"), "{text}");
+    }
+
+    #[test]
+    fn counts_bear_decimal_numbers() {
+        let counts = [
+            (Counted::Entry(0), 1),
+            (Counted::Label(TargetToken(4096)), 1000),
+            (Counted::Bridge(42), 200),
+        ];
+        assert_eq!(
+            counts_text(counts),
+            "entry 0:1\nTargetToken(4096):1000\nbridge 42:200\n"
+        );
     }
 
     #[test]

@@ -15,12 +15,12 @@
 
 mod jit;
 
-pub use jit::{Counters, Summary, TraceKind, address_text, dump_text, trace_text};
+pub use jit::{Counted, Counters, Summary, TraceKind, address_text, counts_text, dump_text, trace_text};
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, LineWriter, Write};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -94,7 +94,8 @@ impl Log {
     /// # Errors
     /// The value names no file, or one that cannot be written.
     pub fn open(value: &str) -> Result<Log, LogError> {
-        let (selection, file) = match value.rsplit_once(':') {
+        // as RPython does, at the first colon: no section has one in its name, but a file may
+        let (selection, file) = match value.split_once(':') {
             None => (Selection::Markers, value),
             Some((prefixes, file)) => (
                 Selection::Prefixes(prefixes.split(',').map(str::to_owned).collect()),
@@ -105,7 +106,7 @@ impl Log {
             return Err(LogError::NoFile);
         }
         if file == "-" {
-            return Ok(Log::to(selection, Box::new(io::stderr())));
+            return Ok(Log::to(selection, Box::new(LineWriter::new(io::stderr()))));
         }
         let name = file.replace("%d", &std::process::id().to_string());
         match File::create(&name) {
@@ -247,6 +248,32 @@ mod tests {
             written("", nested),
             "{jit-tracing\n{jit-log-opt-loop\njit-log-opt-loop}\njit-tracing}\n"
         );
+    }
+
+    #[test]
+    fn a_files_name_may_have_colons_and_the_process_in_it() {
+        let folder = std::env::temp_dir();
+        let name = format!(
+            "{}/metatrace:log-%d-{:?}",
+            folder.display(),
+            std::thread::current().id()
+        );
+        let path = name.replace("%d", &std::process::id().to_string());
+        let log = Log::open(&format!("jit:{name}")).expect("a temporary file can be written");
+        log.write_section("jit-abort", || "too long");
+        drop(log);
+        let text = std::fs::read_to_string(&path).expect("the log was written when it was dropped");
+        std::fs::remove_file(&path).expect("the log can be removed");
+        assert!(text.contains("{jit-abort\ntoo long\n["), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_selected_is_not_made() {
+        let written = written("jit-abort:", |log| {
+            assert!(log.wants("jit-abort-longest-function") && !log.wants("jit-tracing"));
+            log.write_section("jit-tracing", || -> &str { panic!("nobody asked for it") });
+        });
+        assert_eq!(written, "");
     }
 
     #[test]
