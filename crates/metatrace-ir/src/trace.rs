@@ -118,10 +118,11 @@ pub enum RootKind {
     Green,
 }
 
-/// A fact about an input.
+/// A fact about an input, or about a constant. Where the input is an argument of a `label`, the fact holds of the argument
+/// behind it: whoever jumps there passes a pointer of which the same is known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Root {
-    /// The input: a pointer, or the data pointer of a slice.
+    /// The input (a pointer, or the data pointer of a slice), or a constant pointer.
     pub value: Ref,
     /// What is known.
     pub kind: RootKind,
