@@ -277,8 +277,9 @@ impl<'a> Recorder<'a> {
         });
     }
 
-    /// Adds one to a counter that only the trace knows of.
-    fn count(&mut self, counter: u64) {
+    /// Counts the merge point, if they are counted. Where the trace ends in a jump, the loop's start does it.
+    fn count(&mut self) {
+        let Some(counter) = self.counter else { return };
         let descr = Rc::new(Descr::Field(FieldDescr {
             name: "counter".to_owned(),
             offset: 0,
@@ -652,10 +653,8 @@ impl Domain for Recorder<'_> {
             let descr = Rc::new(Descr::Location(0, 0, location));
             self.push(Op::with_descr(Opcode::DebugMergePoint, &[], descr));
         }
-        if let Some(counter) = self.counter {
-            self.count(counter);
-        }
         let Some(mark) = self.header.take() else {
+            self.count();
             return if self.end.is_some() { Flow::Stop } else { Flow::Continue };
         };
         self.behind_back_edge = false;
@@ -674,6 +673,9 @@ impl Domain for Recorder<'_> {
             }
         }
         self.marks.push(mark);
+        if self.end.is_none() {
+            self.count();
+        }
         if self.end.is_some() { Flow::Stop } else { Flow::Continue }
     }
 
