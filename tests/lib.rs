@@ -122,6 +122,7 @@ pub fn small() -> Vec<Guest> {
         own_stackvm("fibonacci", &[12]),
         own_stackvm("dot", &[100]),
         own_stackvm("sieve", &[200]),
+        own_stackvm("alias", &[200]),
     ]);
     guests
 }

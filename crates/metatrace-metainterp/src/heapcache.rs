@@ -5,8 +5,9 @@
 //!
 //! **Objects.** Every pointer of the trace points into an *object*: an allocation, or the pointee of a reference. Objects
 //! form trees of ownership below roots: the buffer of a `Vec` in a struct behind a `&mut` parameter is a child object of that
-//! struct. Two objects of one tree are disjoint memory as long as both are *current*; an object is no longer current when
-//! the location that owned it may have changed. Objects of different exclusive roots are disjoint. Everything else is the
+//! struct. Two objects of one tree are disjoint memory as long as both are *current*. An object is current only while the
+//! location that owns it cannot have changed, and cannot be the location that owns another: of `rows[i]` and `rows[j]`
+//! only the one that was loaded last is. Objects of different exclusive roots are disjoint. Everything else is the
 //! one unknown object.
 //!
 //! **What ends knowledge.** A store kills what may overlap it in its object (by byte ranges, or by the place within an array
@@ -19,7 +20,7 @@
 
 use crate::recorder::pointee;
 use crate::value::{Source, Value};
-use metatrace_ir::{Descr, Pointee, Ref, RootKind};
+use metatrace_ir::{Descr, Memory, Pointee, Ref, RootKind};
 use rustc_hash::FxHashMap;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -126,6 +127,10 @@ pub struct HeapCache {
 }
 
 const UNKNOWN: ObjectId = ObjectId(0);
+const UNKNOWN_POINTER: Pointer = Pointer {
+    object: UNKNOWN,
+    offset: None,
+};
 
 impl HeapCache {
     /// Knows nothing but these roots.
@@ -180,10 +185,7 @@ impl HeapCache {
             Source::Trace(reference) => self.pointers.get(&reference).copied(),
             Source::Const | Source::Frozen => None,
         };
-        known.unwrap_or(Pointer {
-            object: UNKNOWN,
-            offset: None,
-        })
+        known.unwrap_or(UNKNOWN_POINTER)
     }
 
     fn object(&mut self, id: ObjectId) -> &mut Object {
@@ -191,7 +193,7 @@ impl HeapCache {
     }
 
     fn extent(&self, base: Value, index: Option<Value>, descr: &Descr) -> (Pointer, Extent) {
-        let pointer = self.pointer(base);
+        let mut pointer = self.pointer(base);
         let index_bits = index.map_or(Some(0), |index| index.is_const().then_some(index.bits as i64));
         let (inner, word, item, frozen) = match descr {
             Descr::Field(field) => (
@@ -211,6 +213,10 @@ impl HeapCache {
             }
             other => panic!("not a memory location: {other:?}"),
         };
+        if !frozen || is_raw(descr) {
+            // Behind a cell or a raw pointer there may be other ways to the place.
+            pointer = UNKNOWN_POINTER;
+        }
         let start = pointer
             .offset
             .zip(inner)
@@ -248,10 +254,18 @@ impl HeapCache {
         let (pointer, extent) = self.extent(base, index, descr);
         let parent = self.object(pointer.object);
         let (tree, is_current) = (parent.tree, parent.is_current);
-        let Source::Trace(reference) = value.source else { return };
+        let Source::Trace(reference) = value.source else {
+            return;
+        };
         let child = match (tree, pointee(descr)) {
             (Tree::Exclusive(_), Pointee::Owned | Pointee::Exclusive) if is_current => {
+                self.forget_owners_like(pointer.object, &extent);
                 Some(self.new_pointer(reference, tree, false))
+            }
+            (Tree::Exclusive(_), Pointee::Owned | Pointee::Exclusive) => {
+                let child = self.new_pointer(reference, tree, false);
+                self.object(child).is_current = false;
+                None
             }
             (Tree::Shared, Pointee::Owned | Pointee::Exclusive | Pointee::Shared | Pointee::Counted)
                 if extent.frozen =>
@@ -266,6 +280,19 @@ impl HeapCache {
                 .known
                 .push(Location { extent, value, child });
         }
+    }
+
+    /// Locations of an object that own a child and may be the one at `extent` are forgotten, their children with them.
+    fn forget_owners_like(&mut self, object: ObjectId, extent: &Extent) {
+        let mut lost = Vec::new();
+        self.object(object).known.retain(|known| {
+            let may_be_same = known.child.is_some() && !known.extent.is_disjoint(extent);
+            if may_be_same {
+                lost.extend(known.child);
+            }
+            !may_be_same
+        });
+        self.disown(lost);
     }
 
     /// The trace has stored `value` to the location.
@@ -341,6 +368,11 @@ impl HeapCache {
         self.new_pointer(result, tree, true);
     }
 
+    /// An elidable call: what it returns may point to what its arguments do.
+    pub fn elidable_call(&mut self, args: &[Value]) {
+        args.iter().for_each(|arg| self.escape(*arg));
+    }
+
     /// A residual call that is not elidable.
     pub fn call(&mut self, args: &[Value]) {
         args.iter().for_each(|arg| self.escape(*arg));
@@ -391,10 +423,19 @@ impl HeapCache {
     }
 }
 
+/// Whether nothing may be remembered of the location.
+fn is_raw(descr: &Descr) -> bool {
+    match descr {
+        Descr::Field(field) => field.memory == Memory::Raw,
+        Descr::Array(array) => array.memory == Memory::Raw,
+        other => panic!("not a memory location: {other:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use metatrace_ir::{ArrayDescr, FieldDescr, Kind, Memory, Word};
+    use metatrace_ir::{ArrayDescr, FieldDescr, Kind, Word};
 
     fn field(offset: u32, pointee: Pointee) -> Descr {
         let name = format!("S.f{offset}");
@@ -512,5 +553,39 @@ mod tests {
         let constant = Value::constant(Kind::Int, 42);
         cache.became_const(Ref::value(7), constant);
         assert_eq!(cache.load(value(0), None, &field(8, PLAIN)), Some(constant));
+    }
+
+    #[test]
+    fn two_items_that_own_buffers_may_be_one() {
+        let mut cache = cache();
+        let owner = Descr::Array(ArrayDescr {
+            pointee: Pointee::Owned,
+            ..item(0).array().clone()
+        });
+        cache.loaded(value(0), None, &field(8, Pointee::Owned), value(20));
+        cache.loaded(value(20), Some(value(5)), &owner, value(21));
+        cache.loaded(value(21), Some(value(9)), &item(0), value(30));
+        cache.loaded(value(20), Some(value(6)), &owner, value(22));
+        assert_eq!(
+            cache.load(value(21), Some(value(9)), &item(0)),
+            None,
+            "rows[6] may be rows[5]"
+        );
+        cache.store(value(22), Some(value(9)), &item(0), value(31));
+        assert_eq!(cache.load(value(21), Some(value(9)), &item(0)), None);
+        cache.store(value(21), Some(value(9)), &item(0), value(32));
+        assert_eq!(cache.load(value(22), Some(value(9)), &item(0)), None);
+    }
+
+    #[test]
+    fn what_lies_behind_a_cell_is_not_exclusive() {
+        let mut cache = cache();
+        let cell = Descr::Field(FieldDescr {
+            frozen: false,
+            ..field(8, PLAIN).field().clone()
+        });
+        cache.store(value(0), None, &cell, value(7));
+        cache.store(value(2), None, &cell, value(8));
+        assert_eq!(cache.load(value(0), None, &cell), None);
     }
 }

@@ -393,12 +393,7 @@ impl Domain for Recorder<'_> {
             // sub-slices of frozen memory: an address computed from a frozen one
             let is_address = matches!(
                 op,
-                Opcode::IntAdd
-                    | Opcode::IntSub
-                    | Opcode::CastPtrToInt
-                    | Opcode::CastIntToPtr
-                    | Opcode::SameAsI
-                    | Opcode::SameAsR
+                Opcode::IntAdd | Opcode::CastPtrToInt | Opcode::CastIntToPtr | Opcode::SameAsI | Opcode::SameAsR
             );
             let is_frozen = is_address && args.iter().any(|arg| arg.source == Source::Frozen);
             return if is_frozen {
@@ -577,7 +572,9 @@ impl Domain for Recorder<'_> {
         operands.push(Value::constant(Kind::Int, call.function));
         operands.extend_from_slice(args);
         let value = self.record(opcode, &operands, Some(&call.descr), result);
-        if !elidable {
+        if elidable {
+            self.heap.elidable_call(args);
+        } else {
             self.heap.call(args);
         }
         if descr.can_panic {
