@@ -20,6 +20,8 @@ use std::rc::Rc;
 pub(crate) struct Root {
     pub(crate) ty: Type,
     pub(crate) home: RootHome,
+    /// Whether it is a local of the author's, which gets its value at once.
+    local: bool,
     /// Who drop it, in the order of drops.
     pub(crate) owners: Vec<OwnerId>,
 }
@@ -213,10 +215,11 @@ impl Builder {
 
     // ---- roots
 
-    fn push_root(&mut self, ty: Type, home: RootHome) -> u32 {
+    fn push_root(&mut self, ty: Type, home: RootHome, local: bool) -> u32 {
         self.roots.push(Root {
             ty,
             home,
+            local,
             owners: Vec::new(),
         });
         self.roots.len() as u32 - 1
@@ -224,7 +227,7 @@ impl Builder {
 
     /// A root without a value: a local of the author's (`local`), or a value made part by part.
     pub(crate) fn new_root(&mut self, ty: Type, local: bool) -> u32 {
-        let root = self.push_root(ty, RootHome::Unset);
+        let root = self.push_root(ty, RootHome::Unset, local);
         if self.is_addressed(root) {
             let slot = self.alloca(&ty.name, ty.size, ty.align);
             self.roots[root as usize].home = RootHome::Slot(slot);
@@ -238,7 +241,7 @@ impl Builder {
     /// A root that holds a value: a temporary.
     pub(crate) fn value_root(&mut self, value: ValueId) -> u32 {
         let (ty, words, owner) = (self.get(value).ty, self.words(value), self.get(value).owner);
-        let root = self.push_root(ty, RootHome::Value(words.clone()));
+        let root = self.push_root(ty, RootHome::Value(words.clone()), true);
         self.roots[root as usize].owners.extend(owner);
         let addressed = self.is_addressed(root);
         if addressed {
@@ -258,7 +261,13 @@ impl Builder {
     pub(crate) fn root_regs(&mut self, root: u32) -> Vec<VReg> {
         if let RootHome::Unset = self.roots[root as usize].home {
             let kinds: Vec<Kind> = self.roots[root as usize].ty.shape().kinds().collect();
-            let regs = kinds.into_iter().map(|kind| self.reg(kind)).collect();
+            let regs: Vec<VReg> = kinds.iter().map(|kind| self.reg(*kind)).collect();
+            if !self.roots[root as usize].local {
+                // Its parts may be bits of one register, and come one by one.
+                let zero = |kind: &Kind| Operand::Const(Const { kind: *kind, bits: 0 });
+                let zeros: Vec<Operand> = kinds.iter().map(zero).collect();
+                self.move_all(&regs, &zeros);
+            }
             self.roots[root as usize].home = RootHome::Regs(regs);
         }
         match &self.roots[root as usize].home {

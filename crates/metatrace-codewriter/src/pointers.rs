@@ -278,6 +278,21 @@ impl<'a> CoerceRef<'a> for String {
     }
 }
 
+impl<'a, 'b: 'a, T: ?Sized> CoerceRef<'a> for &'b T {
+    type Next = Var<&'b T>;
+    fn next(reference: Var<&'a Self>) -> Self::Next {
+        Type::learn_known::<&'b T>();
+        deref(reference).__peek()
+    }
+}
+
+impl<'a, 'b: 'a, T: ?Sized> CoerceRef<'a> for &'b mut T {
+    type Next = Var<&'a T>;
+    fn next(reference: Var<&'a Self>) -> Self::Next {
+        pointee::<&'b mut T, T>(deref(reference), 0).__addr()
+    }
+}
+
 impl<'a, T: ?Sized + 'a> CoerceRef<'a> for Box<T> {
     type Next = Var<&'a T>;
     fn next(reference: Var<&'a Self>) -> Self::Next {
@@ -313,11 +328,52 @@ impl<'a, T: 'a> CoerceMut<'a> for [T] {
     }
 }
 
+// blanket
 /// Derived for every `#[jit]` type; here for scalars and the std types that coerce no further.
 impl<'a, T: 'a + TypeIsJit> CoerceMut<'a> for T {
     type Next = Var<&'a T>;
     fn next(reference: Var<&'a mut Self>) -> Self::Next {
-        retyped(reference)
+        as_shared(reference)
+    }
+}
+
+/// `&mut T` as `&T`: what derived coercions do.
+pub fn as_shared<'a, T: ?Sized>(reference: Var<&'a mut T>) -> Var<&'a T> {
+    retyped(reference)
+}
+
+#[cfg(any())]
+mod coerce_mut {
+    use super::*;
+
+    macro_rules! shared {
+        ($([$($T:ident)*] $t:ty;)*) => {$(
+            impl<'a, $($T: 'a),*> CoerceMut<'a> for $t {
+                type Next = Var<&'a Self>;
+                fn next(reference: Var<&'a mut Self>) -> Self::Next {
+                    as_shared(reference)
+                }
+            }
+        )*};
+    }
+    shared! {
+        [] u8; [] u16; [] u32; [] u64; [] usize; [] i8; [] i16; [] i32; [] i64; [] isize; [] f64; [] bool; [] char; [] ();
+        [T] Option<T>; [T E] Result<T, E>; [T] Cell<T>; [T] Rc<T>;
+        [A] (A,); [A B] (A, B); [A B C] (A, B, C); [A B C D] (A, B, C, D);
+    }
+
+    impl<'a, T: ?Sized + 'a> CoerceMut<'a> for Box<T> {
+        type Next = Var<&'a mut T>;
+        fn next(reference: Var<&'a mut Self>) -> Self::Next {
+            pointee::<Box<T>, T>(deref_mut(reference), 0).__addr_mut()
+        }
+    }
+
+    impl<'a> CoerceMut<'a> for String {
+        type Next = Var<&'a mut str>;
+        fn next(reference: Var<&'a mut Self>) -> Self::Next {
+            crate::sequences::string_str(deref_mut(reference)).__addr_mut()
+        }
     }
 }
 

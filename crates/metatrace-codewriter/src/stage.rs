@@ -28,7 +28,7 @@ pub use crate::patterns::{
     pat_rest, pat1, pat2, pat3, pat4, pat5, pat6, pat7, pat8, pat9, pat10, pat11, pat12, scrut, tuple1, tuple2, tuple3,
     tuple4, tuple5, tuple6, tuple7, tuple8, tuple9, tuple10, tuple11, tuple12,
 };
-pub use crate::pointers::{CoerceMut, CoerceRef, static_place};
+pub use crate::pointers::{CoerceMut, CoerceRef, as_shared, static_place};
 pub use crate::portal::{back_edge, header, merge_point, portal_begin, promote};
 pub use crate::scalar::{
     JitArith, JitBits, JitCastFrom, JitConst, JitEq, JitFieldless, JitInt, JitNeg, JitScalar, add, add_assign, bitand,

@@ -146,19 +146,21 @@ impl FloatStatics for f64 {
     }
 }
 
-/// Std types whose `clone` stages.
-pub trait JitClone: Clone {}
+/// Types whose `clone` stages: it is a native call, of scalars a copy.
+pub trait JitClone {}
 impl<T: ?Sized> JitClone for Rc<T> {}
-impl<T: Clone> JitClone for Vec<T> {}
-impl<T: Clone> JitClone for Box<T> {}
-impl<T: Clone> JitClone for Option<T> {}
+impl<T> JitClone for Vec<T> {}
+impl<T: ?Sized> JitClone for Box<T> {}
+impl<T> JitClone for Option<T> {}
+impl<T, E> JitClone for Result<T, E> {}
+impl<T, const N: usize> JitClone for [T; N] {}
 impl JitClone for String {}
 macro_rules! clones {
     ($($t:ident)*) => {$(impl JitClone for $t {})*};
 }
 clones!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize f64 bool char);
 
-impl<T: JitClone + JitType, M> Place<T, M> {
+impl<T: JitClone + Clone + JitType, M> Place<T, M> {
     /// `clone`.
     #[doc(hidden)]
     #[inline(never)]
@@ -177,10 +179,44 @@ impl<T: JitClone + JitType, M> Place<T, M> {
         )
     }
 
+    /// `to_owned`.
+    #[doc(hidden)]
+    pub fn __m_to_owned(&self) -> Var<T> {
+        self.__m_clone()
+    }
+
     /// `into`.
     #[doc(hidden)]
     #[inline(never)]
     pub fn __m_into<U: From<T>>(&self) -> Var<U> {
         convert(self.__get())
+    }
+}
+
+impl<M> Place<str, M> {
+    /// `to_owned`.
+    #[doc(hidden)]
+    pub fn __m_to_owned(&self) -> Var<String> {
+        Type::learn::<String>();
+        std_call::<_, (&str,), String>(
+            "to_owned",
+            Facts::STD,
+            |text: &str| text.to_owned(),
+            &[self.__addr().__id()],
+        )
+    }
+}
+
+impl<T: Clone, M> Place<[T], M> {
+    /// `to_owned`.
+    #[doc(hidden)]
+    pub fn __m_to_owned(&self) -> Var<Vec<T>> {
+        Type::learn_known::<Vec<T>>();
+        std_call::<_, (&[T],), Vec<T>>(
+            "to_owned",
+            Facts::STD,
+            |items: &[T]| items.to_owned(),
+            &[self.__addr().__id()],
+        )
     }
 }
