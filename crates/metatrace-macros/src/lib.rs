@@ -74,7 +74,8 @@ pub fn nounwind(arguments: TokenStream, item: TokenStream) -> TokenStream {
     items::expand(Marker::NoUnwind, arguments.into(), item.into()).into()
 }
 
-/// Loops of the function may be unrolled while tracing.
+/// Says that loops of the function may be unrolled while tracing. Marked functions are always traced into, so it tells
+/// readers only; `#[jit::dont_look_inside]` is what keeps a loop out of traces.
 #[proc_macro_attribute]
 pub fn unroll_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
     items::expand(Marker::UnrollSafe, arguments.into(), item.into()).into()

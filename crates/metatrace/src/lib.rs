@@ -9,7 +9,7 @@
 //! - [`jit::dont_look_inside`], [`jit::elidable`], [`residual!`] and [`promote`] as hints;
 //! - a [`JitDriver`], which owns the code and is passed to the portal.
 //!
-//! Deleting all of it leaves a working interpreter. The book and `docs/ARCHITECTURE.md` say how it works.
+//! Deleting all of it leaves a working interpreter. `docs/ARCHITECTURE.md` says how it works.
 
 /// The README's code runs as a test.
 #[cfg(doctest)]

@@ -51,8 +51,10 @@ impl Engine {
     ) -> Result<(), Abort> {
         let code = self.portal_code(portal);
         let trace = cut_loop(&recorder.trace, mark, label, ending, &code.red_roots);
+        // Before the token is chosen: printing a location runs the author's code, which may enter the portal again.
+        let location = self.log.as_ref().map(|_| self.location(portal, &mark.key));
         let token = LoopToken(self.state.borrow().loops.len() as u32);
-        let kind = TraceKind::Loop(token.0, self.location(portal, &mark.key));
+        let kind = TraceKind::Loop(token.0, location.unwrap_or_default());
         self.compile(portal, token, &kind, &trace, |backend, trace| {
             backend.compile_loop(token, trace)
         })?;
