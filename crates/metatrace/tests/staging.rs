@@ -26,5 +26,7 @@ mod order;
 mod patterns;
 #[path = "staging/places.rs"]
 mod places;
+#[path = "staging/portals.rs"]
+mod portals;
 #[path = "staging/sums.rs"]
 mod sums;
