@@ -204,13 +204,20 @@ impl Walk<'_> {
     // ---- the state
 
     pub(crate) fn hold(&mut self, reg: Reg, value: usize) {
+        self.forget_scaled(reg);
         debug_assert!(self.holders[reg.index()].is_none(), "{reg:?} is taken");
         self.holders[reg.index()] = Some(value);
         self.places[value].reg = Some(reg);
     }
 
+    /// The register is not what it was remembered for any more.
+    pub(crate) fn forget_scaled(&mut self, reg: Reg) {
+        self.scaled.retain(|scaled| scaled.reg != reg);
+    }
+
     /// The register's value is not in it any more.
     pub(crate) fn drop_register(&mut self, reg: Reg) {
+        self.forget_scaled(reg);
         if let Some(value) = self.holders[reg.index()].take() {
             self.places[value].reg = None;
         }
@@ -228,10 +235,16 @@ impl Walk<'_> {
         let saved = free.and(Reg::CALLEE_SAVED);
         let hint = value.and_then(|value| self.hints[value]).filter(|reg| free.contains(*reg));
         if let Some(reg) = hint.filter(|reg| !across || saved.is_empty() || saved.contains(*reg)) {
+            self.forget_scaled(reg);
             return reg;
         }
+        // what is remembered only gives way before any value does
+        let unused = self.scaled.iter().fold(free, |free, scaled| free.without(RegSet::of(&[scaled.reg])));
         let (first, second) = if across { (saved, free) } else { (free.without(saved), saved) };
-        first.first().or(second.first()).unwrap_or_else(|| self.evict(bank, avoid))
+        let choices = [first.and(unused), second.and(unused), first, second];
+        let reg = choices.iter().find_map(|set| set.first()).unwrap_or_else(|| self.evict(bank, avoid));
+        self.forget_scaled(reg);
+        reg
     }
 
     /// Frees the register whose value is needed last.
@@ -262,6 +275,7 @@ impl Walk<'_> {
     /// Takes the register's value elsewhere, so that the operation can use the register for something of its own.
     /// Neither the pinned registers nor those in `avoid` get it.
     pub(crate) fn clear(&mut self, reg: Reg, avoid: RegSet) {
+        self.forget_scaled(reg);
         let Some(value) = self.holders[reg.index()] else { return };
         let free = self.free_registers(reg.bank()).without(avoid.or(self.pinned));
         let across = self.live.is_used_across_call(value, self.at + 1);

@@ -17,6 +17,10 @@ pub(crate) struct Code {
     pool: Pool,
     sites: Vec<Site>,
     fixups: Vec<Fixup>,
+    /// Where a conditional jump to an exit ended last, if all that goes on behind it comes from there.
+    left_at: Option<u32>,
+    /// Conditional jumps to exits that became jumps back under the opposite condition: their ends and targets.
+    turned: Vec<(u32, u32)>,
 }
 
 /// A 4-byte distance at `at` in the code.
@@ -44,7 +48,14 @@ struct Pool {
 
 impl Code {
     pub(crate) fn new() -> Code {
-        Code { ops: VecAssembler::new(0), pool: Pool::default(), sites: Vec::new(), fixups: Vec::new() }
+        Code {
+            ops: VecAssembler::new(0),
+            pool: Pool::default(),
+            sites: Vec::new(),
+            fixups: Vec::new(),
+            left_at: None,
+            turned: Vec::new(),
+        }
     }
 
     /// The length so far.
@@ -80,6 +91,12 @@ impl Code {
             None => self.fill(missing),
         }
         self.leave(jump, exit);
+        self.left_at = Some(self.offset());
+    }
+
+    /// What follows may be jumped to.
+    pub(crate) fn is_joined(&mut self) {
+        self.left_at = None;
     }
 
     /// Jumps to `exit`, by a distance that can be patched.
@@ -117,8 +134,15 @@ impl Code {
         self.fixups.push(Fixup { at: self.offset() - 4, target });
     }
 
-    /// Jumps to an earlier place in the code.
+    /// Jumps to an earlier place in the code. Right behind a jump to an exit the two change places: the conditional jump
+    /// goes back, and the loop has one jump less.
     pub(crate) fn jump_back(&mut self, target: u32) {
+        if self.left_at == Some(self.offset()) {
+            let site = self.sites.pop().expect("the jump to the exit");
+            self.turned.push((self.offset(), target));
+            self.leave_always(site.exit);
+            return;
+        }
         let distance = |len: u32| target as i32 - (self.offset() + len) as i32;
         match i8::try_from(distance(2)) {
             Ok(near) => {
@@ -163,6 +187,10 @@ impl Code {
             }
         }
         let mut bytes = self.ops.finalize().unwrap_or_else(|error| panic!("a label without a place: {error}"));
+        for (end, target) in self.turned {
+            bytes[end as usize - 5] ^= 1; // the lowest bit of a condition's number negates it
+            set_distance(&mut bytes, end - 4, target);
+        }
         for (at, pool) in self.pool.uses {
             set_distance(&mut bytes, at, offsets[pool.0 as usize]);
         }

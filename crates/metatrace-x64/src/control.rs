@@ -102,6 +102,7 @@ impl Walk<'_> {
     fn arrive(&mut self, values: &[usize], targets: &[Option<Target>]) {
         self.places.fill(Place::default());
         self.holders = [None; 32];
+        self.scaled.clear();
         for (value, target) in values.iter().zip(targets) {
             match target {
                 None => {}

@@ -233,6 +233,7 @@ impl Walk<'_> {
                 dynasm!(self.code.ops ; .arch x64 ; jp =>unordered);
                 self.code.leave_if(None, Cond::Equal, exit);
                 self.code.ops.dynamic_label(unordered);
+                self.code.is_joined();
             }
         }
     }

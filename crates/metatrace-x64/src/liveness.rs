@@ -8,6 +8,7 @@
 //! which so uses the comparison's operands; in the guard's own exit the result is known.
 
 use metatrace_ir::{Class, Kind, Opcode, Ref, Trace};
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 /// Index of an operation.
@@ -21,6 +22,8 @@ pub(crate) struct Liveness {
     pub(crate) fused: Vec<Option<At>>,
     /// By operation: the values of its exit.
     pub(crate) exits: Vec<Vec<Ref>>,
+    /// By operation on an item of an array: whether a later one needs the same index times the same size.
+    pub(crate) scaled_again: Vec<bool>,
     /// By operation: the first call from here on.
     next_call: Vec<Option<At>>,
     values: Vec<Uses>,
@@ -52,10 +55,12 @@ impl Liveness {
             trace,
             forced_results,
             fusions: vec![Fusion::Open; trace.value_count()],
+            scaled: FxHashSet::default(),
             live: Liveness {
                 skipped: vec![false; count],
                 fused: vec![None; count],
                 exits: vec![Vec::new(); count],
+                scaled_again: vec![false; count],
                 next_call: vec![None; count + 1],
                 values: vec![Uses::default(); trace.value_count()],
             },
@@ -107,6 +112,8 @@ struct Scan<'a> {
     forced_results: bool,
     /// By value.
     fusions: Vec<Fusion>,
+    /// Indices and the sizes they are multiplied by, up to the next label.
+    scaled: FxHashSet<(Ref, u32)>,
     live: Liveness,
 }
 
@@ -128,6 +135,7 @@ impl Scan<'_> {
             Opcode::GuardTrue | Opcode::GuardFalse => self.tested(op.args[0], at),
             Opcode::Jump => self.jump(at),
             Opcode::Label => op.args.iter().for_each(|arg| {
+                self.scaled.clear();
                 // behind the label the argument is used or not: that is known by now
                 if let Some(n) = arg.as_value().filter(|n| self.live.values[*n].last.is_some()) {
                     self.fusions[n] = Fusion::Refused;
@@ -144,6 +152,9 @@ impl Scan<'_> {
                 };
                 op.args.iter().for_each(|arg| self.real_use(*arg, uses_at));
             }
+        }
+        if is_on_item(op.opcode) {
+            self.live.scaled_again[at] = !self.scaled.insert((op.args[1], op.descr().array().item_size));
         }
         if op.opcode.class() == Class::Call {
             self.live.next_call[at] = Some(at);
@@ -219,6 +230,12 @@ impl Scan<'_> {
             }
         }
     }
+}
+
+/// Whether the operation has an index, times the size of items.
+fn is_on_item(opcode: Opcode) -> bool {
+    use Opcode::*;
+    matches!(opcode, GetarrayitemRawI | GetarrayitemRawR | GetarrayitemRawF | SetarrayitemRaw | PtrItem)
 }
 
 /// The largest number of counted values that have a real use ahead at one time, in the operations from `start` up to the

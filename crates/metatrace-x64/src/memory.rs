@@ -1,12 +1,13 @@
 //! The code of loads, stores and address computations.
 //!
 //! An address becomes one memory operand: base, index times 1, 2, 4 or 8, displacement. What does not fit is computed into
-//! the scratch register first.
+//! a register first: the scratch register, or one that remembers it for the accesses that follow, as to the words of one
+//! item.
 
 use crate::encode::{self, Mem, Rm, Shift};
 use crate::integers::immediate;
 use crate::locations::{Bank, Location, Reg};
-use crate::walk::Walk;
+use crate::walk::{Scaled, Walk};
 use metatrace_ir::{Opcode, Ref, Word};
 
 impl Walk<'_> {
@@ -118,32 +119,48 @@ impl Walk<'_> {
             (_, Ok(offset)) => (self.in_register(base), offset),
             (_, Err(_)) => panic!("an item of more than 2 GiB"),
         };
-        let index = self.in_register(index);
-        let scaled = self.scale(index, size);
-        Mem { base, index: Some(scaled), disp }
+        let (index, shift) = self.scaled(index, size);
+        Mem { base, index: Some((index, shift)), disp }
     }
 
-    /// An index register and a scale for `index * size`.
-    fn scale(&mut self, index: Reg, size: u32) -> (Reg, u8) {
-        let scale = size.trailing_zeros().min(3) as u8;
-        match size >> scale {
-            1 => return (index, scale),
-            odd @ (3 | 5 | 9) => {
-                let times = Mem { base: index, index: Some((index, (odd - 1).trailing_zeros() as u8)), disp: 0 };
-                self.code.push(encode::lea(Reg::R11, times));
-                return (Reg::R11, scale);
-            }
-            _ => {}
+    /// A register and a shift that give `index * size`. What takes instructions is remembered if it is needed again.
+    fn scaled(&mut self, index: Ref, size: u32) -> (Reg, u8) {
+        let shift = size.trailing_zeros().min(3) as u8;
+        if size >> shift == 1 {
+            return (self.in_register(index), shift);
+        }
+        let again = self.live.scaled_again[self.at];
+        if let Some(n) = self.scaled.iter().position(|scaled| (scaled.index, scaled.size) == (index, size)) {
+            let Scaled { reg, shift, .. } = if again { self.scaled[n] } else { self.scaled.swap_remove(n) };
+            self.pinned.insert(reg);
+            return (reg, shift);
+        }
+        let from = self.in_register(index);
+        let reg = if again { self.temporary(Bank::General) } else { Reg::R11 };
+        let shift = self.scale(reg, from, size);
+        if again {
+            self.scaled.push(Scaled { index, size, reg, shift });
+        }
+        (reg, shift)
+    }
+
+    /// Code that makes `to` an index times a size, but for the shift that is returned.
+    fn scale(&mut self, to: Reg, index: Reg, size: u32) -> u8 {
+        let shift = size.trailing_zeros().min(3) as u8;
+        if let odd @ (3 | 5 | 9) = size >> shift {
+            let times = Mem { base: index, index: Some((index, (odd - 1).trailing_zeros() as u8)), disp: 0 };
+            self.code.push(encode::lea(to, times));
+            return shift;
         }
         if size.is_power_of_two() {
-            self.code.push(encode::mov(Reg::R11, index));
-            self.code.push(encode::shift_imm(Shift::Left, Reg::R11, size.trailing_zeros() as u8));
+            self.code.push(encode::mov(to, index));
+            self.code.push(encode::shift_imm(Shift::Left, to, size.trailing_zeros() as u8));
         } else if let Ok(size) = i32::try_from(size) {
-            self.code.push(encode::imul_imm(Reg::R11, Rm::Reg(index), size));
+            self.code.push(encode::imul_imm(to, Rm::Reg(index), size));
         } else {
-            self.code.push(encode::mov_imm(Reg::R11, size.into()));
-            self.code.push(encode::imul(Reg::R11, Rm::Reg(index)));
+            self.code.push(encode::mov_imm(to, size.into()));
+            self.code.push(encode::imul(to, Rm::Reg(index)));
         }
-        (Reg::R11, 0)
+        0
     }
 }

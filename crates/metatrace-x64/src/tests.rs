@@ -153,8 +153,9 @@ const COUNT: &str = "[i0, i1]
 fn a_counting_loop_touches_no_memory() {
     assert_eq!(instructions(COUNT, "i2 = int_add"), ["add rax, 1"]);
     assert_eq!(instructions(COUNT, "i3 = int_lt"), [""; 0]);
-    assert_eq!(instructions(COUNT, "guard_true"), ["cmp rax, rcx", "jge 0x32"]);
-    assert_eq!(instructions(COUNT, "jump")[0], "jmp short 0x20");
+    assert_eq!(instructions(COUNT, "guard_true"), ["cmp rax, rcx", "jl 0x20"]);
+    // behind the loop, to the exit
+    assert!(instructions(COUNT, "jump").iter().any(|text| text.starts_with("jmp")));
 }
 
 /// Distances that are patched are aligned, whatever is in front of them.

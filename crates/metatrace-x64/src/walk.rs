@@ -16,7 +16,7 @@ use crate::locations::{Location, Reg, RegSet, Slot, frame_size};
 use crate::moves::Target;
 use dynasmrt::DynamicLabel;
 use metatrace_backend::{BackendError, Forcing};
-use metatrace_ir::{Class, GuardId, Kind, Opcode, TargetToken, Trace};
+use metatrace_ir::{Class, GuardId, Kind, Opcode, Ref, TargetToken, Trace};
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::rc::Rc;
@@ -119,6 +119,15 @@ pub(crate) struct Place {
     pub(crate) known: Option<Location>,
 }
 
+/// An index times a size: `reg << shift`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scaled {
+    pub(crate) index: Ref,
+    pub(crate) size: u32,
+    pub(crate) reg: Reg,
+    pub(crate) shift: u8,
+}
+
 /// The slots of the frame.
 #[derive(Default)]
 pub(crate) struct Slots {
@@ -151,6 +160,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) places: Vec<Place>,
     /// By register: the value in it.
     pub(crate) holders: [Option<usize>; 32],
+    /// Registers that hold indices times sizes of items, for as long as nobody else wants them.
+    pub(crate) scaled: Vec<Scaled>,
     /// Registers that the operation uses, and must not lose.
     pub(crate) pinned: RegSet,
     /// By value: the register it had best be in.
@@ -182,6 +193,7 @@ pub(crate) fn compile(trace: &Trace, context: &Context<'_>, entry: Entry<'_>) ->
         at: 0,
         places: vec![Place::default(); trace.value_count()],
         holders: [None; 32],
+        scaled: Vec::new(),
         pinned: RegSet::EMPTY,
         hints: vec![None; trace.value_count()],
         slots: Slots::default(),

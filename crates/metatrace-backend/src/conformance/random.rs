@@ -354,6 +354,8 @@ struct Generator<'a> {
     trace: Trace,
     values: Vec<(Ref, Info)>,
     label: Option<(TargetToken, Vec<Info>)>,
+    /// Indices used since the last label, with what they are below.
+    indices: Vec<(Ref, usize)>,
 }
 
 impl Generator<'_> {
@@ -370,6 +372,7 @@ impl Generator<'_> {
             trace,
             values,
             label: None,
+            indices: Vec::new(),
         }
     }
 
@@ -574,10 +577,22 @@ impl Generator<'_> {
             let index = self.below(limit) as u64;
             return self.int(index);
         }
-        let mask = (limit + 1).next_power_of_two() / 2 - 1;
-        let mask = self.int(mask as u64);
+        // often the index of an earlier access, as to another word of one item
+        let usable: Vec<Ref> = self
+            .indices
+            .iter()
+            .filter(|(_, below)| *below <= limit)
+            .map(|(index, _)| *index)
+            .collect();
+        if !usable.is_empty() && !self.one_in(3) {
+            return usable[self.below(usable.len())];
+        }
+        let below = (limit + 1).next_power_of_two() / 2;
+        let mask = self.int(below as u64 - 1);
         let value = self.exact(Kind::Int);
-        self.exact_op(Opcode::IntAnd, &[value, mask])
+        let index = self.exact_op(Opcode::IntAnd, &[value, mask]);
+        self.indices.push((index, below));
+        index
     }
 
     /// An array access: descriptor, base, index.
@@ -788,6 +803,7 @@ impl Generator<'_> {
         self.program.labels.push((token, infos.clone()));
         self.label = Some((token, infos));
         self.values = args;
+        self.indices.clear();
         self.burn_fuel();
     }
 
