@@ -90,6 +90,33 @@ macro_rules! probe {
     }};
 }
 
+/// Learns the shape of a constant's type.
+#[macro_export]
+macro_rules! probe_value {
+    ($value:expr) => {{
+        #[allow(unused_imports)]
+        use $crate::stage::{ProbeJit as _, ProbeKnown as _, ProbeUnknown as _};
+        (&&&$crate::stage::probe_of($value)).__learn();
+    }};
+}
+
+/// A probe of a value's type.
+pub fn probe_of<T>(_: &T) -> Probe<T> {
+    Probe::new()
+}
+
+/// `ctorN(path)`, which learns what the constructor makes.
+#[macro_export]
+macro_rules! ctor {
+    ($ctor:ident, $path:expr) => {{
+        #[allow(unused_imports)]
+        use $crate::stage::{ProbeJit as _, ProbeKnown as _, ProbeUnknown as _};
+        let ctor = $crate::stage::$ctor($path);
+        (&&&ctor.__probe()).__learn();
+        ctor
+    }};
+}
+
 /// Whether the author's edition is 2024 or later; the token carries the author's span.
 #[macro_export]
 macro_rules! edition_2024 {

@@ -6,6 +6,7 @@
 use crate::builder::{Builder, ValueId, with};
 use crate::graph::{Blk, Operand};
 use crate::handles::{JitType, Mv, Place, Rf, RfMut, Under, Var, leak};
+use crate::methods::Probe;
 use crate::natives::Callee;
 use crate::place::{PlaceId, PlaceKind};
 use crate::pointers::pointee;
@@ -247,6 +248,13 @@ pub fn bind_raw<T>(place: Place<T>) -> Place<T> {
 /// A constructor in an expression.
 #[derive(Clone, Copy, Debug)]
 pub struct Ctor<F, E, A>(F, PhantomData<fn() -> (E, A)>);
+
+impl<F, E, A> Ctor<F, E, A> {
+    #[doc(hidden)]
+    pub fn __probe(&self) -> Probe<E> {
+        Probe::new()
+    }
+}
 
 fn construct(name: &'static str, ty: Type, ctor: Callee, args: &[u32]) -> u32 {
     let variant = variant_of_ctor(ty, name);

@@ -237,13 +237,13 @@ pub trait CoerceMut<'a> {
 }
 
 /// The place behind a reference.
-pub(crate) fn deref<'a, T: ?Sized>(reference: Var<&'a T>) -> Place<T> {
+pub(crate) fn deref<T: ?Sized>(reference: Var<&T>) -> Place<T> {
     let words = with(|b| b.words(reference.__value()));
     Place::new(behind::<T>(words, 0))
 }
 
 /// The place behind a mutable reference.
-pub(crate) fn deref_mut<'a, T: ?Sized>(reference: Var<&'a mut T>) -> Place<T> {
+pub(crate) fn deref_mut<T: ?Sized>(reference: Var<&mut T>) -> Place<T> {
     let words = with(|b| b.words(reference.__value()));
     Place::new(behind::<T>(words, 0))
 }
@@ -338,7 +338,7 @@ impl<'a, T: 'a + TypeIsJit> CoerceMut<'a> for T {
 }
 
 /// `&mut T` as `&T`: what derived coercions do.
-pub fn as_shared<'a, T: ?Sized>(reference: Var<&'a mut T>) -> Var<&'a T> {
+pub fn as_shared<T: ?Sized>(reference: Var<&mut T>) -> Var<&T> {
     retyped(reference)
 }
 

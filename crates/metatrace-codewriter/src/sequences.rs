@@ -708,7 +708,7 @@ impl Deref for StringProxy {
 
 impl StringProxy {
     /// `String::push_str`.
-    pub fn push_str<'a>(&self, text: &Var<&'a str>) -> Var<()> {
+    pub fn push_str(&self, text: &Var<&str>) -> Var<()> {
         let f = |s: &mut String, text: &str| s.push_str(text);
         method::<_, (&mut String, &str), _, ()>("push_str", self.0, f, &[text.__id()])
     }

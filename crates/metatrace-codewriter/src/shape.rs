@@ -412,7 +412,7 @@ fn cut(start: u32, end: u32, mut piece: impl FnMut(u32, u32)) {
     while at < end {
         let size = [8, 4, 2, 1]
             .into_iter()
-            .find(|size| at % size == 0 && at + size <= end)
+            .find(|size| at.is_multiple_of(*size) && at + size <= end)
             .unwrap_or(1);
         piece(at, size);
         at += size;

@@ -84,7 +84,7 @@ macro_rules! arities {
         impl<$($T),*> Arguments for ($($T,)*) {
             const WORDS: usize = 0 $(+ argument_words(size_of::<$T>()))*;
 
-            #[allow(unused, non_snake_case)]
+            #[allow(unused, non_snake_case, clippy::unused_unit)]
             unsafe fn read(words: *const u64) -> Self {
                 let mut next = words;
                 // SAFETY: forwarded.
@@ -181,10 +181,8 @@ impl<F: Invoke<A, R>, A: Arguments, R> Shim<F, A, R> {
             catch(|| unsafe { Self::run(words) })
         } else {
             // SAFETY: forwarded.
-            ShimResult {
-                value: unsafe { Self::run(words) },
-                panicked: 0,
-            }
+            let value = unsafe { Self::run(words) };
+            ShimResult { value, panicked: 0 }
         }
     }
 }
@@ -468,19 +466,15 @@ pub(crate) unsafe extern "C" fn put_together_shim(at: u64, words: u64, ty: *cons
 /// The variant of the value at an address: its address, then its [`SumAccess`]'.
 pub(crate) unsafe extern "C" fn variant_shim(at: u64, access: *const SumAccess) -> ShimResult {
     // SAFETY: the codewriter passes the address of a value of the type, and leaked access functions.
-    ShimResult {
-        value: unsafe { ((*access).variant)(at as *const u8) },
-        panicked: 0,
-    }
+    let value = unsafe { ((*access).variant)(at as *const u8) };
+    ShimResult { value, panicked: 0 }
 }
 
 /// The address of the payload of the value at an address.
 pub(crate) unsafe extern "C" fn payload_shim(at: u64, access: *const SumAccess) -> ShimResult {
     // SAFETY: as for `variant_shim`.
-    ShimResult {
-        value: unsafe { ((*access).payload)(at as *const u8) } as u64,
-        panicked: 0,
-    }
+    let value = unsafe { ((*access).payload)(at as *const u8) } as u64;
+    ShimResult { value, panicked: 0 }
 }
 
 /// Makes a variant at an address, of the payload at another one.

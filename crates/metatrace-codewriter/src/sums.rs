@@ -1,5 +1,8 @@
 //! Values of enums: made by constructors, matched, and the methods of `Option` and `Result`.
 
+// What panics in these methods' cold paths is std's own method, for its message.
+#![allow(clippy::unnecessary_literal_unwrap)]
+
 use crate::builder::{Builder, ValueId, with};
 use crate::control;
 use crate::graph::Operand;

@@ -50,10 +50,7 @@ fn order(graph: &Graph) -> Vec<Blk> {
     let mut order = Vec::new();
     let mut work = vec![Blk(0)];
     let mut late = Vec::new();
-    loop {
-        let Some(start) = work.pop().or_else(|| late.pop()) else {
-            break;
-        };
+    while let Some(start) = work.pop().or_else(|| late.pop()) {
         let mut next = Some(start);
         while let Some(block) = next.take() {
             if std::mem::replace(&mut placed[block.0 as usize], true) {
