@@ -195,7 +195,8 @@ impl<'a> Shaped<'a> {
             },
         );
         let eq = self.implementing(&quote!(JitEq), &TokenStream::new());
-        quote!(#jit_type #eq)
+        let clone = self.implementing(&quote!(statics::JitClone), &TokenStream::new());
+        quote!(#jit_type #eq #clone)
     }
 
     fn struct_shape(&self, fields: &Punctuated<Field, Token![,]>) -> TokenStream {

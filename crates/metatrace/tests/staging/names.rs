@@ -170,9 +170,6 @@ impl Odd {
     fn borrow(&self) -> u8 {
         9
     }
-    fn to_owned(&self) -> u8 {
-        10
-    }
 }
 
 #[jit]
@@ -183,7 +180,7 @@ fn clashing_methods(o: &mut Odd) -> u64 {
     }
     t += o.show() as u64 + o.stage() as u64 + o.build(4) as u64 + o.add(1) as u64 + o.call() as u64;
     t += o.r#type() as u64 + o.deref() as u64 + o.eq(5) as u64;
-    t += o.borrow() as u64 + o.to_owned() as u64;
+    t += o.borrow() as u64;
     t
 }
 
