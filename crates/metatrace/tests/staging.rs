@@ -1,5 +1,7 @@
 //! Staging against the function itself: every function here is run natively and by its jitcode, and must do the same.
 
+#![allow(clippy::all, reason = "the functions are odd on purpose")]
+
 #[path = "staging/cfg.rs"]
 mod cfg;
 #[path = "staging/coercions.rs"]
