@@ -8,13 +8,13 @@ use metatrace::jit;
 #[repr(u8)]
 enum Op {
     A,
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     Gone(NoSuchType),
     B(u8),
-    #[cfg(all())]
+    #[cfg(target_pointer_width = "64")]
     Kept {
         x: u8,
-        #[cfg(any())]
+        #[cfg(target_pointer_width = "16")]
         gone: NoSuchType,
     },
 }
@@ -22,10 +22,10 @@ enum Op {
 #[jit]
 #[derive(Clone, Copy, Debug)]
 struct S {
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     gone: NoSuchType,
     a: u8,
-    #[cfg(all())]
+    #[cfg(target_pointer_width = "64")]
     b: u16,
 }
 
@@ -33,13 +33,13 @@ struct S {
 fn arms(op: Op) -> u8 {
     match op {
         Op::A => 1,
-        #[cfg(any())]
+        #[cfg(target_pointer_width = "16")]
         Op::Gone(n) => no_such_function(n),
-        #[cfg(all())]
+        #[cfg(target_pointer_width = "64")]
         Op::B(n) => n,
         Op::Kept {
             x,
-            #[cfg(any())]
+            #[cfg(target_pointer_width = "16")]
             gone,
         } => x,
     }
@@ -48,17 +48,17 @@ fn arms(op: Op) -> u8 {
 #[jit]
 fn fields(a: u8) -> u16 {
     let s = S {
-        #[cfg(any())]
+        #[cfg(target_pointer_width = "16")]
         gone: no_such_function(),
         a,
-        #[cfg(all())]
+        #[cfg(target_pointer_width = "64")]
         b: 300,
     };
     let S {
         a,
-        #[cfg(all())]
+        #[cfg(target_pointer_width = "64")]
         b,
-        #[cfg(any())]
+        #[cfg(target_pointer_width = "16")]
         gone,
     } = s;
     a as u16 + b
@@ -67,21 +67,21 @@ fn fields(a: u8) -> u16 {
 #[jit]
 fn statements(n: u8) -> u8 {
     let x = n;
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     let x = no_such_function();
-    #[cfg(all())]
+    #[cfg(target_pointer_width = "64")]
     let x = x / 2;
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     no_such_function();
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     panic!("gone");
-    #[cfg(all())]
+    #[cfg(target_pointer_width = "64")]
     assert!(x < 100, "kept");
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     {
         return no_such_function();
     }
-    #[cfg(all())]
+    #[cfg(target_pointer_width = "64")]
     #[cfg(not(any()))]
     if x == 7 {
         return 77;
@@ -92,11 +92,11 @@ fn statements(n: u8) -> u8 {
 #[jit]
 fn tails(n: u8) -> u8 {
     let _n = n;
-    #[cfg(all())]
+    #[cfg(target_pointer_width = "64")]
     {
         n / 3
     }
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     {
         no_such_function(n)
     }
@@ -104,7 +104,7 @@ fn tails(n: u8) -> u8 {
 
 #[jit]
 fn other_tails(n: u8) -> u8 {
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     {
         no_such_function(n)
     }
@@ -115,10 +115,10 @@ fn other_tails(n: u8) -> u8 {
 }
 
 #[jit]
-#[cfg(any())]
+#[cfg(target_pointer_width = "16")]
 fn gone(x: NoSuchType) {}
 
-#[cfg(all())]
+#[cfg(target_pointer_width = "64")]
 #[jit]
 fn kept(n: u8) -> u8 {
     n
@@ -130,17 +130,17 @@ struct M;
 
 #[jit]
 impl M {
-    #[cfg(any())]
+    #[cfg(target_pointer_width = "16")]
     fn gone(self) -> NoSuchType {}
 
-    #[cfg(all())]
+    #[cfg(target_pointer_width = "64")]
     fn kept(self, n: u8) -> u8 {
         n ^ 1
     }
 }
 
 #[jit]
-#[cfg(any())]
+#[cfg(target_pointer_width = "16")]
 impl NoSuchType {
     fn gone(&self) -> NoSuchType {}
 }
