@@ -11,8 +11,8 @@
 //! 3. [`Backend::compile_bridge`] attaches a trace to a guard: its inputs are the guard's exit values, in order. From
 //!    then on the guard's failure continues in the bridge, in the same frame.
 //!
-//! Guards and `finish` have a name by then. A guard on a panicked call and `finish` take no bridge: what follows them is
-//! not for a trace.
+//! Guards and `finish` have a name by then. A guard on a panicked call and `finish` take no bridge: what follows them
+//! is not for a trace.
 //!
 //! An `alloca` slot is there until `execute` returns, but may be used for something else once its operation is executed
 //! again, or once a `jump` has gone to a label of another trace.
@@ -20,8 +20,8 @@
 //! Re-entrance: all methods take `&self`, and no interior borrow is held while code runs or a handler works; a handler
 //! may compile bridges and loops, and execute others.
 //!
-//! [`reference`](mod@reference) is the executor that interprets traces. The module `conformance`, behind the feature of that name, is the
-//! suite that every backend passes.
+//! [`reference`](mod@reference) is the executor that interprets traces. The module `conformance`, behind the feature
+//! of that name, is the suite that every backend passes.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -118,8 +118,8 @@ pub trait Backend {
     /// If the token has code already.
     fn compile_loop(&self, token: LoopToken, trace: &Trace) -> Result<Assembled, BackendError>;
 
-    /// Compiles a trace that continues the failure of `guard`, whose inputs are the guard's exit values, and attaches it,
-    /// in the place of an earlier bridge if there is one.
+    /// Compiles a trace that continues the failure of `guard`, whose inputs are the guard's exit values, and attaches
+    /// it, in the place of an earlier bridge if there is one.
     ///
     /// # Errors
     /// Where the backend cannot; nothing has changed then.

@@ -1,4 +1,5 @@
-//! The executor that interprets traces, one operation at a time, on real memory: the meaning that machine code is held to.
+//! The executor that interprets traces, one operation at a time, on real memory: the meaning that machine code is
+//! held to.
 //!
 //! A piece of code is a compiled trace. An activation is in one piece at a time and moves to another by a `jump` to a
 //! label there, or where a guard fails that has a bridge; the values it takes along are copied at once.

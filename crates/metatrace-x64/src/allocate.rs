@@ -5,9 +5,10 @@
 //! changes, so what was once stored needs no second store, and constants are never in a register for longer than an
 //! operation.
 //!
-//! Within an operation: operands are pinned first; then registers are taken for what must be in one; then operands whose
-//! last use this is are released; then the result gets its register, perhaps an operand's. Code that moves values out of
-//! the way is made on the spot, so nothing of the operation itself may have been made by then that changes a register.
+//! Within an operation: operands are pinned first; then registers are taken for what must be in one; then operands
+//! whose last use this is are released; then the result gets its register, perhaps an operand's. Code that moves
+//! values out of the way is made on the spot, so nothing of the operation itself may have been made by then that
+//! changes a register.
 
 use crate::encode::{self, Mem, PoolRef, Rm};
 use crate::locations::{Bank, Location, Reg, RegSet, Slot};
@@ -18,7 +19,8 @@ use metatrace_ir::{Ref, Word};
 impl Walk<'_> {
     /// Where a value is, the best place to read it from.
     pub(crate) fn locate(&self, value: Ref) -> Location {
-        self.find(value).unwrap_or_else(|| panic!("{value:?} has no place, at {}", self.trace.print_op(self.at)))
+        self.find(value)
+            .unwrap_or_else(|| panic!("{value:?} has no place, at {}", self.trace.print_op(self.at)))
     }
 
     fn find(&self, value: Ref) -> Option<Location> {
@@ -26,12 +28,16 @@ impl Walk<'_> {
             return Some(Location::Constant(constant.bits));
         }
         let place = self.places[value.as_value()?];
-        place.known.or(place.reg.map(Location::Register)).or(place.slot.map(Location::Slot))
+        place
+            .known
+            .or(place.reg.map(Location::Register))
+            .or(place.slot.map(Location::Slot))
     }
 
     /// The bits or the frame address of a value that is known without being anywhere.
     pub(crate) fn known(&self, value: Ref) -> Option<Location> {
-        self.find(value).filter(|location| matches!(location, Location::Constant(_) | Location::FrameAddress(_)))
+        self.find(value)
+            .filter(|location| matches!(location, Location::Constant(_) | Location::FrameAddress(_)))
     }
 
     /// Whether this operation is the last to use the value.
@@ -53,8 +59,14 @@ impl Walk<'_> {
     /// Everything the operation reads, but what exits need.
     fn operands(&self) -> impl Iterator<Item = usize> {
         let trace = self.trace;
-        let fused = self.live.fused[self.at].into_iter().flat_map(|comparison| trace.ops[comparison].args.iter());
-        trace.ops[self.at].args.iter().chain(fused).filter_map(|arg| arg.as_value())
+        let fused = self.live.fused[self.at]
+            .into_iter()
+            .flat_map(|comparison| trace.ops[comparison].args.iter());
+        trace.ops[self.at]
+            .args
+            .iter()
+            .chain(fused)
+            .filter_map(|arg| arg.as_value())
     }
 
     /// So that no operand is lost while another gets its register.
@@ -62,7 +74,10 @@ impl Walk<'_> {
         self.pinned = RegSet::EMPTY;
         let class = self.trace.ops[self.at].opcode.class();
         if !matches!(class, metatrace_ir::Class::Call | metatrace_ir::Class::Control) {
-            let regs: RegSet = self.operands().filter_map(|value| self.places[value].reg).fold(RegSet::EMPTY, RegSet::with);
+            let regs: RegSet = self
+                .operands()
+                .filter_map(|value| self.places[value].reg)
+                .fold(RegSet::EMPTY, RegSet::with);
             self.pinned = regs;
         }
     }
@@ -171,11 +186,16 @@ impl Walk<'_> {
 
     /// The operands of `a op= b` in one register, which then has the result, and where `b` is.
     pub(crate) fn two_address(&mut self, a: Ref, b: Ref, commutes: bool) -> (Reg, Location) {
-        let in_dying_register = |walk: &Self, value| walk.dies(value) && matches!(walk.locate(value), Location::Register(_));
+        let in_dying_register =
+            |walk: &Self, value| walk.dies(value) && matches!(walk.locate(value), Location::Register(_));
         let swap = commutes
             && !in_dying_register(self, a)
             && (in_dying_register(self, b) || self.known(a).is_some() || matches!(self.locate(a), Location::Slot(_)));
-        let (a, b) = if swap && self.known(b).is_none() { (b, a) } else { (a, b) };
+        let (a, b) = if swap && self.known(b).is_none() {
+            (b, a)
+        } else {
+            (a, b)
+        };
         let right = self.operand(b);
         (self.define_over(a), right)
     }
@@ -224,7 +244,10 @@ impl Walk<'_> {
     }
 
     fn free_registers(&self, bank: Bank) -> RegSet {
-        bank.allocatable().iter().filter(|reg| self.holders[reg.index()].is_none()).fold(RegSet::EMPTY, RegSet::with)
+        bank.allocatable()
+            .iter()
+            .filter(|reg| self.holders[reg.index()].is_none())
+            .fold(RegSet::EMPTY, RegSet::with)
     }
 
     /// A register that is not pinned, for a value if it is for one, with nothing in it.
@@ -233,16 +256,28 @@ impl Walk<'_> {
         let free = self.free_registers(bank).without(avoid);
         let across = value.is_some_and(|value| self.live.is_used_across_call(value, self.at + 1));
         let saved = free.and(Reg::CALLEE_SAVED);
-        let hint = value.and_then(|value| self.hints[value]).filter(|reg| free.contains(*reg));
+        let hint = value
+            .and_then(|value| self.hints[value])
+            .filter(|reg| free.contains(*reg));
         if let Some(reg) = hint.filter(|reg| !across || saved.is_empty() || saved.contains(*reg)) {
             self.forget_scaled(reg);
             return reg;
         }
         // what is remembered only gives way before any value does
-        let unused = self.scaled.iter().fold(free, |free, scaled| free.without(RegSet::of(&[scaled.reg])));
-        let (first, second) = if across { (saved, free) } else { (free.without(saved), saved) };
+        let unused = self
+            .scaled
+            .iter()
+            .fold(free, |free, scaled| free.without(RegSet::of(&[scaled.reg])));
+        let (first, second) = if across {
+            (saved, free)
+        } else {
+            (free.without(saved), saved)
+        };
         let choices = [first.and(unused), second.and(unused), first, second];
-        let reg = choices.iter().find_map(|set| set.first()).unwrap_or_else(|| self.evict(bank, avoid));
+        let reg = choices
+            .iter()
+            .find_map(|set| set.first())
+            .unwrap_or_else(|| self.evict(bank, avoid));
         self.forget_scaled(reg);
         reg
     }
@@ -314,7 +349,8 @@ impl Walk<'_> {
 
     /// Releases the operands whose last use this is.
     pub(crate) fn release_operands(&mut self) {
-        let dying: smallvec::SmallVec<[usize; 4]> = self.operands().filter(|value| self.dies(Ref::value(*value))).collect();
+        let dying: smallvec::SmallVec<[usize; 4]> =
+            self.operands().filter(|value| self.dies(Ref::value(*value))).collect();
         for value in dying {
             if let Some(reg) = self.places[value].reg {
                 self.pinned.remove(reg);

@@ -1,15 +1,15 @@
 //! The backend: what is compiled, where it is, and when its memory can be used again.
 //!
-//! A loop owns the code that was compiled under its token: its own and that of bridges. Code of one loop can lead into
-//! another, by a jump to a label or by a bridge that belongs to the other. A freed loop is kept until neither a loop that
-//! is not freed nor a running activation can lead into it.
+//! A loop owns the code that was compiled under its token: its own and that of bridges. Code of one loop can lead
+//! into another, by a jump to a label or by a bridge that belongs to the other. A freed loop is kept until neither a
+//! loop that is not freed nor a running activation can lead into it.
 
+use crate::Options;
 use crate::code_memory::{Chunk, CodeMemory};
 use crate::exits::{self, ExitRecord, ExitTable};
 use crate::features::Features;
 use crate::locations::Location;
 use crate::walk::{self, Context, Entry, Frame, Label, Piece, PieceExit, Routines};
-use crate::Options;
 use metatrace_backend::forcing::Countdown;
 use metatrace_backend::{Assembled, Backend, BackendError, ExitHandler, Forcing, LoopToken};
 use metatrace_ir::{GuardId, Opcode, TargetToken, Trace};
@@ -108,7 +108,11 @@ impl X64Backend {
             next: 0,
         };
         Ok(X64Backend {
-            features: if options.cpu_extensions { Features::detect() } else { Features::base() },
+            features: if options.cpu_extensions {
+                Features::detect()
+            } else {
+                Features::base()
+            },
             options,
             countdown,
             routines,
@@ -171,8 +175,16 @@ impl State {
     }
 
     /// Puts a piece into memory as the owner's.
-    fn install(&mut self, token: LoopToken, mut piece: Piece, exits: &mut ExitTable) -> Result<Installed, BackendError> {
-        let chunk = self.memory.allocate(piece.code.len()).ok_or(BackendError::OutOfCodeMemory)?;
+    fn install(
+        &mut self,
+        token: LoopToken,
+        mut piece: Piece,
+        exits: &mut ExitTable,
+    ) -> Result<Installed, BackendError> {
+        let chunk = self
+            .memory
+            .allocate(piece.code.len())
+            .ok_or(BackendError::OutOfCodeMemory)?;
         let address = self.memory.address(chunk);
         for fixup in &piece.fixups {
             let at = fixup.at as usize;
@@ -183,7 +195,11 @@ impl State {
         for exit in &piece.exits {
             if let Some(at) = exit.number_at {
                 let has_payload = exit.opcode == Opcode::GuardNoException;
-                let number = exits.add(ExitRecord { guard: exit.guard, values: exit.values.clone(), has_payload });
+                let number = exits.add(ExitRecord {
+                    guard: exit.guard,
+                    values: exit.values.clone(),
+                    has_payload,
+                });
                 piece.code[at as usize..at as usize + 4].copy_from_slice(&number.to_le_bytes());
                 numbers.push(number);
             }
@@ -201,7 +217,11 @@ impl State {
         entry.guards.extend(piece.exits.iter().map(|exit| exit.guard));
         entry.labels.extend(piece.labels.iter().map(|label| label.token));
         for label in &piece.labels {
-            let label_ = Label { address: address + u64::from(label.offset), targets: label.targets.clone(), slots: piece.frame.slots };
+            let label_ = Label {
+                address: address + u64::from(label.offset),
+                targets: label.targets.clone(),
+                slots: piece.frame.slots,
+            };
             self.labels.insert(label.token, (owner, label_));
         }
         let frame = Rc::new(piece.frame);
@@ -209,8 +229,17 @@ impl State {
             self.guards.insert(exit.guard, guard(exit, owner, address, &frame));
         }
         let frame_size = crate::locations::frame_size(frame.slots);
-        let assembled = Assembled { address, code: piece.code, op_offsets: piece.op_offsets, frame_size };
-        Ok(Installed { owner, entry: address + u64::from(piece.entry), assembled })
+        let assembled = Assembled {
+            address,
+            code: piece.code,
+            op_offsets: piece.op_offsets,
+            frame_size,
+        };
+        Ok(Installed {
+            owner,
+            entry: address + u64::from(piece.entry),
+            assembled,
+        })
     }
 
     /// Leads a guard's failure to this address.
@@ -226,7 +255,12 @@ impl State {
     fn collect(&mut self, active: &[LoopId]) -> (bool, Vec<u32>) {
         let mut reached: FxHashSet<LoopId> = FxHashSet::default();
         let mut open: Vec<LoopId> = active.to_vec();
-        open.extend(self.loops.iter().filter(|(_, entry)| !entry.is_freed).map(|(id, _)| *id));
+        open.extend(
+            self.loops
+                .iter()
+                .filter(|(_, entry)| !entry.is_freed)
+                .map(|(id, _)| *id),
+        );
         while let Some(id) = open.pop() {
             if reached.insert(id) {
                 open.extend(self.loops[&id].leads_to.iter().filter(|id| self.loops.contains_key(id)));
@@ -279,7 +313,11 @@ impl Backend for X64Backend {
         assert!(entry(&self.state.borrow()).is_none(), "{token:?} is compiled already");
         let piece = self.compile(trace, Entry::Call)?;
         let mut state = self.state.borrow_mut();
-        let Installed { owner, entry, assembled } = state.install(token, piece, &mut self.exits.borrow_mut())?;
+        let Installed {
+            owner,
+            entry,
+            assembled,
+        } = state.install(token, piece, &mut self.exits.borrow_mut())?;
         state.loops.get_mut(&owner).expect("an owner has a loop").entry = Some((entry, trace.inputs.len()));
         Ok(assembled)
     }
@@ -287,21 +325,44 @@ impl Backend for X64Backend {
     fn compile_bridge(&self, token: LoopToken, name: GuardId, trace: &Trace) -> Result<Assembled, BackendError> {
         let (opcode, values, frame) = {
             let state = self.state.borrow();
-            let guard = state.guards.get(&name).unwrap_or_else(|| panic!("a bridge for {name:?}, which is not compiled"));
+            let guard = state
+                .guards
+                .get(&name)
+                .unwrap_or_else(|| panic!("a bridge for {name:?}, which is not compiled"));
             (guard.opcode, guard.values.clone(), guard.frame.clone())
         };
         if matches!(opcode, Opcode::GuardNoException | Opcode::Finish) {
             return Err(BackendError::Unsupported(opcode));
         }
-        let piece = self.compile(trace, Entry::Guard { inputs: &values, frame: &frame })?;
+        let piece = self.compile(
+            trace,
+            Entry::Guard {
+                inputs: &values,
+                frame: &frame,
+            },
+        )?;
         let mut state = self.state.borrow_mut();
-        let Installed { owner, entry, assembled } = state.install(token, piece, &mut self.exits.borrow_mut())?;
+        let Installed {
+            owner,
+            entry,
+            assembled,
+        } = state.install(token, piece, &mut self.exits.borrow_mut())?;
         state.attach(name, entry)?;
         let guard = state.guards.get_mut(&name).expect("it was just there");
         guard.bridge = Some(owner);
         let from = guard.owner;
-        state.loops.get_mut(&from).expect("a guard's owner has a loop").leads_to.insert(owner);
-        state.loops.get_mut(&owner).expect("an owner has a loop").bridged.push(name);
+        state
+            .loops
+            .get_mut(&from)
+            .expect("a guard's owner has a loop")
+            .leads_to
+            .insert(owner);
+        state
+            .loops
+            .get_mut(&owner)
+            .expect("an owner has a loop")
+            .bridged
+            .push(name);
         Ok(assembled)
     }
 
@@ -317,7 +378,8 @@ impl Backend for X64Backend {
         };
         self.active.borrow_mut().push(id);
         let _active = Active(self);
-        // SAFETY: the entry of a loop with as many inputs, which stays while it is active; the rest is the caller's promise.
+        // SAFETY: the entry of a loop with as many inputs, which stays while it is active; the rest is the caller's
+        // promise.
         unsafe { exits::execute(address, args, &self.exits, handler) };
     }
 
@@ -339,7 +401,12 @@ impl Backend for X64Backend {
             }
         }
         for name in bridged {
-            let Some(stub) = state.guards.get(&name).filter(|guard| guard.bridge == Some(id)).map(|guard| guard.stub) else {
+            let Some(stub) = state
+                .guards
+                .get(&name)
+                .filter(|guard| guard.bridge == Some(id))
+                .map(|guard| guard.stub)
+            else {
                 continue;
             };
             // where the memory cannot be written, the bridge stays reachable, and so it stays

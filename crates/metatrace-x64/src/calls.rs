@@ -1,7 +1,7 @@
 //! Residual calls.
 //!
-//! A shim gets up to six words in registers and returns two; it may change every register but rbx, rbp and r12 to r15. So
-//! what lives on is first brought where it survives: a register that the callee preserves, or a slot.
+//! A shim gets up to six words in registers and returns two; it may change every register but rbx, rbp and r12 to
+//! r15. So what lives on is first brought where it survives: a register that the callee preserves, or a slot.
 
 use crate::encode;
 use crate::locations::{Bank, Location, Reg};
@@ -13,7 +13,11 @@ impl Walk<'_> {
     pub(crate) fn call(&mut self) {
         let op = &self.trace.ops[self.at];
         let (function, args) = op.args.split_first().expect("a call has a function");
-        assert!(args.len() <= CallDescr::MAX_ARGS, "a shim takes at most {} words", CallDescr::MAX_ARGS);
+        assert!(
+            args.len() <= CallDescr::MAX_ARGS,
+            "a shim takes at most {} words",
+            CallDescr::MAX_ARGS
+        );
         self.save();
         let target = |(arg, reg): (&Ref, Reg)| (self.locate(*arg), Target::Register(reg));
         let mut moves: Vec<(Location, Target)> = args.iter().zip(Reg::ARGUMENTS).map(target).collect();

@@ -80,8 +80,8 @@ impl Code {
         self.pool.entry(bits, true)
     }
 
-    /// A test and the jump that leaves at `exit` under `cond`. They stay together, so that the CPU can fuse them, and the
-    /// distance is aligned to 4 bytes, so that it can be patched by one store.
+    /// A test and the jump that leaves at `exit` under `cond`. They stay together, so that the CPU can fuse them, and
+    /// the distance is aligned to 4 bytes, so that it can be patched by one store.
     pub(crate) fn leave_if(&mut self, test: Option<Inst>, cond: Cond, exit: u32) {
         let jump = encode::jcc(cond);
         let len = jump.bytes.len() + test.as_ref().map_or(0, |test| test.bytes.len());
@@ -108,7 +108,10 @@ impl Code {
 
     fn leave(&mut self, jump: Inst, exit: u32) {
         self.push(jump);
-        self.sites.push(Site { at: self.offset() - 4, exit });
+        self.sites.push(Site {
+            at: self.offset() - 4,
+            exit,
+        });
     }
 
     /// How many bytes are missing so that `len` more end at a multiple of 4.
@@ -125,17 +128,23 @@ impl Code {
     /// Jumps out of the piece.
     pub(crate) fn jump_to(&mut self, target: u64) {
         self.push(encode::jmp());
-        self.fixups.push(Fixup { at: self.offset() - 4, target });
+        self.fixups.push(Fixup {
+            at: self.offset() - 4,
+            target,
+        });
     }
 
     pub(crate) fn call_to(&mut self, target: u64) {
         self.ops.push(0xe8);
         self.ops.push_i32(0);
-        self.fixups.push(Fixup { at: self.offset() - 4, target });
+        self.fixups.push(Fixup {
+            at: self.offset() - 4,
+            target,
+        });
     }
 
-    /// Jumps to an earlier place in the code. Right behind a jump to an exit the two change places: the conditional jump
-    /// goes back, and the loop has one jump less.
+    /// Jumps to an earlier place in the code. Right behind a jump to an exit the two change places: the conditional
+    /// jump goes back, and the loop has one jump less.
     pub(crate) fn jump_back(&mut self, target: u32) {
         if self.left_at == Some(self.offset()) {
             let site = self.sites.pop().expect("the jump to the exit");
@@ -178,7 +187,13 @@ impl Code {
         let mut at = self.offset();
         let mut offsets = vec![0; self.pool.entries.len()];
         for wide in [true, false] {
-            for (n, (bits, _)) in self.pool.entries.iter().enumerate().filter(|(_, entry)| entry.1 == wide) {
+            for (n, (bits, _)) in self
+                .pool
+                .entries
+                .iter()
+                .enumerate()
+                .filter(|(_, entry)| entry.1 == wide)
+            {
                 offsets[n] = at;
                 for _ in 0..if wide { 2 } else { 1 } {
                     self.ops.push_u64(*bits);
@@ -186,7 +201,10 @@ impl Code {
                 }
             }
         }
-        let mut bytes = self.ops.finalize().unwrap_or_else(|error| panic!("a label without a place: {error}"));
+        let mut bytes = self
+            .ops
+            .finalize()
+            .unwrap_or_else(|error| panic!("a label without a place: {error}"));
         for (end, target) in self.turned {
             bytes[end as usize - 5] ^= 1; // the lowest bit of a condition's number negates it
             set_distance(&mut bytes, end - 4, target);

@@ -1,12 +1,14 @@
-//! Memory for code: one range of addresses, reserved at the start, so that any code reaches any other by a 4-byte distance.
+//! Memory for code: one range of addresses, reserved at the start, so that any code reaches any other by a 4-byte
+//! distance.
 //!
 //! The pages are mapped twice: one view is writable, the other executable, and no page is ever both. Where the kernel
 //! refuses that, there is one view, and `mprotect` makes the pages of a chunk writable while it is written; no code of
 //! the thread runs meanwhile, and the memory belongs to one thread.
 //!
-//! The second view comes from `mremap` with an old size of 0, which duplicates shared pages; unlike a `memfd`, it leaves
-//! the mapping anonymous, so that `perf` looks for a map file. That a patch made through one view is seen through the other
-//! needs no more than the coherence of caches, which is by physical address, and the jumps between a patch and its use.
+//! The second view comes from `mremap` with an old size of 0, which duplicates shared pages; unlike a `memfd`, it
+//! leaves the mapping anonymous, so that `perf` looks for a map file. That a patch made through one view is seen
+//! through the other needs no more than the coherence of caches, which is by physical address, and the jumps between
+//! a patch and its use.
 //!
 //! After `fork` the child shares the pages with its parent, which goes on writing them. So the child, which loses the
 //! writable view, gives the memory up: see [`CodeMemory::is_usable`].
@@ -16,7 +18,9 @@
 //! One description of frames covers the whole range, so that stack traces go through generated code: all of it has the
 //! frame that [`locations`](crate::locations) describes, but for the few instructions that make and leave it.
 
-use libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE};
+use libc::{
+    MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::ptr::{null_mut, slice_from_raw_parts_mut};
@@ -45,7 +49,8 @@ const ALIGNMENT: usize = 16;
 const TRAP: u8 = 0xcc;
 
 impl CodeMemory {
-    /// Reserves `size` bytes of addresses; pages take memory when they are used. With `double`, by two views if possible.
+    /// Reserves `size` bytes of addresses; pages take memory when they are used. With `double`, by two views if
+    /// possible.
     ///
     /// # Errors
     /// Where the system maps no executable pages.
@@ -59,7 +64,13 @@ impl CodeMemory {
             _ => (CodeMemory::one_view(size)?, None),
         };
         let frames = FrameInfo::register(exec.address, size);
-        Ok(CodeMemory { exec, write, alive, free: FreeList::new(size), frames })
+        Ok(CodeMemory {
+            exec,
+            write,
+            alive,
+            free: FreeList::new(size),
+            frames,
+        })
     }
 
     fn two_views(size: usize) -> io::Result<(Mapping, Mapping)> {
@@ -168,8 +179,8 @@ fn page_size() -> usize {
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("pages have a size")
 }
 
-/// Pages of this process, unmapped when dropped. Only the owner reads or writes them by their address; code that runs in
-/// them is not seen by Rust.
+/// Pages of this process, unmapped when dropped. Only the owner reads or writes them by their address; code that runs
+/// in them is not seen by Rust.
 struct Mapping {
     address: u64,
     size: usize,
@@ -186,26 +197,35 @@ impl Mapping {
     fn near_this_program(size: usize, protection: i32) -> Option<Mapping> {
         const FARTHEST: u64 = 1 << 30;
         let program = page_size as *const () as u64 & !0xffff;
-        let wish = program.checked_sub(size as u64 + (16 << 20))?;
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-        // SAFETY: a new mapping; where something is at the wished address, the system chooses another.
-        let address = unsafe { libc::mmap(wish as *mut _, size, protection, flags, -1, 0) };
-        let mapping = Mapping::made(address, size).ok()?;
-        (mapping.address < program && program - mapping.address < FARTHEST + size as u64).then_some(mapping)
+        // each driver's memory is below the one before
+        (1..=8).find_map(|n| {
+            let wish = program.checked_sub(n * size as u64 + (16 << 20))?;
+            // SAFETY: a new mapping; where something is at the wished address, the system chooses another.
+            let address = unsafe { libc::mmap(wish as *mut _, size, protection, flags, -1, 0) };
+            let mapping = Mapping::made(address, size).ok()?;
+            (mapping.address < program && program - mapping.address < FARTHEST).then_some(mapping)
+        })
     }
 
     fn made(address: *mut libc::c_void, size: usize) -> io::Result<Mapping> {
         if address == MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Mapping { address: address as u64, size })
+        Ok(Mapping {
+            address: address as u64,
+            size,
+        })
     }
 
     /// Another view of the same shared pages.
     fn duplicate(&self) -> io::Result<Mapping> {
-        // SAFETY: with an old size of 0, the old mapping stays as it is, and the new one is at an address that the system
-        // chooses.
-        Mapping::made(unsafe { libc::mremap(self.pointer().cast(), 0, self.size, libc::MREMAP_MAYMOVE) }, self.size)
+        // SAFETY: with an old size of 0, the old mapping stays as it is, and the new one is at an address that the
+        // system chooses.
+        Mapping::made(
+            unsafe { libc::mremap(self.pointer().cast(), 0, self.size, libc::MREMAP_MAYMOVE) },
+            self.size,
+        )
     }
 
     /// Another view of the same shared pages, in the place of a mapping of the same size.
@@ -227,7 +247,11 @@ impl Mapping {
         assert!(at + len <= self.size, "pages of the mapping");
         // SAFETY: pages of this mapping. Nothing in Rust holds a reference into them.
         let result = unsafe { libc::mprotect(self.pointer().wrapping_add(at).cast(), len, protection) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     /// Where the system does not know the advice, it goes on without.
@@ -250,8 +274,8 @@ impl Mapping {
 
     fn load(&self, at: usize) -> u8 {
         assert!(at < self.size, "a byte of the mapping");
-        // SAFETY: a byte of this mapping, which is readable where this is called. Volatile, for the system changes it at a
-        // fork.
+        // SAFETY: a byte of this mapping, which is readable where this is called. Volatile, for the system changes it
+        // at a fork.
         unsafe { self.pointer().wrapping_add(at).read_volatile() }
     }
 }
@@ -270,7 +294,9 @@ struct FreeList {
 
 impl FreeList {
     fn new(size: usize) -> FreeList {
-        FreeList { ranges: BTreeMap::from([(0, size)]) }
+        FreeList {
+            ranges: BTreeMap::from([(0, size)]),
+        }
     }
 
     /// The first range that fits, so that the far end stays untouched.
@@ -314,7 +340,9 @@ impl FrameInfo {
     /// Only where the unwinder takes whole sections, which is libgcc's.
     #[cfg(target_env = "gnu")]
     fn register(start: u64, size: usize) -> Option<FrameInfo> {
-        let info = FrameInfo { words: eh_frame(start, size) };
+        let info = FrameInfo {
+            words: eh_frame(start, size),
+        };
         // SAFETY: a well-formed section, which stays where it is until it is deregistered.
         unsafe { __register_frame(info.words.as_ptr().cast()) };
         Some(info)
@@ -359,7 +387,10 @@ fn eh_frame(start: u64, size: usize) -> Box<[u64]> {
     fde.extend((size as u64).to_le_bytes());
     entry(&fde);
     section.extend([0; 8]);
-    section.chunks(8).map(|word| u64::from_le_bytes(word.try_into().expect("entries are multiples of 8 bytes"))).collect()
+    section
+        .chunks(8)
+        .map(|word| u64::from_le_bytes(word.try_into().expect("entries are multiples of 8 bytes")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -389,17 +420,25 @@ mod tests {
             for round in 0..3 {
                 let chunk = memory.allocate(6000).expect("there is room");
                 // nop nop nop mov eax, imm32; ret
-                memory.write(chunk, &[0x90, 0x90, 0x90, 0xb8, 1, 0, 0, 0, 0xc3]).expect("the memory is writable");
+                memory
+                    .write(chunk, &[0x90, 0x90, 0x90, 0xb8, 1, 0, 0, 0, 0xc3])
+                    .expect("the memory is writable");
                 let call = || {
                     // SAFETY: the code above, which takes and keeps nothing.
-                    let code = unsafe { std::mem::transmute::<*const (), extern "C" fn() -> u32>(memory.address(chunk) as *const ()) };
+                    let code = unsafe {
+                        std::mem::transmute::<*const (), extern "C" fn() -> u32>(memory.address(chunk) as *const ())
+                    };
                     code()
                 };
                 assert_eq!(call(), 1);
-                memory.patch(memory.address(chunk) + 4, 77 + round).expect("the memory is writable");
+                memory
+                    .patch(memory.address(chunk) + 4, 77 + round)
+                    .expect("the memory is writable");
                 let call = || {
                     // SAFETY: as before.
-                    let code = unsafe { std::mem::transmute::<*const (), extern "C" fn() -> u32>(memory.address(chunk) as *const ()) };
+                    let code = unsafe {
+                        std::mem::transmute::<*const (), extern "C" fn() -> u32>(memory.address(chunk) as *const ())
+                    };
                     code()
                 };
                 assert_eq!(call(), 77 + round as u32);
@@ -416,7 +455,8 @@ mod tests {
             return;
         }
         assert!(memory.is_usable());
-        // SAFETY: the child reads a byte, unmaps pages and exits, without the allocator's or anybody's locks but its own.
+        // SAFETY: the child reads a byte, unmaps pages and exits, without the allocator's or anybody's locks but its
+        // own.
         match unsafe { libc::fork() } {
             0 => {
                 let usable = memory.is_usable();

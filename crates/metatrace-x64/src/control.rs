@@ -1,8 +1,8 @@
 //! Where values are when control comes in, at labels and at jumps; `finish`; frame slots.
 //!
-//! Behind a label only its arguments are known, so a label is where places are chosen afresh: values that are used soon
-//! get registers, the others slots. A jump moves its arguments to where the label wants them. In a loop an argument that
-//! does not change costs nothing there, be it in a register or in a slot.
+//! Behind a label only its arguments are known, so a label is where places are chosen afresh: values that are used
+//! soon get registers, the others slots. A jump moves its arguments to where the label wants them. In a loop an
+//! argument that does not change costs nothing there, be it in a register or in a slot.
 
 use crate::encode::{self, Mem};
 use crate::liveness::{At, pressure};
@@ -60,7 +60,8 @@ impl Walk<'_> {
                 None => {}
                 Some(Target::Slot(slot)) => {
                     self.code.push(encode::load(Reg::R11, word(n), Word::U64));
-                    self.code.push(encode::store(Mem::frame(slot.offset()), Reg::R11, Word::U64));
+                    self.code
+                        .push(encode::store(Mem::frame(slot.offset()), Reg::R11, Word::U64));
                 }
                 Some(Target::Register(Reg::RDI)) => last = Some(n),
                 Some(Target::Register(reg)) => self.code.push(encode::load(*reg, word(n), Word::U64)),
@@ -74,10 +75,17 @@ impl Walk<'_> {
 
     /// The inputs of a bridge are where its guard had them.
     fn take_over(&mut self, inputs: &[Location], slots: u32, exposed: &[Range<u32>]) {
-        assert_eq!(inputs.len(), self.trace.inputs.len(), "a bridge has the exit values of its guard as inputs");
+        assert_eq!(
+            inputs.len(),
+            self.trace.inputs.len(),
+            "a bridge has the exit values of its guard as inputs"
+        );
         self.slots.count = slots;
         self.slots.exposed = exposed.to_vec();
-        self.slots.words = (0..slots).filter(|slot| !exposed.iter().any(|range| range.contains(slot))).map(Slot).collect();
+        self.slots.words = (0..slots)
+            .filter(|slot| !exposed.iter().any(|range| range.contains(slot)))
+            .map(Slot)
+            .collect();
         for (n, location) in inputs.iter().enumerate() {
             if !self.live.is_used(n, 0) {
                 continue;
@@ -95,7 +103,14 @@ impl Walk<'_> {
     fn free_other_slots(&mut self) {
         let taken: rustc_hash::FxHashSet<Slot> = self.places.iter().filter_map(|place| place.slot).collect();
         self.slots.released.clear();
-        self.slots.free = self.slots.words.iter().copied().filter(|slot| !taken.contains(slot)).rev().collect();
+        self.slots.free = self
+            .slots
+            .words
+            .iter()
+            .copied()
+            .filter(|slot| !taken.contains(slot))
+            .rev()
+            .collect();
     }
 
     /// From now on these values are in these places, and no other value is known.
@@ -131,19 +146,34 @@ impl Walk<'_> {
     fn label(&mut self) {
         let label = &self.trace.ops[self.at];
         let token = label.descr().target();
-        let values: Vec<usize> =
-            label.args.iter().map(|arg| arg.as_value().expect("the arguments of a label are values")).collect();
-        let jump = self.trace.ops.last().filter(|op| op.opcode == Opcode::Jump && op.descr().target() == token);
+        let values: Vec<usize> = label
+            .args
+            .iter()
+            .map(|arg| arg.as_value().expect("the arguments of a label are values"))
+            .collect();
+        let jump = self
+            .trace
+            .ops
+            .last()
+            .filter(|op| op.opcode == Opcode::Jump && op.descr().target() == token);
         let back: Option<Vec<Ref>> = jump.map(|jump| jump.args.to_vec());
         let targets = self.choose(&values, self.at + 1, back.as_deref());
-        let moves = label.args.iter().zip(&targets).filter_map(|(arg, to)| to.map(|to| (*arg, to)));
+        let moves = label
+            .args
+            .iter()
+            .zip(&targets)
+            .filter_map(|(arg, to)| to.map(|to| (*arg, to)));
         let moves = self.needed_moves(moves.collect());
         self.move_all(moves);
         self.arrive(&values, &targets);
         if back.is_some() {
             self.code.align(16);
         }
-        self.labels.push(OwnLabel { token, offset: self.code.offset(), targets: Rc::from(targets) });
+        self.labels.push(OwnLabel {
+            token,
+            offset: self.code.offset(),
+            targets: Rc::from(targets),
+        });
         self.plan_hints(self.at + 1);
     }
 
@@ -164,7 +194,10 @@ impl Walk<'_> {
     /// Places for the values that are known from operation `from` on; none for those that nobody needs. `back` is what
     /// the jump back to here passes.
     fn choose(&mut self, values: &[usize], from: At, back: Option<&[Ref]>) -> Vec<Option<Target>> {
-        let mut choice = Choice { targets: vec![None; values.len()], taken: RegSet::EMPTY };
+        let mut choice = Choice {
+            targets: vec![None; values.len()],
+            taken: RegSet::EMPTY,
+        };
         let changes = |n: usize| back.is_some_and(|back| back[n] != Ref::value(values[n]));
         for bank in Bank::ALL {
             let mut order: Vec<(usize, At)> = (0..values.len())
@@ -241,23 +274,35 @@ impl Walk<'_> {
 
     fn move_arguments(&mut self, targets: &[Option<Target>]) {
         let args = &self.trace.ops[self.at].args;
-        assert_eq!(args.len(), targets.len(), "a jump has a word for each argument of its label");
+        assert_eq!(
+            args.len(),
+            targets.len(),
+            "a jump has a word for each argument of its label"
+        );
         let wanted = args.iter().zip(targets).filter_map(|(arg, to)| to.map(|to| (*arg, to)));
         let moves = self.needed_moves(wanted.collect());
         self.move_all(moves);
     }
 
     fn targets_of(&self, token: TargetToken) -> Option<Rc<[Option<Target>]>> {
-        let own = self.labels.iter().find(|label| label.token == token).map(|label| label.targets.clone());
+        let own = self
+            .labels
+            .iter()
+            .find(|label| label.token == token)
+            .map(|label| label.targets.clone());
         own.or_else(|| Some((self.context.label)(token)?.targets))
     }
 
-    /// From where values go at the end, and in calls, to where they had best come from, in the operations from `from` up
-    /// to the next label.
+    /// From where values go at the end, and in calls, to where they had best come from, in the operations from `from`
+    /// up to the next label.
     pub(crate) fn plan_hints(&mut self, from: At) {
         let trace = self.trace;
         let ops = &trace.ops[from..];
-        let end = from + ops.iter().position(|op| op.opcode == Opcode::Label).unwrap_or(ops.len());
+        let end = from
+            + ops
+                .iter()
+                .position(|op| op.opcode == Opcode::Label)
+                .unwrap_or(ops.len());
         self.hints.fill(None);
         if let Some(jump) = trace.ops[from..end].last().filter(|op| op.opcode == Opcode::Jump) {
             let targets = self.targets_of(jump.descr().target());
@@ -308,11 +353,15 @@ impl Walk<'_> {
         if op.opcode != Opcode::Alloca {
             return Err(BackendError::Unsupported(op.opcode));
         }
-        let metatrace_ir::Descr::Size(size) = &**op.descr() else { panic!("alloca without a size") };
+        let metatrace_ir::Descr::Size(size) = &**op.descr() else {
+            panic!("alloca without a size")
+        };
         let words = size.size.div_ceil(8).max(1);
         let needed = u64::from(self.slots.count) + u64::from(words) + 1;
         if needed * 8 > self.context.frame_limit.into() {
-            return Err(BackendError::FrameTooLarge { needed: u32::try_from(needed * 8).unwrap_or(u32::MAX) });
+            return Err(BackendError::FrameTooLarge {
+                needed: u32::try_from(needed * 8).unwrap_or(u32::MAX),
+            });
         }
         // the last slot has the lowest address, which is to be a multiple of 16 if that is wanted
         let mut last = Slot(self.slots.count + words - 1);

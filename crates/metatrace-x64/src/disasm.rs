@@ -5,9 +5,9 @@ use metatrace_backend::Assembled;
 use metatrace_ir::Trace;
 use std::fmt::Write;
 
-/// The instructions of compiled code, one on a line with its offset, under the operation of the trace that it belongs to.
-/// Targets of jumps within the code are offsets, others addresses. Behind the code of the last operation come exits, and
-/// what is seldom run; then constants, shown as if they were code.
+/// The instructions of compiled code, one on a line with its offset, under the operation of the trace that it belongs
+/// to. Targets of jumps within the code are offsets, others addresses. Behind the code of the last operation come
+/// exits, and what is seldom run; then constants, shown as if they were code.
 pub fn disassemble(assembled: &Assembled, trace: &Trace) -> String {
     let mut decoder = Decoder::with_ip(64, &assembled.code, 0, DecoderOptions::NONE);
     let mut formatter = IntelFormatter::new();

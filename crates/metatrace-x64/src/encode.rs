@@ -38,7 +38,11 @@ pub(crate) struct Mem {
 
 impl Mem {
     pub(crate) fn new(base: Reg, disp: i32) -> Mem {
-        Mem { base, index: None, disp }
+        Mem {
+            base,
+            index: None,
+            disp,
+        }
     }
 
     /// At this distance from `rbp`.
@@ -150,15 +154,31 @@ struct Form {
     byte_rm: bool,
 }
 
-const WIDE: Form = Form { prefix: None, wide: true, byte_reg: false, byte_rm: false };
-const NARROW: Form = Form { prefix: None, wide: false, byte_reg: false, byte_rm: false };
+const WIDE: Form = Form {
+    prefix: None,
+    wide: true,
+    byte_reg: false,
+    byte_rm: false,
+};
+const NARROW: Form = Form {
+    prefix: None,
+    wide: false,
+    byte_reg: false,
+    byte_rm: false,
+};
 
 fn sse(prefix: u8) -> Form {
-    Form { prefix: Some(prefix), ..NARROW }
+    Form {
+        prefix: Some(prefix),
+        ..NARROW
+    }
 }
 
 fn reg_rm(form: Form, opcode: &[u8], reg: u8, rm: Rm) -> Inst {
-    let mut inst = Inst { bytes: SmallVec::new(), pool: None };
+    let mut inst = Inst {
+        bytes: SmallVec::new(),
+        pool: None,
+    };
     inst.bytes.extend(form.prefix);
     let (base, index) = match rm {
         Rm::Reg(reg) => (reg.code(), 0),
@@ -214,7 +234,10 @@ fn with_immediate(mut inst: Inst, bytes: &[u8]) -> Inst {
 }
 
 fn raw(bytes: &[u8]) -> Inst {
-    Inst { bytes: SmallVec::from_slice(bytes), pool: None }
+    Inst {
+        bytes: SmallVec::from_slice(bytes),
+        pool: None,
+    }
 }
 
 /// Between registers of either bank.
@@ -222,8 +245,24 @@ pub(crate) fn mov(to: Reg, from: Reg) -> Inst {
     match (to.bank(), from.bank()) {
         (Bank::General, Bank::General) => reg_rm(WIDE, &[0x89], from.code(), Rm::Reg(to)),
         (Bank::Float, Bank::Float) => reg_rm(NARROW, &[0x0f, 0x28], to.code(), Rm::Reg(from)), // movaps
-        (Bank::Float, Bank::General) => reg_rm(Form { wide: true, ..sse(0x66) }, &[0x0f, 0x6e], to.code(), Rm::Reg(from)),
-        (Bank::General, Bank::Float) => reg_rm(Form { wide: true, ..sse(0x66) }, &[0x0f, 0x7e], from.code(), Rm::Reg(to)),
+        (Bank::Float, Bank::General) => reg_rm(
+            Form {
+                wide: true,
+                ..sse(0x66)
+            },
+            &[0x0f, 0x6e],
+            to.code(),
+            Rm::Reg(from),
+        ),
+        (Bank::General, Bank::Float) => reg_rm(
+            Form {
+                wide: true,
+                ..sse(0x66)
+            },
+            &[0x0f, 0x7e],
+            from.code(),
+            Rm::Reg(to),
+        ),
     }
 }
 
@@ -254,7 +293,10 @@ fn load_rm(to: Reg, from: Rm, word: Word) -> Inst {
         assert_eq!(word.size(), 8, "floats are 8 bytes");
         return reg_rm(sse(0xf2), &[0x0f, 0x10], to.code(), from); // movsd
     }
-    let byte = Form { byte_rm: true, ..NARROW };
+    let byte = Form {
+        byte_rm: true,
+        ..NARROW
+    };
     match word {
         Word::U8 => reg_rm(byte, &[0x0f, 0xb6], to.code(), from),
         Word::U16 => reg_rm(NARROW, &[0x0f, 0xb7], to.code(), from),
@@ -287,7 +329,15 @@ pub(crate) fn store(to: Mem, from: Reg, word: Word) -> Inst {
         return reg_rm(sse(0xf2), &[0x0f, 0x11], from.code(), to); // movsd
     }
     match word.size() {
-        1 => reg_rm(Form { byte_reg: true, ..NARROW }, &[0x88], from.code(), to),
+        1 => reg_rm(
+            Form {
+                byte_reg: true,
+                ..NARROW
+            },
+            &[0x88],
+            from.code(),
+            to,
+        ),
         2 => reg_rm(sse(0x66), &[0x89], from.code(), to),
         4 => reg_rm(NARROW, &[0x89], from.code(), to),
         _ => reg_rm(WIDE, &[0x89], from.code(), to),
@@ -329,7 +379,10 @@ pub(crate) fn alu_imm(op: Alu, to: Rm, value: i32) -> Inst {
 pub(crate) fn and32_imm(to: Reg, value: i32) -> Inst {
     match i8::try_from(value) {
         Ok(value) => with_immediate(reg_rm(NARROW, &[0x83], Alu::And as u8, Rm::Reg(to)), &[value as u8]),
-        Err(_) => with_immediate(reg_rm(NARROW, &[0x81], Alu::And as u8, Rm::Reg(to)), &value.to_le_bytes()),
+        Err(_) => with_immediate(
+            reg_rm(NARROW, &[0x81], Alu::And as u8, Rm::Reg(to)),
+            &value.to_le_bytes(),
+        ),
     }
 }
 
@@ -398,7 +451,15 @@ pub(crate) fn count(op: Count, to: Reg, from: Rm) -> Inst {
 
 /// The low byte of a register to 0 or 1.
 pub(crate) fn setcc(cond: Cond, to: Reg) -> Inst {
-    reg_rm(Form { byte_rm: true, ..NARROW }, &[0x0f, 0x90 | cond as u8], 0, Rm::Reg(to))
+    reg_rm(
+        Form {
+            byte_rm: true,
+            ..NARROW
+        },
+        &[0x0f, 0x90 | cond as u8],
+        0,
+        Rm::Reg(to),
+    )
 }
 
 pub(crate) fn cmov(cond: Cond, to: Reg, from: Reg) -> Inst {
@@ -424,11 +485,27 @@ pub(crate) fn andps(to: Reg, from: Rm) -> Inst {
 }
 
 pub(crate) fn cvtsi2sd(to: Reg, from: Rm) -> Inst {
-    reg_rm(Form { prefix: Some(0xf2), ..WIDE }, &[0x0f, 0x2a], to.code(), from)
+    reg_rm(
+        Form {
+            prefix: Some(0xf2),
+            ..WIDE
+        },
+        &[0x0f, 0x2a],
+        to.code(),
+        from,
+    )
 }
 
 pub(crate) fn cvttsd2si(to: Reg, from: Rm) -> Inst {
-    reg_rm(Form { prefix: Some(0xf2), ..WIDE }, &[0x0f, 0x2c], to.code(), from)
+    reg_rm(
+        Form {
+            prefix: Some(0xf2),
+            ..WIDE
+        },
+        &[0x0f, 0x2c],
+        to.code(),
+        from,
+    )
 }
 
 /// Through a register.
@@ -477,7 +554,12 @@ mod tests {
     fn text(inst: Inst) -> String {
         let mut decoder = Decoder::with_ip(64, &inst.bytes, 0, DecoderOptions::NONE);
         let instruction = decoder.decode();
-        assert_eq!(instruction.len(), inst.bytes.len(), "one instruction: {:x?}", inst.bytes);
+        assert_eq!(
+            instruction.len(),
+            inst.bytes.len(),
+            "one instruction: {:x?}",
+            inst.bytes
+        );
         let mut text = String::new();
         IntelFormatter::new().format(&instruction, &mut text);
         text
@@ -501,9 +583,20 @@ mod tests {
                 assert_eq!(text(lea(Reg::R9, plain)), format!("lea r9,[{base:?}{offset}]"));
                 for index in general() {
                     for scale in 0..4 {
-                        let mem = Mem { base, index: Some((index, scale)), disp };
-                        let times = if scale == 0 { String::new() } else { format!("*{}", 1 << scale) };
-                        assert_eq!(text(lea(Reg::RDI, mem)), format!("lea rdi,[{base:?}+{index:?}{times}{offset}]"));
+                        let mem = Mem {
+                            base,
+                            index: Some((index, scale)),
+                            disp,
+                        };
+                        let times = if scale == 0 {
+                            String::new()
+                        } else {
+                            format!("*{}", 1 << scale)
+                        };
+                        assert_eq!(
+                            text(lea(Reg::RDI, mem)),
+                            format!("lea rdi,[{base:?}+{index:?}{times}{offset}]")
+                        );
                     }
                 }
             }
@@ -513,13 +606,21 @@ mod tests {
     /// As the decoder writes it: with a leading zero where it would begin with a letter.
     fn hex(number: i64) -> String {
         let digits = format!("{number:X}");
-        let digits = if digits.starts_with(|c: char| c.is_alphabetic()) { format!("0{digits}") } else { digits };
+        let digits = if digits.starts_with(|c: char| c.is_alphabetic()) {
+            format!("0{digits}")
+        } else {
+            digits
+        };
         if number < 10 { digits } else { format!("{digits}h") }
     }
 
     #[test]
     fn instructions_decode_as_they_were_meant() {
-        let [rax, rsi, r13] = [Reg::RAX, Reg::RSI, Bank::General.allocatable().iter().nth(10).expect("a register")];
+        let [rax, rsi, r13] = [
+            Reg::RAX,
+            Reg::RSI,
+            Bank::General.allocatable().iter().nth(10).expect("a register"),
+        ];
         let [xmm1, xmm9] = [1, 9].map(|n| Bank::Float.allocatable().iter().nth(n).expect("a register"));
         let at = Mem::new(r13, 0);
         let cases = [
@@ -562,7 +663,12 @@ mod tests {
         }
         for len in 1..=9 {
             assert_eq!(nop(len).bytes.len(), len);
-            assert!(["nop", "xchg ax,ax"].iter().any(|name| text(nop(len)).starts_with(name)), "{len}");
+            assert!(
+                ["nop", "xchg ax,ax"]
+                    .iter()
+                    .any(|name| text(nop(len)).starts_with(name)),
+                "{len}"
+            );
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Entering machine code, and what happens where it is left: the border between Rust and generated code.
 //!
-//! Code is entered by a call. At an exit it jumps, with the exit's number in r11d, to a routine that saves all registers
-//! and calls [`on_exit`]. That gathers the exit's values from registers and frame, and calls the handler while the frame
-//! is alive. Then the routine leaves the frame, and the call returns.
+//! Code is entered by a call. At an exit it jumps, with the exit's number in r11d, to a routine that saves all
+//! registers and calls [`on_exit`]. That gathers the exit's values from registers and frame, and calls the handler
+//! while the frame is alive. Then the routine leaves the frame, and the call returns.
 //!
 //! No panic crosses generated code: one of the handler is caught, and goes on when the frame is gone.
 
@@ -79,15 +79,20 @@ struct Registers([u64; 32]);
 /// Runs code from its entry until an exit, and calls `handler` there. A panic of the handler goes on from here.
 ///
 /// # Safety
-/// `entry` is the entry of installed code for a trace with `args.len()` inputs, whose exits are in `exits`, and which stays
-/// installed while it runs; the trace's operations are allowed on `args`.
+/// `entry` is the entry of installed code for a trace with `args.len()` inputs, whose exits are in `exits`, and which
+/// stays installed while it runs; the trace's operations are allowed on `args`.
 pub(crate) unsafe fn execute(entry: u64, args: &[u64], exits: &RefCell<ExitTable>, handler: &mut dyn ExitHandler) {
-    let mut activation = Activation { exits, handler, panic: None };
+    let mut activation = Activation {
+        exits,
+        handler,
+        panic: None,
+    };
     // SAFETY: the code at an entry takes these two arguments, by the caller's promise.
     let code = unsafe {
         std::mem::transmute::<*const (), unsafe extern "C" fn(*const u64, *mut Activation<'_>)>(entry as *const ())
     };
-    // SAFETY: there are as many words as the code loads; the activation outlives the call, and is used by `on_exit` only.
+    // SAFETY: there are as many words as the code loads; the activation outlives the call, and is used by `on_exit`
+    // only.
     unsafe { code(args.as_ptr(), &mut activation) };
     if let Some(payload) = activation.panic {
         resume_unwind(payload);
@@ -97,8 +102,8 @@ pub(crate) unsafe fn execute(entry: u64, args: &[u64], exits: &RefCell<ExitTable
 /// Called by the exit routine, once in each execution.
 ///
 /// # Safety
-/// `activation` is that of `execute`, `registers` are saved below the frame that `frame` is the rbp of, and the code was
-/// left by the exit of this number, whose record describes that frame.
+/// `activation` is that of `execute`, `registers` are saved below the frame that `frame` is the rbp of, and the code
+/// was left by the exit of this number, whose record describes that frame.
 unsafe extern "C" fn on_exit(activation: *mut Activation<'_>, number: u32, registers: *const Registers, frame: u64) {
     // SAFETY: alive and used by nobody else, as `execute` sees to.
     let activation = unsafe { &mut *activation };
@@ -115,7 +120,11 @@ unsafe extern "C" fn on_exit(activation: *mut Activation<'_>, number: u32, regis
         };
         let values: smallvec::SmallVec<[u64; 32]> = record.values.iter().map(word).collect();
         let payload = record.has_payload.then_some(registers.0[Reg::RAX.index()]);
-        activation.handler.exit(Exit { guard: record.guard, values: &values, payload });
+        activation.handler.exit(Exit {
+            guard: record.guard,
+            values: &values,
+            payload,
+        });
     }));
     activation.panic = result.err();
 }

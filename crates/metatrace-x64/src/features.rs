@@ -24,6 +24,11 @@ impl Features {
 
     /// What every x86-64 CPU has.
     pub(crate) fn base() -> Features {
-        Features { bmi1: false, bmi2: false, lzcnt: false, popcnt: false }
+        Features {
+            bmi1: false,
+            bmi2: false,
+            lzcnt: false,
+            popcnt: false,
+        }
     }
 }

@@ -40,11 +40,17 @@ pub(crate) struct Test {
 
 impl Test {
     fn known(holds: bool) -> Test {
-        Test { insts: SmallVec::new(), holds: Holds::Known(holds) }
+        Test {
+            insts: SmallVec::new(),
+            holds: Holds::Known(holds),
+        }
     }
 
     fn one(inst: Inst, cond: Cond) -> Test {
-        Test { insts: smallvec![inst], holds: Holds::If(cond) }
+        Test {
+            insts: smallvec![inst],
+            holds: Holds::If(cond),
+        }
     }
 }
 
@@ -111,7 +117,9 @@ impl Walk<'_> {
             (Rm::Reg(reg), Some(0), _) => encode::test(reg, reg),
             (left, Some(imm), _) => encode::alu_imm(Alu::Cmp, left, imm),
             (left, None, Location::Register(reg)) => encode::alu_reversed(Alu::Cmp, left, reg),
-            (Rm::Reg(reg), None, Location::Slot(slot)) => encode::alu(Alu::Cmp, reg, Rm::Mem(Mem::frame(slot.offset()))),
+            (Rm::Reg(reg), None, Location::Slot(slot)) => {
+                encode::alu(Alu::Cmp, reg, Rm::Mem(Mem::frame(slot.offset())))
+            }
             (left, None, right) => {
                 insts.push(match right {
                     Location::Constant(bits) => encode::mov_imm(Reg::R11, bits),
@@ -123,7 +131,10 @@ impl Walk<'_> {
             }
         };
         insts.push(last);
-        Test { insts, holds: Holds::If(cond) }
+        Test {
+            insts,
+            holds: Holds::If(cond),
+        }
     }
 
     /// `ucomisd` sets carry and zero for a NaN, so orders are asked for as above or above-equal.
@@ -170,11 +181,20 @@ impl Walk<'_> {
         };
         let cond = Holds::If(Cond::Equal);
         match (left, imm) {
-            (Rm::Reg(reg), Some(0)) => Test { insts: smallvec![encode::test(reg, reg)], holds: cond },
-            (left, Some(imm)) => Test { insts: smallvec![encode::alu_imm(Alu::Cmp, left, imm)], holds: cond },
+            (Rm::Reg(reg), Some(0)) => Test {
+                insts: smallvec![encode::test(reg, reg)],
+                holds: cond,
+            },
+            (left, Some(imm)) => Test {
+                insts: smallvec![encode::alu_imm(Alu::Cmp, left, imm)],
+                holds: cond,
+            },
             (left, None) => {
                 let constant = encode::mov_imm(Reg::R11, bits);
-                Test { insts: smallvec![constant, encode::alu_reversed(Alu::Cmp, left, Reg::R11)], holds: cond }
+                Test {
+                    insts: smallvec![constant, encode::alu_reversed(Alu::Cmp, left, Reg::R11)],
+                    holds: cond,
+                }
             }
         }
     }
@@ -182,7 +202,10 @@ impl Walk<'_> {
     /// What a guard tests: the test, and what it must give for the trace to go on.
     fn tested(&mut self) -> (Test, bool) {
         let op = &self.trace.ops[self.at];
-        let flags = |cond| Test { insts: SmallVec::new(), holds: Holds::If(cond) };
+        let flags = |cond| Test {
+            insts: SmallVec::new(),
+            holds: Holds::If(cond),
+        };
         match op.opcode {
             Opcode::GuardTrue | Opcode::GuardFalse => {
                 let wanted = op.opcode == Opcode::GuardTrue;
@@ -198,7 +221,9 @@ impl Walk<'_> {
             Opcode::GuardNonnull => (self.compare_zero(Opcode::IntIsTrue, op.args[0]), true),
             Opcode::GuardIsnull => (self.compare_zero(Opcode::IntIsZero, op.args[0]), true),
             Opcode::GuardValue => {
-                let Some(constant) = self.trace.as_const(op.args[1]) else { panic!("guard_value without a constant") };
+                let Some(constant) = self.trace.as_const(op.args[1]) else {
+                    panic!("guard_value without a constant")
+                };
                 (self.compare_bits(op.args[0], constant.bits), true)
             }
             Opcode::GuardNoOverflow => (flags(Cond::Overflow), false),

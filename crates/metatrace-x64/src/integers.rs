@@ -79,12 +79,18 @@ impl Walk<'_> {
 
     /// `a + sign * b` in a register of its own, where both are needed later on: one `lea`. Whether that was so.
     fn sum(&mut self, a: Ref, b: Ref, sign: i32) -> bool {
-        let Location::Register(base) = self.locate(a) else { return false };
+        let Location::Register(base) = self.locate(a) else {
+            return false;
+        };
         if self.dies(a) {
             return false;
         }
         let mem = match self.locate(b) {
-            Location::Register(index) if !self.dies(b) && sign == 1 => Mem { base, index: Some((index, 0)), disp: 0 },
+            Location::Register(index) if !self.dies(b) && sign == 1 => Mem {
+                base,
+                index: Some((index, 0)),
+                disp: 0,
+            },
             location => match immediate(location) {
                 Some(imm) => Mem::new(base, sign * imm),
                 None => return false,
@@ -258,8 +264,8 @@ impl Walk<'_> {
         self.code.push(encode::cmov(Cond::Equal, to, Reg::R11));
     }
 
-    /// The sum of the bits in pairs, of those in fours, in bytes, then of the bytes by a multiplication (Warren, Hacker's
-    /// Delight, 5-1).
+    /// The sum of the bits in pairs, of those in fours, in bytes, then of the bytes by a multiplication (Warren,
+    /// Hacker's Delight, 5-1).
     fn sum_bits(&mut self, to: Reg) {
         let half = self.temporary(Bank::General);
         let masked = |walk: &mut Self, reg: Reg, mask: u64| {
@@ -299,7 +305,11 @@ impl Walk<'_> {
             }
             Holds::FloatEqual | Holds::FloatNotEqual => {
                 // NaN sets the parity flag, and equality, too
-                let (ordered, unequal) = if test.holds == Holds::FloatEqual { (Cond::NoParity, 0) } else { (Cond::Parity, 1) };
+                let (ordered, unequal) = if test.holds == Holds::FloatEqual {
+                    (Cond::NoParity, 0)
+                } else {
+                    (Cond::Parity, 1)
+                };
                 self.code.push(encode::mov_imm(Reg::R11, unequal));
                 self.code.push(encode::setcc(ordered, to));
                 self.code.push(encode::extend(to, Rm::Reg(to), Word::U8));

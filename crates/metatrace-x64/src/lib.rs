@@ -14,37 +14,48 @@
 //! Unsafe code is in `code_memory`, `exits` and the one call of `backend`. On other machines
 //! [`X64Backend::new`] says that the backend is unavailable.
 
-/// Modules that need the machine.
-macro_rules! native {
-    ($($item:item)*) => { $(#[cfg(all(target_arch = "x86_64", target_os = "linux"))] $item)* };
-}
-
-native! {
-    mod allocate;
-    mod backend;
-    mod calls;
-    mod code;
-    mod code_memory;
-    mod control;
-    mod encode;
-    mod exits;
-    mod features;
-    mod floats;
-    mod guards;
-    mod integers;
-    mod liveness;
-    mod locations;
-    mod memory;
-    mod moves;
-    mod walk;
-    pub use backend::X64Backend;
-}
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod allocate;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod backend;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod calls;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod code;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod code_memory;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod control;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod encode;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod exits;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod features;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod floats;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod guards;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod integers;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod liveness;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod locations;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod memory;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod moves;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod walk;
 
 #[cfg(any(test, feature = "disasm"))]
 mod disasm;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod unavailable;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub use backend::X64Backend;
 #[cfg(any(test, feature = "disasm"))]
 pub use disasm::disassemble;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]

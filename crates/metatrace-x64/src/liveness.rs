@@ -218,7 +218,10 @@ impl Scan<'_> {
     fn jump(&mut self, at: At) {
         let trace = self.trace;
         let jump = &trace.ops[at];
-        let label = trace.ops.iter().find(|op| op.opcode == Opcode::Label && op.descr() == jump.descr());
+        let label = trace
+            .ops
+            .iter()
+            .find(|op| op.opcode == Opcode::Label && op.descr() == jump.descr());
         for (n, arg) in jump.args.iter().enumerate() {
             match label {
                 Some(label) if label.args.get(n) == Some(arg) => {
@@ -235,12 +238,21 @@ impl Scan<'_> {
 /// Whether the operation has an index, times the size of items.
 fn is_on_item(opcode: Opcode) -> bool {
     use Opcode::*;
-    matches!(opcode, GetarrayitemRawI | GetarrayitemRawR | GetarrayitemRawF | SetarrayitemRaw | PtrItem)
+    matches!(
+        opcode,
+        GetarrayitemRawI | GetarrayitemRawR | GetarrayitemRawF | SetarrayitemRaw | PtrItem
+    )
 }
 
-/// The largest number of counted values that have a real use ahead at one time, in the operations from `start` up to the
-/// next label. `args` are the values that exist at `start`.
-pub(crate) fn pressure(live: &Liveness, trace: &Trace, start: At, args: &[usize], is_counted: impl Fn(Kind) -> bool) -> usize {
+/// The largest number of counted values that have a real use ahead at one time, in the operations from `start` up to
+/// the next label. `args` are the values that exist at `start`.
+pub(crate) fn pressure(
+    live: &Liveness,
+    trace: &Trace,
+    start: At,
+    args: &[usize],
+    is_counted: impl Fn(Kind) -> bool,
+) -> usize {
     let is_label = |at: &At| trace.ops[*at].opcode == Opcode::Label;
     let end = (start..trace.ops.len()).find(is_label).unwrap_or(trace.ops.len());
     // how many values are no longer needed behind each operation
@@ -297,7 +309,10 @@ mod tests {
         let mut fused = [None; 11];
         (fused[4], fused[5]) = (Some(0), Some(2));
         assert_eq!(live.fused, fused[..10]);
-        assert_eq!(live.skipped, [true, false, true, false, false, false, false, false, false, false]);
+        assert_eq!(
+            live.skipped,
+            [true, false, true, false, false, false, false, false, false, false]
+        );
         // i0 is used by i5, and where the comparisons are made now
         assert_eq!(live.values[0].real[..], [3, 4, 5, 6]);
         assert_eq!(live.next_use(1, 2), Some(4));
@@ -325,7 +340,10 @@ mod tests {
             i10 = int_floordiv(i0, 3)
             finish(descr=<Guard0x2>) []";
         let (_, live) = scan(text, false);
-        assert_eq!(live.skipped, [true, true, true, false, true, true, true, false, false, true, false]);
+        assert_eq!(
+            live.skipped,
+            [true, true, true, false, true, true, true, false, false, true, false]
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The code of loads, stores and address computations.
 //!
-//! An address becomes one memory operand: base, index times 1, 2, 4 or 8, displacement. What does not fit is computed into
-//! a register first: the scratch register, or one that remembers it for the accesses that follow, as to the words of one
-//! item.
+//! An address becomes one memory operand: base, index times 1, 2, 4 or 8, displacement. What does not fit is computed
+//! into a register first: the scratch register, or one that remembers it for the accesses that follow, as to the
+//! words of one item.
 
 use crate::encode::{self, Mem, Rm, Shift};
 use crate::integers::immediate;
@@ -44,7 +44,11 @@ impl Walk<'_> {
 
     /// The value of a store in a register, the scratch register if the address does not need it.
     fn stored(&mut self, value: Ref, mem: Mem) -> Reg {
-        let bank = if self.is_float(value) { Bank::Float } else { Bank::General };
+        let bank = if self.is_float(value) {
+            Bank::Float
+        } else {
+            Bank::General
+        };
         let in_address = |reg| mem.base == reg || mem.index.is_some_and(|(index, _)| index == reg);
         let scratch_is_free = !in_address(bank.scratch());
         match self.operand(value) {
@@ -65,7 +69,11 @@ impl Walk<'_> {
         };
         let to = self.define();
         self.code.push(match mem {
-            Mem { base, index: None, disp: 0 } => encode::mov(to, base),
+            Mem {
+                base,
+                index: None,
+                disp: 0,
+            } => encode::mov(to, base),
             mem => encode::lea(to, mem),
         });
     }
@@ -82,7 +90,9 @@ impl Walk<'_> {
         let (base, index) = (op.args[0], op.args[1]);
         let mem = match self.locate(index) {
             Location::Constant(index) => {
-                let offset = index.wrapping_mul(array.item_size.into()).wrapping_add(array.offset.into());
+                let offset = index
+                    .wrapping_mul(array.item_size.into())
+                    .wrapping_add(array.offset.into());
                 self.at_offset(base, offset)
             }
             _ => self.at_index(base, index, array.item_size, array.offset),
@@ -102,7 +112,11 @@ impl Walk<'_> {
             (_, None) => {
                 let base = self.in_register(base);
                 self.code.push(encode::mov_imm(Reg::R11, offset));
-                Mem { base, index: Some((Reg::R11, 0)), disp: 0 }
+                Mem {
+                    base,
+                    index: Some((Reg::R11, 0)),
+                    disp: 0,
+                }
             }
         }
     }
@@ -113,14 +127,19 @@ impl Walk<'_> {
             // the scratch register may be needed for the index
             (Location::Constant(address), _) => {
                 let reg = self.temporary(Bank::General);
-                self.code.push(encode::mov_imm(reg, address.wrapping_add(offset.into())));
+                self.code
+                    .push(encode::mov_imm(reg, address.wrapping_add(offset.into())));
                 (reg, 0)
             }
             (_, Ok(offset)) => (self.in_register(base), offset),
             (_, Err(_)) => panic!("an item of more than 2 GiB"),
         };
         let (index, shift) = self.scaled(index, size);
-        Mem { base, index: Some((index, shift)), disp }
+        Mem {
+            base,
+            index: Some((index, shift)),
+            disp,
+        }
     }
 
     /// A register and a shift that give `index * size`. What takes instructions is remembered if it is needed again.
@@ -130,8 +149,16 @@ impl Walk<'_> {
             return (self.in_register(index), shift);
         }
         let again = self.live.scaled_again[self.at];
-        if let Some(n) = self.scaled.iter().position(|scaled| (scaled.index, scaled.size) == (index, size)) {
-            let Scaled { reg, shift, .. } = if again { self.scaled[n] } else { self.scaled.swap_remove(n) };
+        if let Some(n) = self
+            .scaled
+            .iter()
+            .position(|scaled| (scaled.index, scaled.size) == (index, size))
+        {
+            let Scaled { reg, shift, .. } = if again {
+                self.scaled[n]
+            } else {
+                self.scaled.swap_remove(n)
+            };
             self.pinned.insert(reg);
             return (reg, shift);
         }
@@ -139,7 +166,12 @@ impl Walk<'_> {
         let reg = if again { self.temporary(Bank::General) } else { Reg::R11 };
         let shift = self.scale(reg, from, size);
         if again {
-            self.scaled.push(Scaled { index, size, reg, shift });
+            self.scaled.push(Scaled {
+                index,
+                size,
+                reg,
+                shift,
+            });
         }
         (reg, shift)
     }
@@ -148,13 +180,18 @@ impl Walk<'_> {
     fn scale(&mut self, to: Reg, index: Reg, size: u32) -> u8 {
         let shift = size.trailing_zeros().min(3) as u8;
         if let odd @ (3 | 5 | 9) = size >> shift {
-            let times = Mem { base: index, index: Some((index, (odd - 1).trailing_zeros() as u8)), disp: 0 };
+            let times = Mem {
+                base: index,
+                index: Some((index, (odd - 1).trailing_zeros() as u8)),
+                disp: 0,
+            };
             self.code.push(encode::lea(to, times));
             return shift;
         }
         if size.is_power_of_two() {
             self.code.push(encode::mov(to, index));
-            self.code.push(encode::shift_imm(Shift::Left, to, size.trailing_zeros() as u8));
+            self.code
+                .push(encode::shift_imm(Shift::Left, to, size.trailing_zeros() as u8));
         } else if let Ok(size) = i32::try_from(size) {
             self.code.push(encode::imul_imm(to, Rm::Reg(index), size));
         } else {

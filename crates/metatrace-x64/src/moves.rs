@@ -79,7 +79,10 @@ mod tests {
     use std::collections::HashMap;
 
     fn places() -> Vec<Target> {
-        let mut places: Vec<Target> = RegSet::of(&[Reg::RAX, Reg::RCX, Reg::RDX]).iter().map(Target::Register).collect();
+        let mut places: Vec<Target> = RegSet::of(&[Reg::RAX, Reg::RCX, Reg::RDX])
+            .iter()
+            .map(Target::Register)
+            .collect();
         places.extend(Bank::Float.allocatable().iter().take(3).map(Target::Register));
         places.extend((0..3).map(|n| Target::Slot(Slot(n))));
         places
@@ -104,8 +107,11 @@ mod tests {
                 })
                 .collect();
             let key = |location: Location| format!("{location:?}");
-            let start: HashMap<String, u64> =
-                places.iter().enumerate().map(|(n, place)| (key(place.location()), n as u64)).collect();
+            let start: HashMap<String, u64> = places
+                .iter()
+                .enumerate()
+                .map(|(n, place)| (key(place.location()), n as u64))
+                .collect();
             let read = |machine: &HashMap<String, u64>, from: Location| match from {
                 Location::Constant(bits) => bits,
                 other => machine[&key(other)],
@@ -118,8 +124,15 @@ mod tests {
                 machine.insert(key(to.location()), word);
             }
             for place in &places {
-                let source = moves.iter().find(|(_, to)| to == place).map_or(place.location(), |(from, _)| *from);
-                assert_eq!(machine[&key(place.location())], read(&start, source), "{place:?} of {moves:?}");
+                let source = moves
+                    .iter()
+                    .find(|(_, to)| to == place)
+                    .map_or(place.location(), |(from, _)| *from);
+                assert_eq!(
+                    machine[&key(place.location())],
+                    read(&start, source),
+                    "{place:?} of {moves:?}"
+                );
             }
         }
     }

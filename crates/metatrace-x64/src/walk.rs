@@ -1,12 +1,12 @@
 //! One walk over a trace from its start, which gives each value its places and makes the code.
 //!
-//! [`Walk`] is the state of the walk. How values get registers is in [`allocate`](crate::allocate), how they get to where
-//! labels and jumps want them in [`control`](crate::control); the code of the operations is in
+//! [`Walk`] is the state of the walk. How values get registers is in [`allocate`](crate::allocate), how they get to
+//! where labels and jumps want them in [`control`](crate::control); the code of the operations is in
 //! [`integers`](crate::integers), [`floats`](crate::floats), [`memory`](crate::memory), and of guards in
 //! [`guards`](crate::guards).
 //!
-//! The outcome is a [`Piece`]: code without an address, and everything that has to be known to install it, to leave it at
-//! a guard, to enter it at a label.
+//! The outcome is a [`Piece`]: code without an address, and everything that has to be known to install it, to leave
+//! it at a guard, to enter it at a label.
 
 use crate::code::{Code, Fixup};
 use crate::encode;
@@ -145,7 +145,11 @@ pub(crate) enum Late {
     /// A forced exit: where the countdown jumps to, and the exit.
     Forced { start: DynamicLabel, exit: u32 },
     /// A conversion whose fast way gave no result.
-    Convert { start: DynamicLabel, back: DynamicLabel, slow: crate::floats::SlowConversion },
+    Convert {
+        start: DynamicLabel,
+        back: DynamicLabel,
+        slow: crate::floats::SlowConversion,
+    },
 }
 
 /// The state of the walk.
@@ -243,9 +247,9 @@ impl Walk<'_> {
         let value = self.trace.inputs.len() + self.at;
         let known: SmallVec<[Option<Location>; 4]> = op.args.iter().map(|arg| self.known(*arg)).collect();
         let result = match (op.opcode, &known[..]) {
-            (Opcode::PtrField, [Some(Location::FrameAddress(at))]) => {
-                at.checked_add_unsigned(op.descr().field().offset).map(Location::FrameAddress)
-            }
+            (Opcode::PtrField, [Some(Location::FrameAddress(at))]) => at
+                .checked_add_unsigned(op.descr().field().offset)
+                .map(Location::FrameAddress),
             (opcode, [Some(address @ Location::FrameAddress(_))]) if is_copy(opcode) => Some(*address),
             (opcode, known) if matches!(opcode.class(), Class::Pure | Class::Partial) => {
                 let words: Option<SmallVec<[u64; 2]>> = known
@@ -255,7 +259,9 @@ impl Walk<'_> {
                         _ => None,
                     })
                     .collect();
-                words.and_then(|words| metatrace_ir::eval::eval(opcode, &words)).map(Location::Constant)
+                words
+                    .and_then(|words| metatrace_ir::eval::eval(opcode, &words))
+                    .map(Location::Constant)
             }
             _ => None,
         };
@@ -278,13 +284,30 @@ impl Walk<'_> {
     /// Names the exit of the operation, a guard or `finish`, with its values where they are now.
     pub(crate) fn record_exit(&mut self) -> u32 {
         let op = &self.trace.ops[self.at];
-        let guard = op.guard.unwrap_or_else(|| panic!("{} without a name", op.opcode.name()));
+        let guard = op
+            .guard
+            .unwrap_or_else(|| panic!("{} without a name", op.opcode.name()));
         // a comparison that is fused has no place; that its guard fails says what it gives
         let fused = self.live.fused[self.at].map(|comparison| self.trace.result(comparison));
         let outcome = Location::Constant(u64::from(op.opcode == Opcode::GuardFalse));
         let exit = &self.live.exits[self.at];
-        let values = exit.iter().map(|value| if Some(*value) == fused { outcome } else { self.locate(*value) }).collect();
-        self.exits.push(PieceExit { guard, opcode: op.opcode, values, sites: SmallVec::new(), number_at: None });
+        let values = exit
+            .iter()
+            .map(|value| {
+                if Some(*value) == fused {
+                    outcome
+                } else {
+                    self.locate(*value)
+                }
+            })
+            .collect();
+        self.exits.push(PieceExit {
+            guard,
+            opcode: op.opcode,
+            values,
+            sites: SmallVec::new(),
+            number_at: None,
+        });
         self.exits.len() as u32 - 1
     }
 
@@ -347,7 +370,10 @@ impl Walk<'_> {
             fixups,
             exits: self.exits,
             labels: self.labels,
-            frame: Frame { slots, exposed: self.slots.exposed },
+            frame: Frame {
+                slots,
+                exposed: self.slots.exposed,
+            },
             op_offsets: self.op_offsets,
             jumps_to: self.jumps_to,
         })
@@ -357,9 +383,14 @@ impl Walk<'_> {
     fn probe(&mut self, size: u32, back: u32) {
         for page in (PAGE..size).step_by(PAGE as usize) {
             let touched = encode::Mem::frame(-(page as i32));
-            self.code.push(encode::alu_reversed(encode::Alu::Cmp, encode::Rm::Mem(touched), Reg::RSP));
+            self.code.push(encode::alu_reversed(
+                encode::Alu::Cmp,
+                encode::Rm::Mem(touched),
+                Reg::RSP,
+            ));
         }
-        self.code.push(encode::lea(Reg::RSP, encode::Mem::frame(-(size as i32))));
+        self.code
+            .push(encode::lea(Reg::RSP, encode::Mem::frame(-(size as i32))));
         self.code.jump_back(back);
     }
 

@@ -374,8 +374,8 @@ extern "C" fn free_all(context: u64) -> ShimResult {
     })
 }
 
-/// A call frees the loop that it was called from, a loop that led to it, and a bridge that is ahead; the activation goes
-/// on to its end.
+/// A call frees the loop that it was called from, a loop that led to it, and a bridge that is ahead; the activation
+/// goes on to its end.
 pub(super) fn freed_by_a_shim(make: &mut Make<'_>) {
     let bench = Bench::new(make(Forcing::Off));
     let context = Free {
