@@ -88,7 +88,7 @@ fn agree_with_the_reference(seeds: Range<u64>) {
 
 #[test]
 fn agrees_with_the_reference_on_random_programs() {
-    agree_with_the_reference(0..300);
+    agree_with_the_reference(0..1000);
 }
 
 /// For long runs: `METATRACE_SEEDS=1000..100000 cargo test --release -p metatrace-x64 -- --ignored`.
