@@ -2,7 +2,7 @@
 //!
 //! A [`JitCode`] is a control-flow graph laid out as fixed-size instructions over registers of three banks (int, ref,
 //! float). It is made by the codewriter and never changes. [`interp::Interp`] executes it; what happens besides is its
-//! [`Domain`](domain::Domain)'s business: [`Concrete`](domain::Concrete) does nothing more (the blackhole), the tracer's
+//! [`Domain`]'s business: [`Concrete`] does nothing more (the blackhole), the tracer's
 //! records operations. So the two cannot drift apart.
 //!
 //! ```text

@@ -104,6 +104,14 @@ fn sieve() {
 }
 
 #[test]
+fn alias() {
+    check(
+        "alias",
+        &[(0, Value::Int(0)), (3, Value::Int(6)), (10_000, Value::Int(50_005_000))],
+    );
+}
+
+#[test]
 fn every_program_has_a_test() {
     let tests = include_str!("programs.rs");
     for entry in std::fs::read_dir(folder()).expect("the folder exists") {
