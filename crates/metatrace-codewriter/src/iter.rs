@@ -170,6 +170,8 @@ impl Builder {
         let at = self.copy(Operand::Reg(index));
         let more = self.pure(Opcode::UintLt, at, len);
         self.test(more, done);
+        let src = self.pure(Opcode::IntAdd, at, Operand::int(1));
+        self.emit(Op::Move { dst: index, src });
         let name = format!("[{}]", item.name).into();
         let base = Base::Item {
             data,
@@ -183,8 +185,6 @@ impl Builder {
             name,
             enum_start: None,
         });
-        let src = self.pure(Opcode::IntAdd, at, Operand::int(1));
-        self.emit(Op::Move { dst: index, src });
         address
     }
 }

@@ -704,9 +704,24 @@ macro_rules! int_methods {
             int_methods!(@ $t checked_value Option<$t>: checked_add Add, checked_sub Sub, checked_mul Mul);
             int_methods!(@ $t overflowing_value ($t, bool): overflowing_add Add, overflowing_sub Sub, overflowing_mul Mul);
             int_methods!(# $t $t: wrapping_div($t), wrapping_rem($t), saturating_add($t), saturating_sub($t), saturating_mul($t));
-            int_methods!(# $t $t: rem_euclid($t), div_euclid($t), pow(u32), wrapping_pow(u32), saturating_pow(u32));
+            int_methods!(# $t $t: rem_euclid($t), div_euclid($t), wrapping_pow(u32), saturating_pow(u32));
             int_methods!(# $t $t: rotate_left(u32), rotate_right(u32), swap_bytes(), abs_diff_as_self($t));
             int_methods!(# $t Option<$t>: checked_div($t), checked_rem($t), checked_pow(u32), checked_shl(u32), checked_shr(u32), checked_neg());
+
+            /// `pow`.
+            #[inline(never)]
+            pub fn pow(self, exponent: &Var<u32>) -> Var<$t> {
+                let args = [self.__id(), exponent.__id()];
+                if with(|b| b.overflow_checks) {
+                    let checked = |base: $t, exponent: u32| match base.checked_pow(exponent) {
+                        Some(power) => power,
+                        None => panic!("attempt to multiply with overflow"),
+                    };
+                    std_call::<_, ($t, u32), $t>("pow", ELIDABLE, checked, &args)
+                } else {
+                    std_call::<_, ($t, u32), $t>("pow", Facts::PURE, |a: $t, b: u32| a.wrapping_pow(b), &args)
+                }
+            }
 
             /// `wrapping_neg`.
             #[inline(never)]

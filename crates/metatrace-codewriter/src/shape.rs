@@ -490,3 +490,121 @@ pub(crate) fn scalar_of(ty: Type) -> Option<Scalar> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{TypeIsJit, field};
+
+    struct Value;
+    struct Op;
+
+    /// A type of 16 bytes that the tests lay out as they like.
+    #[repr(C)]
+    struct Image([u64; 2]);
+
+    fn variant(name: &'static str, discriminant: u8, fields: Vec<FieldShape>) -> VariantShape {
+        VariantShape {
+            name,
+            ctor: "",
+            discriminant,
+            fields,
+        }
+    }
+
+    fn words(shape: &Shape) -> String {
+        let word = |word: &ShapeWord| format!("{:?}@{}", word.word, word.offset);
+        shape.words.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The words of `enum { Int(i64), Float(f64), Bool(bool), Nil }`.
+    #[test]
+    fn overlapping_fields_share_words() {
+        Type::learn::<Value>();
+        assert_eq!(words(Type::of::<Value>().shape()), "U8@0 U8@1 U64@8");
+    }
+
+    impl TypeIsJit for Value {
+        fn shape() -> TypeShape {
+            crate::scalar::learn_scalars();
+            TypeShape::Enum {
+                name: "Value",
+                variants: vec![
+                    variant("Int", 0, vec![field::<i64>("0", 0)]),
+                    variant("Float", 1, vec![field::<f64>("0", 0)]),
+                    variant("Bool", 2, vec![field::<bool>("0", 0)]),
+                    variant("Nil", 3, vec![]),
+                ],
+            }
+        }
+    }
+
+    impl TypeIsJit for Op {
+        fn shape() -> TypeShape {
+            crate::scalar::learn_scalars();
+            TypeShape::Enum {
+                name: "Op",
+                variants: vec![
+                    variant(
+                        "A",
+                        0,
+                        vec![field::<u8>("0", 0), field::<u8>("1", 0), field::<u16>("2", 0)],
+                    ),
+                    variant("B", 7, vec![field::<u32>("0", 0)]),
+                    variant("C", 9, vec![field::<[u8; 7]>("0", 0)]),
+                ],
+            }
+        }
+    }
+
+    /// `A(u8, u8, u16)`, `B(u32)` and `C([u8; 7])` overlap in bytes 1 to 7: words of 1, 2 and 4 bytes hold them.
+    #[test]
+    fn fields_that_cross_words_are_put_together_of_bits() {
+        let ty = Type::learn::<Op>();
+        assert_eq!(words(ty.shape()), "U8@0 U8@1 U16@2 U32@4");
+        let view = ty.view().expect("it has been learnt");
+        assert_eq!(
+            view.fields[0][2],
+            FieldWords::Words(vec![Source::Bits(vec![Slice {
+                word: 3,
+                from: 0,
+                width: 16,
+                to: 0
+            }])])
+        );
+        assert_eq!(view.fields[1][0], FieldWords::Words(vec![Source::Whole(3)]));
+    }
+
+    #[test]
+    fn options_lie_as_the_compiler_laid_them() {
+        crate::scalar::learn_scalars();
+        assert_eq!(words(Type::learn::<Option<u32>>().shape()), "U32@0 U32@4");
+        assert_eq!(words(Type::learn::<Option<u8>>().shape()), "U8@0 U8@1");
+        assert_eq!(words(Type::learn::<Option<i64>>().shape()), "U64@0 I64@8");
+        assert_eq!(words(Type::learn::<Option<bool>>().shape()), "U8@0");
+        Type::learn_known::<Box<u8>>();
+        assert_eq!(words(Type::learn::<Option<Box<u8>>>().shape()), "Ref@0");
+        Type::learn_known::<&str>();
+        assert_eq!(words(Type::learn::<Option<&str>>().shape()), "U64@0 U64@8");
+    }
+
+    #[test]
+    fn a_shape_settled_early_is_an_image_in_which_parts_are_found() {
+        let ty = Type::of::<Result<u32, u16>>();
+        assert_eq!(words(ty.shape()), "U64@0");
+        crate::scalar::learn_scalars();
+        Type::learn::<Result<u32, u16>>();
+        let view = ty.view().expect("it has been learnt");
+        assert_eq!(
+            view.fields[0][0],
+            FieldWords::Words(vec![Source::Bits(vec![Slice {
+                word: 0,
+                from: 32,
+                width: 32,
+                to: 0
+            }])])
+        );
+        assert_eq!(words(Type::of::<Image>().shape()), "U64@0 U64@8");
+        let _ = |image: Image| image.0;
+    }
+}

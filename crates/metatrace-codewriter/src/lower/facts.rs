@@ -9,8 +9,9 @@
 //! ```
 
 use crate::graph::{Block, Graph, Op, Operand, Term, VReg, is_binary};
-use metatrace_ir::{Class, Const, DescrRef, Effect, Opcode, eval};
-use std::collections::HashMap;
+use metatrace_ir::{ArrayDescr, Class, Const, Descr, DescrRef, Effect, FieldDescr, Opcode, eval};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 /// What something is known about.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -70,21 +71,31 @@ impl Fact {
 
 /// Frame slots, by the register that holds their address; whether that address goes anywhere.
 #[derive(Debug, Default)]
-struct Slots(HashMap<VReg, bool>);
+struct Slots {
+    slots: HashMap<VReg, bool>,
+    /// Registers that are used only as bases of accesses.
+    bases: HashSet<VReg>,
+}
 
 impl Slots {
     fn of(graph: &Graph) -> Slots {
         let mut slots = Slots::default();
         let definitions = super::copies::definitions(graph);
         for op in graph.blocks.iter().flat_map(|block| &block.ops) {
-            if let Op::Alloca { dst, .. } = op
-                && definitions[dst.0 as usize] == 1
-            {
-                slots.0.insert(*dst, false);
+            let (dst, slot) = match op {
+                Op::Alloca { dst, .. } => (*dst, true),
+                Op::PtrField { dst, .. } | Op::PtrItem { dst, .. } => (*dst, false),
+                _ => continue,
+            };
+            if definitions[dst.0 as usize] == 1 && slot {
+                slots.slots.insert(dst, false);
+            } else if definitions[dst.0 as usize] == 1 {
+                slots.bases.insert(dst);
             }
         }
         let mut escape = |reg: VReg| {
-            if let Some(escaped) = slots.0.get_mut(&reg) {
+            slots.bases.remove(&reg);
+            if let Some(escaped) = slots.slots.get_mut(&reg) {
                 *escaped = true;
             }
         };
@@ -103,11 +114,42 @@ impl Slots {
 
     /// Whether memory behind two addresses may be the same.
     fn may_alias(&self, a: Operand, b: Operand) -> bool {
-        let slot = |operand: Operand| operand.as_reg().and_then(|reg| self.0.get(&reg));
+        let slot = |operand: Operand| operand.as_reg().and_then(|reg| self.slots.get(&reg));
         match (slot(a), slot(b)) {
             (Some(_), Some(_)) => a == b,
             (Some(escaped), None) | (None, Some(escaped)) => *escaped,
             (None, None) => true,
+        }
+    }
+}
+
+impl Address {
+    fn reads(&self, reg: VReg) -> bool {
+        self.base == Operand::Reg(reg) || self.index == Some(Operand::Reg(reg))
+    }
+
+    /// The descriptor of a field behind the address, from the address' own base.
+    fn field(&self, field: &DescrRef) -> DescrRef {
+        let field = field.field();
+        let path = field.name.find('.').map_or("", |at| &field.name[at..]);
+        match &*self.descr {
+            Descr::Array(array) => Rc::new(Descr::Array(ArrayDescr {
+                name: format!("{}{path}", array.name),
+                offset: array.offset + field.offset,
+                word: field.word,
+                frozen: array.frozen && field.frozen,
+                pointee: field.pointee,
+                ..array.clone()
+            })),
+            descr => {
+                let outer = descr.field();
+                Rc::new(Descr::Field(FieldDescr {
+                    name: format!("{}{path}", outer.name),
+                    offset: outer.offset + field.offset,
+                    frozen: outer.frozen && field.frozen,
+                    ..field.clone()
+                }))
+            }
         }
     }
 }
@@ -121,60 +163,77 @@ fn overlap(a: &DescrRef, b: &DescrRef) -> bool {
     a < b_end && b < a_end
 }
 
+/// How an address was computed.
+#[derive(Clone, PartialEq, Debug)]
+struct Address {
+    base: Operand,
+    index: Option<Operand>,
+    descr: DescrRef,
+}
+
 #[derive(Clone, PartialEq, Debug, Default)]
-struct Known(HashMap<Fact, Operand>);
+struct Known {
+    facts: HashMap<Fact, Operand>,
+    /// Of registers that are used for nothing but accesses.
+    addresses: HashMap<VReg, Address>,
+}
 
 impl Known {
     /// The register gets another value.
     fn kill(&mut self, reg: VReg) {
-        self.0
+        self.addresses.retain(|address, how| *address != reg && !how.reads(reg));
+        self.facts
             .retain(|fact, value| *value != Operand::Reg(reg) && !fact.reads(reg));
     }
 
     fn insert(&mut self, fact: Fact, value: Operand) {
-        if self.0.len() < ENOUGH {
-            self.0.insert(fact, value);
+        if self.facts.len() < ENOUGH {
+            self.facts.insert(fact, value);
         }
     }
 
     fn substitute(&self, operand: &mut Operand) {
         if let Operand::Reg(reg) = operand
-            && let Some(source) = self.0.get(&Fact::Copy(*reg))
+            && let Some(source) = self.facts.get(&Fact::Copy(*reg))
         {
             *operand = *source;
         }
     }
 
     fn meet(&mut self, other: &Known) {
-        self.0.retain(|fact, value| other.0.get(fact) == Some(value));
+        self.addresses
+            .retain(|address, how| other.addresses.get(address) == Some(how));
+        self.facts.retain(|fact, value| other.facts.get(fact) == Some(value));
     }
 
     /// Rewrites the operation with what is known, and learns from it.
     fn step(&mut self, op: &mut Op, slots: &Slots) {
         op.for_each_use_mut(|operand| self.substitute(operand));
         fold(op);
+        self.access_directly(op);
         if let Some((fact, dst)) = Fact::of(op)
-            && let Some(known) = self.0.get(&fact)
+            && let Some(known) = self.facts.get(&fact)
         {
             *op = Op::Move { dst, src: *known };
         }
         match op {
-            Op::Store { base, descr, .. } => self.0.retain(|fact, _| match fact {
+            Op::Store { base, descr, .. } => self.facts.retain(|fact, _| match fact {
                 Fact::Load(other, field) if other == base => !overlap(field, descr),
                 Fact::Load(other, _) | Fact::LoadItem(other, ..) => !slots.may_alias(*base, *other),
                 _ => true,
             }),
-            Op::StoreItem { base, .. } => self.0.retain(|fact, _| match fact {
+            Op::StoreItem { base, .. } => self.facts.retain(|fact, _| match fact {
                 Fact::Load(other, _) | Fact::LoadItem(other, ..) => !slots.may_alias(*base, *other),
                 _ => true,
             }),
             Op::Inline(_) => self.forget_loads(slots),
             Op::Native(call) if call.descr.call().effect != Effect::Elidable => self.forget_loads(slots),
-            Op::Header | Op::MergePoint => self.0.clear(),
+            Op::Header | Op::MergePoint => *self = Known::default(),
             Op::Promote { reg } => self.kill(*reg),
             _ => {}
         }
         op.for_each_def(|def| self.kill(def));
+        self.note_address(op, slots);
         match op {
             Op::Move { dst, src } if *src != Operand::Reg(*dst) => self.insert(Fact::Copy(*dst), *src),
             // What has been stored is what a load gives: registers hold words as loads extend them.
@@ -197,10 +256,75 @@ impl Known {
         }
     }
 
+    fn note_address(&mut self, op: &Op, slots: &Slots) {
+        let (dst, address) = match op {
+            Op::PtrField { dst, base, descr } => (
+                *dst,
+                Address {
+                    base: *base,
+                    index: None,
+                    descr: descr.clone(),
+                },
+            ),
+            Op::PtrItem {
+                dst,
+                base,
+                index,
+                descr,
+            } => (
+                *dst,
+                Address {
+                    base: *base,
+                    index: Some(*index),
+                    descr: descr.clone(),
+                },
+            ),
+            _ => return,
+        };
+        if slots.bases.contains(&dst) && !address.reads(dst) && self.addresses.len() < ENOUGH {
+            self.addresses.insert(dst, address);
+        }
+    }
+
+    /// An access behind a computed address becomes one of the place itself.
+    fn access_directly(&self, op: &mut Op) {
+        let how = |base: &Operand, descr: &DescrRef| {
+            let address = self.addresses.get(&base.as_reg()?)?;
+            Some((address.base, address.index, address.field(descr)))
+        };
+        match op {
+            Op::Load { dst, base, descr } => match how(base, descr) {
+                Some((base, Some(index), descr)) => {
+                    *op = Op::LoadItem {
+                        dst: *dst,
+                        base,
+                        index,
+                        descr,
+                    }
+                }
+                Some((base, None, descr)) => *op = Op::Load { dst: *dst, base, descr },
+                None => {}
+            },
+            Op::Store { base, src, descr } => match how(base, descr) {
+                Some((base, Some(index), descr)) => {
+                    *op = Op::StoreItem {
+                        base,
+                        index,
+                        src: *src,
+                        descr,
+                    }
+                }
+                Some((base, None, descr)) => *op = Op::Store { base, src: *src, descr },
+                None => {}
+            },
+            _ => {}
+        }
+    }
+
     /// A call may write to all memory but slots whose address has gone nowhere.
     fn forget_loads(&mut self, slots: &Slots) {
-        self.0.retain(|fact, _| match fact {
-            Fact::Load(Operand::Reg(base), _) => slots.0.get(base) == Some(&false),
+        self.facts.retain(|fact, _| match fact {
+            Fact::Load(Operand::Reg(base), _) => slots.slots.get(base) == Some(&false),
             fact => !fact.is_load(),
         });
     }
@@ -259,7 +383,7 @@ fn through(block: &mut Block, known: &mut Known, slots: &Slots) {
     block.ops.iter_mut().for_each(|op| known.step(op, slots));
     block.term.for_each_use_mut(|operand| known.substitute(operand));
     if let Term::Compare { op, a, b, then, or } = block.term
-        && let Some(Operand::Const(truth)) = known.0.get(&Fact::pure(op, a, b))
+        && let Some(Operand::Const(truth)) = known.facts.get(&Fact::pure(op, a, b))
     {
         block.term = Term::Goto(if truth.bits != 0 { then } else { or });
     }
@@ -309,9 +433,9 @@ fn flow_into(start: &mut Option<Known>, known: Known) -> bool {
             true
         }
         Some(old) => {
-            let before = old.0.len();
+            let before = (old.facts.len(), old.addresses.len());
             old.meet(&known);
-            old.0.len() != before
+            (old.facts.len(), old.addresses.len()) != before
         }
     }
 }
