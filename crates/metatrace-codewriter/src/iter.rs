@@ -178,14 +178,13 @@ impl Builder {
             index: at,
             size: item.size,
         };
-        let address = self.address(&Mem {
+        self.address(&Mem {
             base,
             offset: 0,
             frozen: true,
             name,
             enum_start: None,
-        });
-        address
+        })
     }
 }
 

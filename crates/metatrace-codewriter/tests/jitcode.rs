@@ -48,6 +48,7 @@ fn a_loop_over_a_slice() {
 }
 
 /// `fn push(v: &mut Vec<(u8, f64)>, a: u8) -> usize { v.push((a, 1.5)); v.len() }`
+#[allow(clippy::type_complexity)]
 fn push(_: PhantomData<fn(&mut Vec<(u8, f64)>, u8) -> usize>) {
     probe!((u8, f64));
     probe!(Vec<(u8, f64)>);
