@@ -88,6 +88,8 @@ pub(crate) struct Builder {
     pub(crate) joins: Vec<JoinState>,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) owners: Vec<Owner>,
+    /// What scopes owned when the twin asked.
+    pub(crate) snapshots: Vec<Vec<OwnerId>>,
     owned_now: Option<Rc<[OwnerId]>>,
     pub(crate) portal: Option<PortalState>,
     /// Types of the parameters.
@@ -157,6 +159,7 @@ impl Builder {
             joins: Vec::new(),
             scopes: Vec::new(),
             owners: Vec::new(),
+            snapshots: Vec::new(),
             owned_now: None,
             portal: None,
             params: Vec::new(),

@@ -4,7 +4,7 @@
 //! diverges after having recorded its edge. So divergence is rustc's own `!`.
 
 use crate::builder::{Builder, JoinState, ValueId, with};
-use crate::graph::{Blk, Op, OwnerId, Term, VReg};
+use crate::graph::{Blk, Op, Term, VReg};
 use crate::handles::{AnyVar, Place, Var};
 use crate::natives;
 use crate::place::{PlaceId, PlaceKind, RootHome};
@@ -27,26 +27,31 @@ pub fn param<T>() -> Place<T> {
 }
 
 /// A fresh block.
+#[inline(never)]
 pub fn block() -> Blk {
     with(|b| b.graph.block())
 }
 
 /// Goes on in that block.
+#[inline(never)]
 pub fn switch(block: Blk) {
     with(|b| b.current = block);
 }
 
 /// The current block.
+#[inline(never)]
 pub fn cur() -> Blk {
     with(|b| b.current)
 }
 
 /// Ends the block with a jump.
+#[inline(never)]
 pub fn goto(to: Blk) {
     with(|b| b.goto(to));
 }
 
 /// Goes on where `cond` holds, else goes to `fail`.
+#[inline(never)]
 pub fn test(cond: Var<bool>, fail: Blk) {
     with(|b| {
         let cond = b.word(cond.__value());
@@ -55,11 +60,13 @@ pub fn test(cond: Var<bool>, fail: Blk) {
 }
 
 /// How many scopes are open.
+#[inline(never)]
 pub fn depth() -> usize {
     with(|b| b.scopes.len())
 }
 
 /// Opens a scope, of temporaries or of locals.
+#[inline(never)]
 pub fn scope(temporaries: bool) -> usize {
     with(|b| {
         let depth = b.push_scope(temporaries);
@@ -69,35 +76,48 @@ pub fn scope(temporaries: bool) -> usize {
 }
 
 /// A scope for temporaries in edition 2024; before, they belong to the enclosing one.
+#[inline(never)]
 pub fn scope24() -> usize {
     if with(|b| b.edition_2024) { scope(true) } else { depth() }
 }
 
-/// What scopes own at some time.
-#[derive(Clone, Debug)]
-pub struct Snapshot(Vec<OwnerId>);
+/// What scopes own at some time. A number, so that twins have nothing to drop when they unwind.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot(u32);
 
 /// What the scopes from `depth` upwards own.
+#[inline(never)]
 pub fn snap(depth: usize) -> Snapshot {
-    with(|b| Snapshot(b.owned_above(depth)))
+    with(|b| {
+        let owned = b.owned_above(depth);
+        b.snapshots.push(owned);
+        Snapshot(b.snapshots.len() as u32 - 1)
+    })
 }
 
 /// Drops that.
+#[inline(never)]
 pub fn drop_list(snapshot: &Snapshot) {
-    with(|b| b.drop_owners(&snapshot.0));
+    with(|b| {
+        let owned = b.snapshots[snapshot.0 as usize].clone();
+        b.drop_owners(&owned);
+    });
 }
 
 /// Drops what the scopes from `depth` upwards own; they stay open.
+#[inline(never)]
 pub fn unwind_to(depth: usize) {
     with(|b| b.unwind_to(depth));
 }
 
 /// Closes the scopes from `depth` upwards.
+#[inline(never)]
 pub fn pop(depth: usize) {
     with(|b| b.pop_scopes(depth));
 }
 
 /// Forgets the scopes from `depth` upwards: control has left them.
+#[inline(never)]
 pub fn trunc(depth: usize) {
     with(|b| b.truncate_scopes(depth));
 }
@@ -119,6 +139,7 @@ pub fn ret<T>(value: &Var<T>) {
 }
 
 /// The end of a block that cannot be reached.
+#[inline(never)]
 pub fn unreachable_() {
     with(|b| b.end(Term::Unreachable));
 }
@@ -133,6 +154,7 @@ pub fn call<R>(key: fn(), args: &[AnyVar]) -> Var<R> {
 }
 
 /// `()`.
+#[inline(never)]
 pub fn unit() -> Var<()> {
     Var::new(with(Builder::unit))
 }
@@ -164,6 +186,7 @@ fn new_join() -> (u32, Blk, usize) {
 impl<V> Join<V> {
     /// A join in the current scope.
     #[allow(clippy::new_without_default)]
+    #[inline(never)]
     pub fn new() -> Join<V> {
         let (id, blk, depth) = new_join();
         Join {
@@ -175,12 +198,14 @@ impl<V> Join<V> {
     }
 
     /// An edge to the join, which leaves every scope inside it.
+    #[inline(never)]
     pub fn brk(&mut self, value: V) {
         let id = shims::number_of_handle(&value).expect("an arm that does not diverge has a value");
         join_edge(self.id, self.blk, self.depth, ValueId(id));
     }
 
     /// The end of an arm.
+    #[inline(never)]
     pub fn arm(&mut self, value: Option<V>) {
         if let Some(value) = value {
             self.brk(value);
@@ -189,6 +214,7 @@ impl<V> Join<V> {
     }
 
     /// Goes on where the arms meet; `None` where none gets there.
+    #[inline(never)]
     pub fn end(self) -> Option<V> {
         join_end(self.id, self.blk, self.depth).map(|id| shims::handle_of_number(id.0))
     }
@@ -233,6 +259,7 @@ fn join_end(join: u32, block: Blk, depth: usize) -> Option<ValueId> {
 }
 
 /// `continue`: goes to a loop's head.
+#[inline(never)]
 pub fn cont(head: Blk, depth: usize) {
     with(|b| {
         b.unwind_to(depth);
@@ -241,6 +268,7 @@ pub fn cont(head: Blk, depth: usize) {
 }
 
 /// The end of a loop's body.
+#[inline(never)]
 pub fn again(value: Option<Var<()>>, head: Blk, depth: usize) {
     if value.is_some() {
         cont(head, depth);

@@ -54,11 +54,13 @@ impl<T> Var<T> {
     }
 
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __any(self) -> AnyVar {
         AnyVar(self.id)
     }
 
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __arg(&self) -> Var<T> {
         *self
     }
@@ -146,6 +148,7 @@ impl<T: ?Sized, M> Place<T, M> {
     }
 
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __mode<N>(&self) -> Place<T, N> {
         self.__cast()
     }
@@ -277,6 +280,7 @@ impl<T> Place<T> {
 impl<T: JitType + ?Sized, M> Deref for Place<T, M> {
     type Target = T::Target;
 
+    #[inline(never)]
     fn deref(&self) -> &T::Target {
         let outer = with(|b| b.enter_sequence_of(self.__id()));
         let target = T::target(self.__cast());
@@ -396,11 +400,13 @@ pub fn tmp<T>(value: Var<T>) -> Place<T> {
 }
 
 /// Says the type of a value.
+#[inline(never)]
 pub fn typed<T>(value: &Var<T>) -> Var<T> {
     *value
 }
 
 /// A place where arguments are coerced.
+#[inline(never)]
 pub fn coerce<T>(value: &Var<T>) -> Var<T> {
     *value
 }

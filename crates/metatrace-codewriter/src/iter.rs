@@ -122,6 +122,7 @@ impl<T: JitInt> JitIter for IntRange<T> {
 
 impl<T: JitInt> IntoJitIter for IntRange<T> {
     type Iter = Self;
+    #[inline(never)]
     fn jit_iter(self) -> Self {
         self
     }
@@ -202,6 +203,7 @@ impl<T, R: KnownType> JitIter for SliceIter<T, R> {
 
 impl<'a, T> IntoJitIter for Var<&'a [T]> {
     type Iter = SliceIter<T, &'a T>;
+    #[inline(never)]
     fn jit_iter(self) -> Self::Iter {
         SliceIter::over(self.__value())
     }
@@ -209,6 +211,7 @@ impl<'a, T> IntoJitIter for Var<&'a [T]> {
 
 impl<'a, T> IntoJitIter for Var<&'a mut [T]> {
     type Iter = SliceIter<T, &'a mut T>;
+    #[inline(never)]
     fn jit_iter(self) -> Self::Iter {
         SliceIter::over(self.__value())
     }
@@ -216,6 +219,7 @@ impl<'a, T> IntoJitIter for Var<&'a mut [T]> {
 
 impl<'a, T> IntoJitIter for Var<&'a Vec<T>> {
     type Iter = SliceIter<T, &'a T>;
+    #[inline(never)]
     fn jit_iter(self) -> Self::Iter {
         vec_slice(deref(self)).__addr().jit_iter()
     }
@@ -223,6 +227,7 @@ impl<'a, T> IntoJitIter for Var<&'a Vec<T>> {
 
 impl<'a, T> IntoJitIter for Var<&'a mut Vec<T>> {
     type Iter = SliceIter<T, &'a mut T>;
+    #[inline(never)]
     fn jit_iter(self) -> Self::Iter {
         vec_slice(deref_mut(self)).__addr_mut().jit_iter()
     }
@@ -230,6 +235,7 @@ impl<'a, T> IntoJitIter for Var<&'a mut Vec<T>> {
 
 impl<'a, T, const N: usize> IntoJitIter for Var<&'a [T; N]> {
     type Iter = SliceIter<T, &'a T>;
+    #[inline(never)]
     fn jit_iter(self) -> Self::Iter {
         array_slice(deref(self)).__addr().jit_iter()
     }
@@ -237,6 +243,7 @@ impl<'a, T, const N: usize> IntoJitIter for Var<&'a [T; N]> {
 
 impl<'a, T, const N: usize> IntoJitIter for Var<&'a mut [T; N]> {
     type Iter = SliceIter<T, &'a mut T>;
+    #[inline(never)]
     fn jit_iter(self) -> Self::Iter {
         array_slice(deref_mut(self)).__addr_mut().jit_iter()
     }
@@ -294,6 +301,7 @@ pub fn range_val<T>(start: Var<T>, end: Var<T>) -> Var<Range<T>> {
 }
 
 /// `..` as a value.
+#[inline(never)]
 pub fn range_full() -> Var<RangeFull> {
     crate::scalar::lit(..)
 }
@@ -301,6 +309,7 @@ pub fn range_full() -> Var<RangeFull> {
 /// A range that is a value, as iterator.
 impl<T: JitInt> IntoJitIter for Var<Range<T>> {
     type Iter = IntRange<T>;
+    #[inline(never)]
     fn jit_iter(self) -> IntRange<T> {
         let place = crate::handles::tmp(self);
         let (start, end) = (place.__field::<T>(0).__peek(), place.__field::<T>(1).__peek());

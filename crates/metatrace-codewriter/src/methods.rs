@@ -45,6 +45,7 @@ pub struct Probe<T>(PhantomData<fn() -> T>);
 impl<T> Probe<T> {
     /// A probe.
     #[allow(clippy::new_without_default)]
+    #[inline(never)]
     pub fn new() -> Probe<T> {
         Probe(PhantomData)
     }
@@ -56,6 +57,7 @@ pub trait ProbeJit {
 }
 
 impl<T: TypeIsJit> ProbeJit for &&Probe<T> {
+    #[inline(never)]
     fn __learn(&self) {
         Type::learn::<T>();
     }
@@ -67,6 +69,7 @@ pub trait ProbeKnown {
 }
 
 impl<T: KnownType> ProbeKnown for &Probe<T> {
+    #[inline(never)]
     fn __learn(&self) {
         Type::learn_known::<T>();
     }
@@ -75,6 +78,7 @@ impl<T: KnownType> ProbeKnown for &Probe<T> {
 /// What a probe of another type does: nothing.
 #[doc(hidden)]
 pub trait ProbeUnknown {
+    #[inline(never)]
     fn __learn(&self) {}
 }
 
@@ -101,6 +105,7 @@ macro_rules! probe_value {
 }
 
 /// A probe of a value's type.
+#[inline(never)]
 pub fn probe_of<T>(_: &T) -> Probe<T> {
     Probe::new()
 }

@@ -37,12 +37,14 @@ impl<T: ?Sized, M> fmt::Debug for Scrut<T, M> {
 }
 
 /// A place as scrutinee.
+#[inline(never)]
 pub fn scrut<T: ?Sized>(place: Place<T>) -> Scrut<T, Mv> {
     Scrut(place.__here())
 }
 
 impl<'a, X: ?Sized, M> Deref for Scrut<&'a X, M> {
     type Target = Scrut<X, Rf>;
+    #[inline(never)]
     fn deref(&self) -> &Self::Target {
         Type::learn_known::<&'a X>();
         leak(Scrut(pointee::<&'a X, X>(self.0.__cast(), 0).__cast()))
@@ -51,6 +53,7 @@ impl<'a, X: ?Sized, M> Deref for Scrut<&'a X, M> {
 
 impl<'a, X: ?Sized, M: Under> Deref for Scrut<&'a mut X, M> {
     type Target = Scrut<X, M::Mut>;
+    #[inline(never)]
     fn deref(&self) -> &Self::Target {
         Type::learn_known::<&'a mut X>();
         leak(Scrut(pointee::<&'a mut X, X>(self.0.__cast(), 0).__cast()))
@@ -59,6 +62,7 @@ impl<'a, X: ?Sized, M: Under> Deref for Scrut<&'a mut X, M> {
 
 impl<T: TypeIsJit, M> Scrut<T, M> {
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __adt(&self) -> Scrut<T, M> {
         *self
     }
@@ -71,12 +75,14 @@ impl<T: TypeIsJit, M> Scrut<T, M> {
     }
 
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __field<F>(&self, index: u32) -> Scrut<F, M> {
         Type::learn::<T>();
         Scrut(self.0.__field(index))
     }
 
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __variant_field<F>(&self, variant: u32, index: u32) -> Scrut<F, M> {
         Type::learn::<T>();
         Scrut(self.0.__variant_field(variant, index))
@@ -157,6 +163,7 @@ impl<T: JitScalar, M> Scrut<T, M> {
 
 impl<M> Scrut<str, M> {
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __test_eq(&self, constant: &'static str, fail: Blk) {
         crate::control::test(eq(self.0.__addr(), lit_str(constant)), fail);
     }
@@ -164,6 +171,7 @@ impl<M> Scrut<str, M> {
 
 impl<T> Scrut<T, Mv> {
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __bind(&self) -> Place<T> {
         Place::__bind(self.0.__get())
     }
@@ -188,11 +196,13 @@ macro_rules! by_reference {
     ($M:ident $address:ident $($m:tt)*) => {
         impl<T: ?Sized> Scrut<T, $M> {
             #[doc(hidden)]
+            #[inline(never)]
             pub fn __bind<'a>(&self) -> Place<&'a $($m)* T> {
                 Place::__bind(self.0.$address())
             }
 
             #[doc(hidden)]
+            #[inline(never)]
             pub fn __peek<'a>(&self) -> Place<&'a $($m)* T> {
                 self.__bind()
             }
@@ -204,6 +214,7 @@ by_reference!(RfMut __addr_mut mut);
 
 impl<T, M> Scrut<T, M> {
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __or_moved(&self) {
         if typeid::of::<M>() == typeid::of::<Mv>() {
             self.0.__moved();
@@ -213,11 +224,13 @@ impl<T, M> Scrut<T, M> {
 
 impl<T: ?Sized, M> Scrut<T, M> {
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __bind_ref<'a>(&self) -> Place<&'a T> {
         Place::__bind(self.0.__addr())
     }
 
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __bind_mut<'a>(&self) -> Place<&'a mut T> {
         Place::__bind(self.0.__addr_mut())
     }
@@ -225,6 +238,7 @@ impl<T: ?Sized, M> Scrut<T, M> {
 
 impl<'a, T: ?Sized> Scrut<&'a T, Mv> {
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __deref_pat(&self) -> Scrut<T, Mv> {
         Scrut(pointee::<&'a T, T>(self.0, 0))
     }
@@ -232,6 +246,7 @@ impl<'a, T: ?Sized> Scrut<&'a T, Mv> {
 
 impl<'a, T: ?Sized> Scrut<&'a mut T, Mv> {
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __deref_mut_pat(&self) -> Scrut<T, Mv> {
         Scrut(pointee::<&'a mut T, T>(self.0, 0))
     }
@@ -251,6 +266,7 @@ pub struct Ctor<F, E, A>(F, PhantomData<fn() -> (E, A)>);
 
 impl<F, E, A> Ctor<F, E, A> {
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __probe(&self) -> Probe<E> {
         Probe::new()
     }
@@ -306,6 +322,7 @@ pub trait TupleFields {
 impl<T: TupleFields, M> Scrut<T, M> {
     /// Scrutinees of all fields of a tuple, for `(a, ..)`.
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __tup_rest(&self) -> T::Scruts<M> {
         T::scruts(*self)
     }
@@ -332,6 +349,7 @@ macro_rules! tuples {
 
         impl<$($T),*> JitType for ($($T,)*) {
             type Target = ($(Place<$T>,)*);
+            #[inline(never)]
             fn target(place: Place<Self>) -> Self::Target {
                 Type::learn::<Self>();
                 ($(place.__field::<$T>($i),)*)
@@ -342,6 +360,7 @@ macro_rules! tuples {
 
         impl<$($T),*> TupleFields for ($($T,)*) {
             type Scruts<M> = ($(Scrut<$T, M>,)*);
+            #[inline(never)]
             fn scruts<M>(scrutinee: Scrut<Self, M>) -> Self::Scruts<M> {
                 ($(scrutinee.__field::<$T>($i),)*)
             }
@@ -356,6 +375,7 @@ macro_rules! tuples {
 
         impl<F: Fn($($T),*) -> E, $($T,)* E: TypeIsJit> Fields<($($T,)*), E> for F {
             type Scruts<M> = ($(Scrut<$T, M>,)*);
+            #[inline(never)]
             fn scruts<M>(scrutinee: Scrut<E, M>, variant: u32) -> Self::Scruts<M> {
                 ($(scrutinee.__variant_field::<$T>(variant, $i),)*)
             }

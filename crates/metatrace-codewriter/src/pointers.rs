@@ -93,6 +93,7 @@ impl<T> KnownType for *mut T {
 
 impl<'a, T: ?Sized> JitType for &'a T {
     type Target = Place<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> Place<T> {
         Type::learn_known::<&'a T>();
         pointee(place, 0)
@@ -101,6 +102,7 @@ impl<'a, T: ?Sized> JitType for &'a T {
 
 impl<'a, T: ?Sized> JitType for &'a mut T {
     type Target = Place<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> Place<T> {
         Type::learn_known::<&'a mut T>();
         pointee(place, 0)
@@ -109,6 +111,7 @@ impl<'a, T: ?Sized> JitType for &'a mut T {
 
 impl<T: ?Sized> JitType for Box<T> {
     type Target = Place<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> Place<T> {
         Type::learn_known::<Box<T>>();
         let content: Place<T> = pointee(place, 0);
@@ -119,6 +122,7 @@ impl<T: ?Sized> JitType for Box<T> {
 
 impl<T> JitType for Rc<T> {
     type Target = Place<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> Place<T> {
         Type::learn_known::<Rc<T>>();
         pointee(place, layout::rc_offset(align_of::<T>() as u32))
@@ -147,6 +151,7 @@ pub struct CellProxy<T>(Place<Cell<T>>);
 
 impl<T> JitType for Cell<T> {
     type Target = CellProxy<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> CellProxy<T> {
         Type::learn::<Cell<T>>();
         CellProxy(place)
@@ -155,6 +160,7 @@ impl<T> JitType for Cell<T> {
 
 impl<T> CellProxy<T> {
     /// `Cell::get`.
+    #[inline(never)]
     pub fn get(&self) -> Var<T>
     where
         T: Copy,
@@ -163,12 +169,14 @@ impl<T> CellProxy<T> {
     }
 
     /// `Cell::set`.
+    #[inline(never)]
     pub fn set(&self, value: &Var<T>) -> Var<()> {
         self.0.__here().__field::<T>(0).__set(value);
         crate::control::unit()
     }
 
     /// `Cell::replace`.
+    #[inline(never)]
     pub fn replace(&self, value: &Var<T>) -> Var<T> {
         let place = self.0.__here().__field::<T>(0);
         let old = crate::memory::taken(place);
@@ -177,6 +185,7 @@ impl<T> CellProxy<T> {
     }
 
     /// `Cell::take`.
+    #[inline(never)]
     pub fn take(&self) -> Var<T>
     where
         T: Default,
@@ -187,11 +196,13 @@ impl<T> CellProxy<T> {
 
 impl<T> JitType for RefCell<T> {
     type Target = ();
+    #[inline(never)]
     fn target(_: Place<Self>) {}
 }
 
 impl JitType for () {
     type Target = ();
+    #[inline(never)]
     fn target(_: Place<Self>) {}
 }
 
@@ -208,6 +219,7 @@ impl TypeIsJit for () {
 
 impl<'a, T: ?Sized + CoerceRef<'a>> Deref for Var<&'a T> {
     type Target = T::Next;
+    #[inline(never)]
     fn deref(&self) -> &T::Next {
         leak(T::next(*self))
     }
@@ -215,6 +227,7 @@ impl<'a, T: ?Sized + CoerceRef<'a>> Deref for Var<&'a T> {
 
 impl<'a, T: ?Sized + CoerceMut<'a>> Deref for Var<&'a mut T> {
     type Target = T::Next;
+    #[inline(never)]
     fn deref(&self) -> &T::Next {
         leak(T::next(*self))
     }
@@ -259,6 +272,7 @@ fn retyped<T, U: KnownType>(reference: Var<T>) -> Var<U> {
 
 impl<'a, T: 'a> CoerceRef<'a> for Vec<T> {
     type Next = Var<&'a [T]>;
+    #[inline(never)]
     fn next(reference: Var<&'a Self>) -> Self::Next {
         crate::sequences::vec_slice(deref(reference)).__addr()
     }
@@ -266,6 +280,7 @@ impl<'a, T: 'a> CoerceRef<'a> for Vec<T> {
 
 impl<'a, T: 'a, const N: usize> CoerceRef<'a> for [T; N] {
     type Next = Var<&'a [T]>;
+    #[inline(never)]
     fn next(reference: Var<&'a Self>) -> Self::Next {
         crate::sequences::array_slice(deref(reference)).__addr()
     }
@@ -273,6 +288,7 @@ impl<'a, T: 'a, const N: usize> CoerceRef<'a> for [T; N] {
 
 impl<'a> CoerceRef<'a> for String {
     type Next = Var<&'a str>;
+    #[inline(never)]
     fn next(reference: Var<&'a Self>) -> Self::Next {
         crate::sequences::string_str(deref(reference)).__addr()
     }
@@ -280,6 +296,7 @@ impl<'a> CoerceRef<'a> for String {
 
 impl<'a, 'b: 'a, T: ?Sized> CoerceRef<'a> for &'b T {
     type Next = Var<&'b T>;
+    #[inline(never)]
     fn next(reference: Var<&'a Self>) -> Self::Next {
         Type::learn_known::<&'b T>();
         deref(reference).__peek()
@@ -288,6 +305,7 @@ impl<'a, 'b: 'a, T: ?Sized> CoerceRef<'a> for &'b T {
 
 impl<'a, 'b: 'a, T: ?Sized> CoerceRef<'a> for &'b mut T {
     type Next = Var<&'a T>;
+    #[inline(never)]
     fn next(reference: Var<&'a Self>) -> Self::Next {
         pointee::<&'b mut T, T>(deref(reference), 0).__addr()
     }
@@ -295,6 +313,7 @@ impl<'a, 'b: 'a, T: ?Sized> CoerceRef<'a> for &'b mut T {
 
 impl<'a, T: ?Sized + 'a> CoerceRef<'a> for Box<T> {
     type Next = Var<&'a T>;
+    #[inline(never)]
     fn next(reference: Var<&'a Self>) -> Self::Next {
         pointee::<Box<T>, T>(deref(reference), 0).__addr()
     }
@@ -302,6 +321,7 @@ impl<'a, T: ?Sized + 'a> CoerceRef<'a> for Box<T> {
 
 impl<'a, T: 'a> CoerceRef<'a> for Rc<T> {
     type Next = Var<&'a T>;
+    #[inline(never)]
     fn next(reference: Var<&'a Self>) -> Self::Next {
         <Rc<T> as JitType>::target(deref(reference)).__addr()
     }
@@ -309,6 +329,7 @@ impl<'a, T: 'a> CoerceRef<'a> for Rc<T> {
 
 impl<'a, T: 'a> CoerceMut<'a> for Vec<T> {
     type Next = Var<&'a mut [T]>;
+    #[inline(never)]
     fn next(reference: Var<&'a mut Self>) -> Self::Next {
         crate::sequences::vec_slice(deref_mut(reference)).__addr_mut()
     }
@@ -316,6 +337,7 @@ impl<'a, T: 'a> CoerceMut<'a> for Vec<T> {
 
 impl<'a, T: 'a, const N: usize> CoerceMut<'a> for [T; N] {
     type Next = Var<&'a mut [T]>;
+    #[inline(never)]
     fn next(reference: Var<&'a mut Self>) -> Self::Next {
         crate::sequences::array_slice(deref_mut(reference)).__addr_mut()
     }
@@ -323,6 +345,7 @@ impl<'a, T: 'a, const N: usize> CoerceMut<'a> for [T; N] {
 
 impl<'a, T: 'a> CoerceMut<'a> for [T] {
     type Next = Var<&'a [T]>;
+    #[inline(never)]
     fn next(reference: Var<&'a mut Self>) -> Self::Next {
         retyped(reference)
     }
@@ -332,12 +355,14 @@ impl<'a, T: 'a> CoerceMut<'a> for [T] {
 /// Derived for every `#[jit]` type; here for scalars and the std types that coerce no further.
 impl<'a, T: 'a + TypeIsJit> CoerceMut<'a> for T {
     type Next = Var<&'a T>;
+    #[inline(never)]
     fn next(reference: Var<&'a mut Self>) -> Self::Next {
         as_shared(reference)
     }
 }
 
 /// `&mut T` as `&T`: what derived coercions do.
+#[inline(never)]
 pub fn as_shared<T: ?Sized>(reference: Var<&mut T>) -> Var<&T> {
     retyped(reference)
 }
@@ -350,6 +375,7 @@ mod coerce_mut {
         ($([$($T:ident)*] $t:ty;)*) => {$(
             impl<'a, $($T: 'a),*> CoerceMut<'a> for $t {
                 type Next = Var<&'a Self>;
+                #[inline(never)]
                 fn next(reference: Var<&'a mut Self>) -> Self::Next {
                     as_shared(reference)
                 }
@@ -364,6 +390,7 @@ mod coerce_mut {
 
     impl<'a, T: ?Sized + 'a> CoerceMut<'a> for Box<T> {
         type Next = Var<&'a mut T>;
+        #[inline(never)]
         fn next(reference: Var<&'a mut Self>) -> Self::Next {
             pointee::<Box<T>, T>(deref_mut(reference), 0).__addr_mut()
         }
@@ -371,6 +398,7 @@ mod coerce_mut {
 
     impl<'a> CoerceMut<'a> for String {
         type Next = Var<&'a mut str>;
+        #[inline(never)]
         fn next(reference: Var<&'a mut Self>) -> Self::Next {
             crate::sequences::string_str(deref_mut(reference)).__addr_mut()
         }

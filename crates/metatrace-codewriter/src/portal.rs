@@ -12,6 +12,7 @@ use metatrace_jitcode::JitCode;
 use metatrace_jitcode::portal::ParamWord;
 
 /// The function is a portal; `greens` are the indices of its green parameters. Comes before the parameters.
+#[inline(never)]
 pub fn portal_begin(_driver: Option<u32>, greens: &[u32]) {
     with(|b| {
         b.portal = Some(PortalState {
@@ -22,6 +23,7 @@ pub fn portal_begin(_driver: Option<u32>, greens: &[u32]) {
 }
 
 /// The head of the portal's loop.
+#[inline(never)]
 pub fn header() {
     with(|b| {
         b.addressed_params(false);
@@ -36,6 +38,7 @@ pub fn header() {
 }
 
 /// The merge point, with the green values.
+#[inline(never)]
 pub fn merge_point(greens: &[AnyVar]) {
     with(|b| {
         let (mut words, mut frozen) = (Vec::new(), Vec::new());
@@ -63,6 +66,7 @@ pub fn merge_point(greens: &[AnyVar]) {
 }
 
 /// A back-edge of the guest program.
+#[inline(never)]
 pub fn back_edge() {
     with(|b| b.emit(Op::BackEdge));
 }

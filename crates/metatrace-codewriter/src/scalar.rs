@@ -98,6 +98,7 @@ macro_rules! scalars {
         }
         impl JitType for $t {
             type Target = Var<$t>;
+            #[inline(never)]
             fn target(place: Place<Self>) -> Var<$t> {
                 place.__get()
             }
@@ -585,6 +586,7 @@ fn constant(ty: Type, words: &[u64]) -> ValueId {
 }
 
 /// A string literal.
+#[inline(never)]
 pub fn lit_str(text: &'static str) -> Var<&'static str> {
     Type::learn_known::<&'static str>();
     lit(text)

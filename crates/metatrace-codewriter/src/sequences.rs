@@ -199,6 +199,7 @@ pub struct VecProxy<T>(Place<Vec<T>>);
 
 impl<T> JitType for Vec<T> {
     type Target = VecProxy<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> VecProxy<T> {
         Type::learn_known::<Vec<T>>();
         VecProxy(place)
@@ -207,6 +208,7 @@ impl<T> JitType for Vec<T> {
 
 impl<T> Deref for VecProxy<T> {
     type Target = SliceProxy<T>;
+    #[inline(never)]
     fn deref(&self) -> &SliceProxy<T> {
         crate::handles::leak(SliceProxy(vec_slice(self.0)))
     }
@@ -297,6 +299,7 @@ impl<T> VecProxy<T> {
     }
 
     /// `Vec::capacity`.
+    #[inline(never)]
     pub fn capacity(&self) -> Var<usize> {
         let id = self.0.__here().__id();
         Var::number(crate::scalar::scalar_value(Type::of::<usize>(), |b| {
@@ -388,11 +391,13 @@ impl<T> VecProxy<T> {
     }
 
     /// `Vec::as_slice`.
+    #[inline(never)]
     pub fn as_slice<'a>(&self) -> Var<&'a [T]> {
         vec_slice(self.0.__here()).__addr()
     }
 
     /// `Vec::as_mut_slice`.
+    #[inline(never)]
     pub fn as_mut_slice<'a>(&self) -> Var<&'a mut [T]> {
         vec_slice(self.0.__here()).__addr_mut()
     }
@@ -404,6 +409,7 @@ pub struct SliceProxy<T>(Place<[T]>);
 
 impl<T> JitType for [T] {
     type Target = SliceProxy<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> SliceProxy<T> {
         SliceProxy(place)
     }
@@ -411,6 +417,7 @@ impl<T> JitType for [T] {
 
 impl<T, const N: usize> JitType for [T; N] {
     type Target = SliceProxy<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> SliceProxy<T> {
         SliceProxy(array_slice(place))
     }
@@ -459,11 +466,13 @@ fn slice_get(slice: PlaceId, index: Option<ValueId>, item: Type, option: Type) -
 
 impl<T> SliceProxy<T> {
     /// `len`.
+    #[inline(never)]
     pub fn len(&self) -> Var<usize> {
         Var::new(slice_len(self.0.__id()))
     }
 
     /// `is_empty`.
+    #[inline(never)]
     pub fn is_empty(&self) -> Var<bool> {
         eq(self.len(), lit(0))
     }
@@ -481,33 +490,39 @@ impl<T> SliceProxy<T> {
     }
 
     /// `first`.
+    #[inline(never)]
     pub fn first<'a>(&self) -> Var<Option<&'a T>> {
         let zero = lit(0usize);
         self.option_ref(Some(zero.__value()))
     }
 
     /// `first_mut`.
+    #[inline(never)]
     pub fn first_mut<'a>(&self) -> Var<Option<&'a mut T>> {
         let zero = lit(0usize);
         self.option_mut(Some(zero.__value()))
     }
 
     /// `last`.
+    #[inline(never)]
     pub fn last<'a>(&self) -> Var<Option<&'a T>> {
         self.option_ref(None)
     }
 
     /// `last_mut`.
+    #[inline(never)]
     pub fn last_mut<'a>(&self) -> Var<Option<&'a mut T>> {
         self.option_mut(None)
     }
 
     /// `get`.
+    #[inline(never)]
     pub fn get<'a>(&self, index: &Var<usize>) -> Var<Option<&'a T>> {
         self.option_ref(Some(index.__value()))
     }
 
     /// `get_mut`.
+    #[inline(never)]
     pub fn get_mut<'a>(&self, index: &Var<usize>) -> Var<Option<&'a mut T>> {
         self.option_mut(Some(index.__value()))
     }
@@ -569,16 +584,19 @@ impl<T> SliceProxy<T> {
     }
 
     /// `iter`.
+    #[inline(never)]
     pub fn iter<'a>(&self) -> Var<&'a [T]> {
         self.0.__here().__addr()
     }
 
     /// `iter_mut`.
+    #[inline(never)]
     pub fn iter_mut<'a>(&self) -> Var<&'a mut [T]> {
         self.0.__here().__addr_mut()
     }
 
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __index<I: JitIndex<T>>(&self, index: &Var<I>) -> Place<I::Out> {
         I::index(self.0, *index)
     }
@@ -669,6 +687,7 @@ fn sub_slice_of<T, I: std::slice::SliceIndex<[T], Output = [T]>>(slice: Place<[T
 
 impl<T> JitIndex<T> for RangeFull {
     type Out = [T];
+    #[inline(never)]
     fn index(slice: Place<[T]>, _: Var<Self>) -> Place<[T]> {
         slice
     }
@@ -682,6 +701,7 @@ pub struct StrProxy(Place<str>);
 
 impl JitType for str {
     type Target = StrProxy;
+    #[inline(never)]
     fn target(place: Place<Self>) -> StrProxy {
         StrProxy(place)
     }
@@ -693,6 +713,7 @@ pub struct StringProxy(Place<String>);
 
 impl JitType for String {
     type Target = StringProxy;
+    #[inline(never)]
     fn target(place: Place<Self>) -> StringProxy {
         Type::learn::<String>();
         StringProxy(place)
@@ -701,6 +722,7 @@ impl JitType for String {
 
 impl Deref for StringProxy {
     type Target = StrProxy;
+    #[inline(never)]
     fn deref(&self) -> &StrProxy {
         crate::handles::leak(StrProxy(string_str(self.0)))
     }
@@ -708,22 +730,26 @@ impl Deref for StringProxy {
 
 impl StringProxy {
     /// `String::push_str`.
+    #[inline(never)]
     pub fn push_str(&self, text: &Var<&str>) -> Var<()> {
         let f = |s: &mut String, text: &str| s.push_str(text);
         method::<_, (&mut String, &str), _, ()>("push_str", self.0, f, &[text.__id()])
     }
 
     /// `String::push`.
+    #[inline(never)]
     pub fn push(&self, c: &Var<char>) -> Var<()> {
         method::<_, (&mut String, char), _, ()>("push", self.0, |s: &mut String, c: char| s.push(c), &[c.__id()])
     }
 
     /// `String::clear`.
+    #[inline(never)]
     pub fn clear(&self) -> Var<()> {
         method::<_, (&mut String,), _, ()>("clear", self.0, |s: &mut String| s.clear(), &[])
     }
 
     /// `String::as_str`.
+    #[inline(never)]
     pub fn as_str<'a>(&self) -> Var<&'a str> {
         string_str(self.0.__here()).__addr()
     }
@@ -731,16 +757,19 @@ impl StringProxy {
 
 impl StrProxy {
     /// `str::len`.
+    #[inline(never)]
     pub fn len(&self) -> Var<usize> {
         Var::new(slice_len(self.0.__id()))
     }
 
     /// `str::is_empty`.
+    #[inline(never)]
     pub fn is_empty(&self) -> Var<bool> {
         eq(self.len(), lit(0))
     }
 
     /// `str::as_bytes`.
+    #[inline(never)]
     pub fn as_bytes<'a>(&self) -> Var<&'a [u8]> {
         let ty = Type::learn_known::<&'a [u8]>();
         let place = self.0.__here().__id();

@@ -17,11 +17,13 @@ pub trait VecStatics<T>: Sized {
 }
 
 impl<T> VecStatics<T> for Vec<T> {
+    #[inline(never)]
     fn __jit_new() -> Var<Self> {
         Type::learn_known::<Vec<T>>();
         crate::scalar::lit(Vec::new())
     }
 
+    #[inline(never)]
     fn __jit_with_capacity(capacity: &Var<usize>) -> Var<Self> {
         Type::learn_known::<Vec<T>>();
         std_call::<_, (usize,), Vec<T>>("with_capacity", Facts::STD, Vec::with_capacity, &[capacity.__id()])
@@ -35,6 +37,7 @@ pub trait BoxStatics<T>: Sized {
 }
 
 impl<T> BoxStatics<T> for Box<T> {
+    #[inline(never)]
     fn __jit_new(value: &Var<T>) -> Var<Self> {
         Type::learn_known::<Box<T>>();
         std_call::<_, (T,), Box<T>>("Box::new", Facts::STD, Box::new, &[value.__id()])
@@ -42,6 +45,7 @@ impl<T> BoxStatics<T> for Box<T> {
 }
 
 impl<T> BoxStatics<T> for Rc<T> {
+    #[inline(never)]
     fn __jit_new(value: &Var<T>) -> Var<Self> {
         Type::learn_known::<Rc<T>>();
         std_call::<_, (T,), Rc<T>>("Rc::new", Facts::STD, Rc::new, &[value.__id()])
@@ -49,6 +53,7 @@ impl<T> BoxStatics<T> for Rc<T> {
 }
 
 impl<T> BoxStatics<T> for Cell<T> {
+    #[inline(never)]
     fn __jit_new(value: &Var<T>) -> Var<Self> {
         Type::learn::<Cell<T>>();
         std_call::<_, (T,), Cell<T>>("Cell::new", Facts::STD, Cell::new, &[value.__id()])
@@ -88,6 +93,7 @@ impl<T> RcStatics<T> for Rc<T> {
 /// Conversions by `T::from`.
 pub trait FromStatics: Sized {
     #[doc(hidden)]
+    #[inline(never)]
     fn __jit_from<A>(value: &Var<A>) -> Var<Self>
     where
         Self: From<A>,
@@ -120,11 +126,13 @@ pub trait StringStatics {
 }
 
 impl StringStatics for String {
+    #[inline(never)]
     fn __jit_new() -> Var<String> {
         Type::learn::<String>();
         crate::scalar::lit(String::new())
     }
 
+    #[inline(never)]
     fn __jit_with_capacity(capacity: &Var<usize>) -> Var<String> {
         Type::learn::<String>();
         std_call::<_, (usize,), String>("with_capacity", Facts::STD, String::with_capacity, &[capacity.__id()])
@@ -181,6 +189,7 @@ impl<T: JitClone + Clone + JitType, M> Place<T, M> {
 
     /// `to_owned`.
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __m_to_owned(&self) -> Var<T> {
         self.__m_clone()
     }
@@ -196,6 +205,7 @@ impl<T: JitClone + Clone + JitType, M> Place<T, M> {
 impl<M> Place<str, M> {
     /// `to_owned`.
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __m_to_owned(&self) -> Var<String> {
         Type::learn::<String>();
         std_call::<_, (&str,), String>(
@@ -210,6 +220,7 @@ impl<M> Place<str, M> {
 impl<T: Clone, M> Place<[T], M> {
     /// `to_owned`.
     #[doc(hidden)]
+    #[inline(never)]
     pub fn __m_to_owned(&self) -> Var<Vec<T>> {
         Type::learn_known::<Vec<T>>();
         std_call::<_, (&[T],), Vec<T>>(

@@ -260,6 +260,7 @@ pub struct OptProxy<T>(Place<Option<T>>);
 
 impl<T> JitType for Option<T> {
     type Target = OptProxy<T>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> OptProxy<T> {
         Type::learn::<Option<T>>();
         OptProxy(place)
@@ -353,11 +354,13 @@ impl<T> OptProxy<T> {
     }
 
     /// `is_some`.
+    #[inline(never)]
     pub fn is_some(&self) -> Var<bool> {
         Var::new(test_place(self.0.__id(), Self::ty(), SOME))
     }
 
     /// `is_none`.
+    #[inline(never)]
     pub fn is_none(&self) -> Var<bool> {
         Var::new(test_place(self.0.__id(), Self::ty(), NONE))
     }
@@ -494,6 +497,7 @@ impl<'a, T: Copy> OptProxy<&'a T> {
     }
 
     /// `cloned`, of what is `Copy`.
+    #[inline(never)]
     pub fn cloned(&self) -> Var<Option<T>> {
         self.copied()
     }
@@ -505,6 +509,7 @@ pub struct ResProxy<T, E>(Place<Result<T, E>>);
 
 impl<T, E> JitType for Result<T, E> {
     type Target = ResProxy<T, E>;
+    #[inline(never)]
     fn target(place: Place<Self>) -> Self::Target {
         Type::learn::<Result<T, E>>();
         ResProxy(place)
@@ -517,11 +522,13 @@ impl<T, E> ResProxy<T, E> {
     }
 
     /// `is_ok`.
+    #[inline(never)]
     pub fn is_ok(&self) -> Var<bool> {
         Var::new(test_place(self.0.__id(), Self::ty(), OK))
     }
 
     /// `is_err`.
+    #[inline(never)]
     pub fn is_err(&self) -> Var<bool> {
         Var::new(test_place(self.0.__id(), Self::ty(), ERR))
     }
@@ -602,6 +609,7 @@ pub trait JitTry: Sized {
 
 impl<T> JitTry for Option<T> {
     type Out = T;
+    #[inline(never)]
     fn good() -> (Type, u32) {
         (Type::learn::<Option<T>>(), SOME)
     }
@@ -609,6 +617,7 @@ impl<T> JitTry for Option<T> {
 
 impl<T, E> JitTry for Result<T, E> {
     type Out = T;
+    #[inline(never)]
     fn good() -> (Type, u32) {
         (Type::learn::<Result<T, E>>(), OK)
     }
@@ -622,6 +631,7 @@ pub trait JitFromResidual<R> {
 }
 
 impl<T, U> JitFromResidual<Option<T>> for Option<U> {
+    #[inline(never)]
     fn return_residual(_: Place<Option<T>>) {
         let none = Var::<Option<U>>::new(made(Type::learn::<Option<U>>(), NONE, &[]));
         control::ret(&none);
@@ -629,6 +639,7 @@ impl<T, U> JitFromResidual<Option<T>> for Option<U> {
 }
 
 impl<T, E, U, F: From<E>> JitFromResidual<Result<T, E>> for Result<U, F> {
+    #[inline(never)]
     fn return_residual(place: Place<Result<T, E>>) {
         let (from, ty) = (Type::of::<Result<T, E>>(), Type::learn::<Result<U, F>>());
         let error = with(|b| b.field(place.__id(), from, ERR, 0));

@@ -204,24 +204,41 @@ pub(crate) fn name_of<T: ?Sized>() -> Rc<str> {
     NAMES.with_borrow_mut(|names| names.entry(typeid::of::<T>()).or_insert_with(name).clone())
 }
 
+/// What rustc knows of a type.
+struct Facts {
+    name: &'static str,
+    size: usize,
+    align: usize,
+    has_niche: bool,
+    drop: Option<DropShims>,
+}
+
 impl Type {
     /// The type `T`.
     #[inline(never)]
     pub fn of<T>() -> Type {
-        Type::lookup(typeid::of::<T>(), || TypeInfo {
-            name: short_name(std::any::type_name::<T>()),
-            size: u32::try_from(size_of::<T>()).expect("types are smaller than 4 GiB"),
-            align: align_of::<T>() as u32,
+        let facts = Facts {
+            name: std::any::type_name::<T>(),
+            size: size_of::<T>(),
+            align: align_of::<T>(),
             has_niche: size_of::<Option<T>>() == size_of::<T>(),
             drop: DropShims::of::<T>(),
+        };
+        Type::known(typeid::of::<T>(), facts)
+    }
+
+    fn known(id: TypeId, facts: Facts) -> Type {
+        let make = || TypeInfo {
+            name: short_name(facts.name),
+            size: u32::try_from(facts.size).expect("types are smaller than 4 GiB"),
+            align: facts.align as u32,
+            has_niche: facts.has_niche,
+            drop: facts.drop,
             structure: OnceCell::new(),
             learning: Cell::new(false),
             shape: OnceCell::new(),
             view: OnceCell::new(),
-        })
-    }
-
-    fn lookup(id: TypeId, make: impl FnOnce() -> TypeInfo) -> Type {
+        };
         TYPES.with_borrow_mut(|types| *types.entry(id).or_insert_with(|| Type(Box::leak(Box::new(make())))))
     }
 
@@ -237,6 +254,7 @@ impl Type {
         Type::of::<T>().learn_from(T::known_shape)
     }
 
+    #[inline(never)]
     fn learn_from(self, shape: fn() -> TypeShape) -> Type {
         // A derive's `shape` learns the types of its fields, which may lead back here.
         if self.0.structure.get().is_none() && !self.0.learning.replace(true) {
