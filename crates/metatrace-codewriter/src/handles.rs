@@ -115,7 +115,10 @@ impl<T: ?Sized, M> fmt::Debug for Place<T, M> {
 }
 
 /// Types whose places dereference to something: a value, another place, a proxy with places for fields.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not known to the JIT", label = "not a `#[jit]` type")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not known to the JIT",
+    label = "mark the type `#[jit]`, or leave what needs its inside to a function marked `#[jit::dont_look_inside]`"
+)]
 pub trait JitType {
     /// What their places dereference to.
     type Target;

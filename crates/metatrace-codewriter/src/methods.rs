@@ -5,7 +5,11 @@ use crate::types::{KnownType, Type, TypeIsJit};
 use std::marker::PhantomData;
 
 /// A method that stages, implemented beside the type; `H` is the hash of its name.
-#[diagnostic::on_unimplemented(message = "this method of `{Self}` does not stage")]
+#[diagnostic::on_unimplemented(
+    message = "this method of `{Self}` is not known to the JIT",
+    note = "mark it: methods stage inside a `#[jit] impl`, with `#[jit::dont_look_inside]` where traces need not see them",
+    note = "`residual!(Type::method(…))` calls one that cannot be marked"
+)]
 pub trait MethodIsJit<const H: u64, Args: ArgTuple, Out> {
     /// Its call.
     fn stage(this: Place<Self>, args: Args::Vars) -> Var<Out>
@@ -14,12 +18,74 @@ pub trait MethodIsJit<const H: u64, Args: ArgTuple, Out> {
 }
 
 /// An associated function of a trait that stages.
-#[diagnostic::on_unimplemented(message = "this function of `{Self}` does not stage")]
+#[diagnostic::on_unimplemented(
+    message = "this function of `{Self}` is not known to the JIT",
+    note = "mark it: methods stage inside a `#[jit] impl`, with `#[jit::dont_look_inside]` where traces need not see them",
+    note = "`residual!(Type::function(…))` calls one that cannot be marked"
+)]
 pub trait AssocIsJit<const H: u64, Args: ArgTuple, Out> {
     /// Its call.
     fn stage(args: Args::Vars) -> Var<Out>
     where
         Self: Sized;
+}
+
+/// Functions that stage. Those that are not marked have a stand-in without it.
+#[diagnostic::on_unimplemented(
+    message = "this function is not known to the JIT",
+    label = "not a `#[jit]` function",
+    note = "mark the function `#[jit]`, or `#[jit::dont_look_inside]` where traces need not see its inside",
+    note = "`residual!(f(x))` calls a function that cannot be marked"
+)]
+pub trait FunctionIsJit {}
+
+macro_rules! stand_ins {
+    ($($module:ident($($bound:ident)*))*) => {$(
+        pub mod $module {
+            use super::Unmarked;
+
+            /// The twin of a function that has none.
+            #[derive(Debug)]
+            pub enum __callee {}
+
+            impl __callee {
+                pub fn stage<R>($(_: impl $bound),*) -> $crate::stage::Var<R>
+                where
+                    Unmarked<R>: $crate::stage::FunctionIsJit,
+                {
+                    unreachable!("it is not implemented")
+                }
+            }
+        }
+    )*};
+}
+
+/// What the call of an unmarked function finds, by the number of its arguments.
+#[doc(hidden)]
+#[allow(non_camel_case_types, missing_docs, clippy::too_many_arguments)]
+pub mod callee {
+    use std::marker::PhantomData;
+
+    /// A function without a twin.
+    #[derive(Debug)]
+    pub struct Unmarked<R>(PhantomData<R>);
+
+    stand_ins! {
+        unmarked0()
+        unmarked1(Sized)
+        unmarked2(Sized Sized)
+        unmarked3(Sized Sized Sized)
+        unmarked4(Sized Sized Sized Sized)
+        unmarked5(Sized Sized Sized Sized Sized)
+        unmarked6(Sized Sized Sized Sized Sized Sized)
+        unmarked7(Sized Sized Sized Sized Sized Sized Sized)
+        unmarked8(Sized Sized Sized Sized Sized Sized Sized Sized)
+        unmarked9(Sized Sized Sized Sized Sized Sized Sized Sized Sized)
+        unmarked10(Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized)
+        unmarked11(Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized)
+        unmarked12(Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized)
+        unmarked13(Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized Sized)
+    }
 }
 
 /// Types of arguments.

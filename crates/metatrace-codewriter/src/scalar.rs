@@ -19,19 +19,43 @@ pub trait JitScalar: Copy + PartialOrd + JitType + JitEq + TypeIsJit {
 }
 
 /// Numbers.
+#[diagnostic::on_unimplemented(
+    message = "arithmetic on `{Self}` does not stage",
+    label = "integers of up to 64 bits and `f64` have arithmetic that stages",
+    note = "leave it to a function marked `#[jit::dont_look_inside]`"
+)]
 pub trait JitArith: JitScalar {}
 /// Integers.
+#[diagnostic::on_unimplemented(
+    message = "integer arithmetic on `{Self}` does not stage",
+    label = "integers of up to 64 bits have it",
+    note = "leave it to a function marked `#[jit::dont_look_inside]`"
+)]
 pub trait JitInt: JitArith {}
 /// What `&`, `|`, `^` and `!` apply to.
+#[diagnostic::on_unimplemented(
+    message = "a bit operator on `{Self}` does not stage",
+    label = "integers of up to 64 bits and `bool` have bit operators that stage",
+    note = "leave it to a function marked `#[jit::dont_look_inside]`"
+)]
 pub trait JitBits: JitScalar {}
 /// What unary `-` applies to.
+#[diagnostic::on_unimplemented(
+    message = "`-` on `{Self}` does not stage",
+    label = "signed integers of up to 64 bits and `f64` have a `-` that stages",
+    note = "leave it to a function marked `#[jit::dont_look_inside]`"
+)]
 pub trait JitNeg: JitScalar {}
 /// Constants: any type.
 pub trait JitConst {}
 impl<T> JitConst for T {}
 
 /// Types with operators `==`, `<` …
-#[diagnostic::on_unimplemented(message = "operator on `{Self}` does not stage")]
+#[diagnostic::on_unimplemented(
+    message = "comparing `{Self}` does not stage",
+    label = "scalars, `#[jit]` types and std types made of such can be compared",
+    note = "leave it to a function marked `#[jit::dont_look_inside]`"
+)]
 pub trait JitEq {
     /// Which scalar it is, where it is one.
     const SCALAR_EQ: Option<Scalar> = None;
@@ -41,6 +65,11 @@ pub trait JitEq {
 pub trait JitFieldless: TypeIsJit {}
 
 /// What `as` casts from.
+#[diagnostic::on_unimplemented(
+    message = "`as` from `{Self}` does not stage",
+    label = "scalars and fieldless `#[jit]` enums can be cast",
+    note = "leave it to a function marked `#[jit::dont_look_inside]`"
+)]
 pub trait JitCastFrom {
     /// The scalar that the value's word is.
     const FROM: Scalar;

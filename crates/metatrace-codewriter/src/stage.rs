@@ -17,7 +17,9 @@ pub use crate::memory::{
     outline1, outline2, outline3, outline4, outline5, outline6, outline7, outline8, outline9, outline10, outline11,
     outline12,
 };
-pub use crate::methods::{ArgTuple, AssocIsJit, MethodIsJit, Probe, ProbeJit, ProbeKnown, ProbeUnknown, probe_of};
+pub use crate::methods::{
+    ArgTuple, AssocIsJit, FunctionIsJit, MethodIsJit, Probe, ProbeJit, ProbeKnown, ProbeUnknown, callee, probe_of,
+};
 pub use crate::natives::{
     NativeFlags as Native, native0, native1, native2, native3, native4, native5, native6, native7, native8, native9,
     native10, native11, native12, residual0, residual1, residual2, residual3, residual4, residual5, residual6,
@@ -38,5 +40,5 @@ pub use crate::scalar::{
 pub use crate::sequences::{JitIndex, array, array_repeat, vec_of, vec_repeat};
 pub use crate::statics;
 pub use crate::sums::{JitFromResidual, JitTry, none, try_};
-pub use crate::types::{FieldShape, KnownType, TypeIsJit, TypeShape, VariantShape, field};
+pub use crate::types::{FieldShape, KnownType, TypeIsJit, TypeShape, VariantShape, field, fields_of};
 pub use crate::{ctor, edition_2024, probe, probe_value};

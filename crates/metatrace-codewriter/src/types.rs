@@ -182,10 +182,18 @@ pub struct VariantShape {
 }
 
 /// Types that patterns take apart and whose shape the JIT knows: those with a derive, scalars, tuples, `Option` …
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not known to the JIT",
+    label = "mark the type `#[jit]`, or leave what needs its inside to a function marked `#[jit::dont_look_inside]`"
+)]
 pub trait TypeIsJit: Sized {
     /// What the type consists of.
     fn shape() -> TypeShape;
 }
+
+/// Says that a type has fields that staged code may use; nothing happens.
+#[inline(always)]
+pub fn fields_of<T: TypeIsJit>() {}
 
 /// Types that patterns look through, or that coerce further, and whose shape the JIT knows: references, `Box`, `Vec` …
 pub trait KnownType: Sized {

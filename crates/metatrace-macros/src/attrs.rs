@@ -142,58 +142,51 @@ fn overflow_only(input: ParseStream<'_>) -> Result<Option<bool>> {
     if input.is_empty() {
         return Ok(None);
     }
-    let key: Ident = input.parse()?;
+    const USAGE: &str = "`#[jit]` takes only `overflow = \"checked\"` or `overflow = \"wrapping\"`";
+    let start = input.fork();
+    let usage = |_| start.error(USAGE);
+    let key: Ident = input.parse().map_err(usage)?;
     if key != "overflow" {
-        return Err(Error::new(
-            key.span(),
-            "`#[jit]` takes only `overflow = \"checked\"` or `\"wrapping\"`",
-        ));
+        return Err(Error::new(key.span(), USAGE));
     }
-    overflow(input).map(Some)
+    let checks = overflow(input)?;
+    if input.is_empty() {
+        Ok(Some(checks))
+    } else {
+        Err(input.error(USAGE))
+    }
 }
 
 fn overflow(input: ParseStream<'_>) -> Result<bool> {
-    input.parse::<Token![=]>()?;
-    let value: LitStr = input.parse()?;
+    const USAGE: &str = "write `overflow = \"checked\"` or `overflow = \"wrapping\"`";
+    let usage = |error: Error| Error::new(error.span(), USAGE);
+    input.parse::<Token![=]>().map_err(usage)?;
+    let value: LitStr = input.parse().map_err(usage)?;
     match &*value.value() {
         "checked" => Ok(true),
         "wrapping" => Ok(false),
-        _ => Err(Error::new(value.span(), "`overflow` is \"checked\" or \"wrapping\"")),
+        _ => Err(Error::new(value.span(), USAGE)),
     }
 }
 
 impl Parse for PortalArgs {
     fn parse(input: ParseStream<'_>) -> Result<PortalArgs> {
         let start = input.span();
-        let (mut driver, mut greens, mut location, mut overflow_checks) = (None, Vec::new(), None, None);
+        let (mut driver, mut greens, mut location, mut overflow_checks) = (None, None, None, None);
         while !input.is_empty() {
-            let key: Ident = input.parse()?;
-            match &*key.to_string() {
-                "driver" => {
-                    input.parse::<Token![=]>()?;
-                    driver = Some(input.parse()?);
-                }
-                "greens" => {
-                    let list;
-                    parenthesized!(list in input);
-                    greens = Punctuated::<Ident, Token![,]>::parse_terminated(&list)?
-                        .into_iter()
-                        .collect();
-                }
-                "location" => {
-                    input.parse::<Token![=]>()?;
-                    location = Some(input.parse()?);
-                }
-                "overflow" => overflow_checks = Some(overflow(input)?),
-                _ => {
-                    return Err(Error::new(
-                        key.span(),
-                        "a portal has `driver = …`, `greens(…)`, `location = …` and `overflow = …`",
-                    ));
-                }
+            let key: Ident = input.parse().map_err(portal_usage)?;
+            let twice = match &*key.to_string() {
+                "driver" => driver.replace(after_equals(input)?).is_some(),
+                "greens" => greens.replace(green_names(input)?).is_some(),
+                "location" => location.replace(after_equals(input)?).is_some(),
+                "overflow" => overflow_checks.replace(overflow(input)?).is_some(),
+                _ => return Err(Error::new(key.span(), PORTAL_USAGE)),
+            };
+            if twice {
+                return Err(Error::new(key.span(), format_args!("`{key}` is given twice: keep one")));
             }
             if !input.is_empty() {
-                input.parse::<Token![,]>()?;
+                input.parse::<Token![,]>().map_err(portal_usage)?;
             }
         }
         let driver = driver.ok_or_else(|| {
@@ -204,10 +197,33 @@ impl Parse for PortalArgs {
         })?;
         Ok(PortalArgs {
             driver,
-            greens,
+            greens: greens.unwrap_or_default(),
             location,
             overflow_checks,
             span: start,
         })
     }
+}
+
+const PORTAL_USAGE: &str =
+    "a portal takes `driver = parameter`, `greens(parameter, …)`, `location = function` and `overflow = \"…\"`";
+
+fn portal_usage(error: Error) -> Error {
+    Error::new(error.span(), PORTAL_USAGE)
+}
+
+fn after_equals<T: Parse>(input: ParseStream<'_>) -> Result<T> {
+    input.parse::<Token![=]>().map_err(portal_usage)?;
+    input.parse().map_err(portal_usage)
+}
+
+fn green_names(input: ParseStream<'_>) -> Result<Vec<Ident>> {
+    let one = |input: ParseStream<'_>| {
+        let list;
+        parenthesized!(list in input);
+        Punctuated::<Ident, Token![,]>::parse_terminated(&list)
+    };
+    let names = one(input)
+        .map_err(|error| Error::new(error.span(), "greens are names of parameters: `greens(pc, program)`; expressions stand in `jit_merge_point!(pc = self.pc)`"))?;
+    Ok(names.into_iter().collect())
 }

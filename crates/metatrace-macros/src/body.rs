@@ -28,10 +28,11 @@ use crate::names;
 use crate::portal::PortalTwin;
 use crate::syntax;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use std::collections::{BTreeSet, HashSet};
+use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
-use syn::{Block, Expr, Lifetime, Pat, Type};
+use syn::{Block, Expr, Lifetime, Pat, Token, Type};
 
 /// What a twin is made from.
 pub(crate) struct Source<'a> {
@@ -73,6 +74,10 @@ pub(crate) struct Body {
     /// What the function returns.
     pub(crate) output: Type,
     pub(crate) portal: Option<PortalTwin>,
+    /// Types of the parameters that have names.
+    params: Vec<(Ident, Type)>,
+    /// Indices of those whose fields are used.
+    with_fields: BTreeSet<usize>,
 }
 
 /// The body of a twin's `build`.
@@ -87,6 +92,8 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         associated: BTreeSet::new(),
         output: source.output.clone(),
         portal: source.portal,
+        params: named_params(source.receiver, source.params),
+        with_fields: BTreeSet::new(),
     };
     let begin = begin(&source.name, source.output, source.block, source.overflow_checks);
     let params = source.params.iter().map(|(_, ty)| ty);
@@ -102,6 +109,7 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
             },
         )
     });
+    let fields = body.fields_known();
     let lookups = lookups(&body.methods, &body.associated);
     *errors = std::mem::take(&mut body.errors);
     let stage = names::stage();
@@ -110,6 +118,7 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         use #stage as __mt;
         use #stage::statics::*;
         #lookups
+        #fields
         #begin
         #probes
         #portal
@@ -328,6 +337,47 @@ impl Body {
             receive.extend(matcher.binds);
         }
         receive
+    }
+}
+
+/// The parameters that are plain names.
+fn named_params(receiver: Option<&Type>, params: &[(Pat, Type)]) -> Vec<(Ident, Type)> {
+    let this = receiver.map(|ty| (Ident::from(Token![self](Span::call_site())), ty.clone()));
+    let named = params.iter().filter_map(|(pat, ty)| match pat {
+        Pat::Ident(name) => Some((name.ident.clone(), ty.clone())),
+        _ => None,
+    });
+    this.into_iter().chain(named).collect()
+}
+
+impl Body {
+    /// Notes that fields of a variable are used, if it is a parameter.
+    pub(crate) fn uses_fields(&mut self, name: &Ident) {
+        if !self.is_shadowed(name)
+            && let Some(n) = self.params.iter().position(|(param, _)| param == name)
+        {
+            self.with_fields.insert(n);
+        }
+    }
+
+    /// That fields are missing, rustc would say of the handle; that a type is unknown, it says of the type.
+    fn fields_known(&self) -> TokenStream {
+        const POINTERS: [&str; 7] = ["Arc", "Box", "ManuallyDrop", "Pin", "Rc", "Ref", "RefMut"];
+        let mut out = TokenStream::new();
+        for n in &self.with_fields {
+            let mut ty = &self.params[*n].1;
+            while let Type::Reference(reference) = ty {
+                ty = &reference.elem;
+            }
+            let Type::Path(path) = ty else { continue };
+            let name = path.path.segments.last().map(|segment| names::plain(&segment.ident));
+            if name.is_some_and(|name| !POINTERS.contains(&&*name)) {
+                let mut ty = ty.clone();
+                Elide.visit_type_mut(&mut ty);
+                out.extend(quote_spanned!(ty.span()=> __mt::fields_of::<#ty>();));
+            }
+        }
+        out
     }
 }
 

@@ -1,11 +1,11 @@
 //! Calls and constructors.
 //!
 //! ```text
-//! f::<T>(a)        { let x = A; <f>::stage::<T>(__mt::coerce(&x)) }
+//! f::<T>(a)        { let x = A; { use f as __callee; <__callee>::stage::<T>(__mt::coerce(&x)) } }
 //! S::new(a)        { let x = A; S::__jit_new(&x) }
 //! r.m(a)           { let r = Place::__recv(&R); let x = A; r.m(&x) }
 //! Some(a)          { let x = A; __mt::ctor1(Some).call1(&x) }
-//! S { b: e, a: f } { let x = E; let y = F; let s = S::__shape_new(); Place::__init(&s.b, &x); …; Place::__owned(&s.__this) }
+//! S { b: e, a: f } { let x = E; let y = F; let s = S::__new_of_jit_type(); Place::__init(&s.b, &x); …; Place::__owned(&s.__this) }
 //! ```
 //!
 //! Each argument is bound by a `let` of its own, so that no expectation flows into it, and passed by reference, so that
@@ -121,7 +121,13 @@ impl Body {
             Some(segment) => std::mem::replace(&mut segment.arguments, PathArguments::None),
             None => PathArguments::None,
         };
-        quote_spanned!(span=> <#twin>::stage #turbofish (#(__mt::coerce(&#args)),*))
+        // An import of `f` finds its twin as well, if it has one. If not, the glob's stand-in has the name, and says so.
+        let stand_in = format_ident!("unmarked{}", args.len().min(names::MAX_ARITY + 1));
+        quote_spanned! {last.ident.span()=> {
+            use __mt::callee::#stand_in::*;
+            use #twin as __callee;
+            <__callee>::stage #turbofish (#(__mt::coerce(&#args)),*)
+        }}
     }
 
     /// A native call of a function given by its path.
@@ -163,8 +169,8 @@ impl Body {
         let span = literal.path.span();
         let (owner, variant) = split_variant(&literal.path);
         let new = match &variant {
-            Some(variant) => format_ident!("__shape_new_{}", variant, span = span),
-            None => Ident::new("__shape_new", span),
+            Some(variant) => format_ident!("__new_of_jit_type_{}", variant, span = span),
+            None => Ident::new("__new_of_jit_type", span),
         };
         let made = self.local("s");
         let mut lets = TokenStream::new();
@@ -182,7 +188,7 @@ impl Body {
                 .iter()
                 .map(|field| syntax::member_name(&field.member).to_string());
             lets.extend(quote!(let #name = #place;));
-            sets.extend(quote_spanned!(base.span()=> #owner::__shape_update(&#made, #name, &[#(#given),*]);));
+            sets.extend(quote_spanned!(base.span()=> #owner::__update_of_jit_type(&#made, #name, &[#(#given),*]);));
         }
         quote_spanned! {span=> {
             #lets

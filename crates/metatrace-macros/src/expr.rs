@@ -185,6 +185,9 @@ impl Body {
                 None => quote_spanned!(span=> __mt::static_place(&#path)),
             },
             Expr::Field(field) => {
+                if let Some(name) = self.as_variable(&field.base).cloned() {
+                    self.uses_fields(&name);
+                }
                 let (base, member) = (self.place_in(&field.base, context), &field.member);
                 quote_spanned!(member.span()=> (#base).#member)
             }

@@ -346,7 +346,7 @@ impl Body {
 
     pub(crate) fn break_(&mut self, leave: &ExprBreak) -> TokenStream {
         let Some(target) = self.find_target(leave.label.as_ref()) else {
-            return self.error(leave, "nothing to break out of in this function");
+            return rustc_says();
         };
         let (join, ty) = (target.join.clone(), target.ty.clone());
         let value = match &leave.expr {
@@ -366,7 +366,7 @@ impl Body {
     pub(crate) fn continue_(&mut self, next: &ExprContinue) -> TokenStream {
         let target = self.find_target(next.label.as_ref());
         let Some((join, Some(head))) = target.map(|target| (target.join.clone(), target.head.clone())) else {
-            return self.error(next, "no loop to continue in this function");
+            return rustc_says();
         };
         let stop = self.stop();
         quote_spanned!(next.continue_token.span=> { __mt::cont(#head, #join.depth); #stop })
@@ -387,6 +387,11 @@ impl Body {
         let (stop, result) = (self.stop(), self.local("v"));
         quote_spanned!(leave.return_token.span=> { let #result = #value; __mt::ret::<#output>(&#result); #stop })
     }
+}
+
+/// What stands for a mistake that is one in the function itself, where rustc reports it.
+fn rustc_says() -> TokenStream {
+    crate::errors::hole()
 }
 
 fn has_let(condition: &Expr) -> bool {

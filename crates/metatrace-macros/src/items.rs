@@ -42,16 +42,15 @@ pub(crate) fn expand(marker: Marker, arguments: TokenStream, tokens: TokenStream
         Item::Fn(function) => expand_fn(marker, arguments, function),
         Item::Impl(block) if marker == Marker::Jit => expand_impl(arguments, block),
         Item::Struct(_) | Item::Enum(_) if marker == Marker::Jit => Ok(shape::attribute(&item)),
-        other => Err((
-            other.to_token_stream(),
-            syn::Error::new(
-                Span::call_site(),
-                match marker {
-                    Marker::Jit => "`#[jit]` goes on a fn, an impl, a struct or an enum",
-                    _ => "this attribute goes on a fn, or on a method inside a `#[jit] impl`",
-                },
-            ),
-        )),
+        other => {
+            let tokens = other.to_token_stream();
+            let message = match marker {
+                Marker::Jit => "`#[jit]` goes on a fn, an impl, a struct or an enum",
+                _ => "this attribute goes on a fn, or on a method inside a `#[jit] impl`",
+            };
+            let error = syn::Error::new_spanned(&tokens, message);
+            Err((tokens, error))
+        }
     };
     expanded.unwrap_or_else(|(item, error)| {
         let error = error.to_compile_error();
@@ -111,8 +110,9 @@ fn expand_fn(marker: Marker, arguments: TokenStream, mut function: ItemFn) -> Ex
     }
     let marks = match Marks::take(Some((marker, arguments)), &mut function.attrs) {
         Ok(marks) => marks,
-        Err(error) => return Err((function.to_token_stream(), error)),
+        Err(error) => return Err((quiet(&function), error)),
     };
+    let is_portal = marks.portal.is_some();
     if cfg!(not(feature = "jit")) {
         return Ok(function.to_token_stream());
     }
@@ -137,9 +137,17 @@ fn expand_fn(marker: Marker, arguments: TokenStream, mut function: ItemFn) -> Ex
         );
         quote!(#(#attrs)* #[allow(unused_mut)] #vis #sig #block)
     });
-    let native = native.unwrap_or_else(|| function.to_token_stream());
+    let native = native.unwrap_or_else(|| match is_portal {
+        true => quiet(&function),
+        false => function.to_token_stream(),
+    });
     let errors = errors.into_tokens();
     Ok(quote!(#native #twin #errors))
+}
+
+/// A function whose attribute is wrong: without what that adds, parameters would be said to be unused.
+fn quiet(function: &ItemFn) -> TokenStream {
+    quote!(#[allow(unused)] #function)
 }
 
 fn expand_impl(arguments: TokenStream, mut block: ItemImpl) -> Expanded {
@@ -150,6 +158,15 @@ fn expand_impl(arguments: TokenStream, mut block: ItemImpl) -> Expanded {
     let mut errors = Errors::default();
     let mut twins = TokenStream::new();
     let around = Around::new(&block, &mut errors);
+    if !errors.is_empty() {
+        block.items.iter_mut().for_each(|item| {
+            if let ImplItem::Fn(method) = item {
+                let _ = Marks::take(None, &mut method.attrs);
+            }
+        });
+        let errors = errors.into_tokens();
+        return Ok(quote!(#block #errors));
+    }
     for item in &mut block.items {
         let ImplItem::Fn(method) = item else { continue };
         let mut marks = match Marks::take(None, &mut method.attrs) {
@@ -194,7 +211,10 @@ struct Around {
 impl Around {
     fn new(block: &ItemImpl, errors: &mut Errors) -> Around {
         if !matches!(&*block.self_ty, Type::Path(_)) {
-            errors.at(&block.self_ty, "a `#[jit] impl` is of a struct or an enum");
+            errors.at(
+                &block.self_ty,
+                "a `#[jit] impl` is of a struct or an enum: write a function that takes this type",
+            );
         }
         let types = block.items.iter().filter_map(|item| match item {
             ImplItem::Type(ty) => Some(ty.ident.clone()),
@@ -389,7 +409,9 @@ impl Callable {
                     names::MAX_ARITY
                 ),
             );
-            return TokenStream::new();
+        }
+        if !errors.is_empty() {
+            return self.refused();
         }
         let call = self.staged_call(quote!(#name), quote!(<#name>::build), output, &args);
         let build = (!self.marks.residual).then(|| {
@@ -414,6 +436,30 @@ impl Callable {
         }
     }
 
+    /// The twin of a function whose signature does not stage: its callers report nothing.
+    fn refused(&self) -> TokenStream {
+        let (stage, name, vis, cfgs) = (names::stage(), &self.ident, &self.vis, &self.cfgs);
+        let (generics, clause) = (&self.generics.params, &self.generics.where_clause);
+        let (args, hole) = (names::arguments(self.params.len()), crate::errors::hole());
+        let types = self.params.iter().map(|(_, ty)| ty);
+        let output = match opaque_type(&self.output) {
+            Some(_) => &parse_quote!(()),
+            None => &self.output,
+        };
+        quote! {
+            #(#cfgs)*
+            #[doc(hidden)]
+            #[allow(warnings, clippy::all, clippy::pedantic)]
+            #vis enum #name {}
+            #(#cfgs)*
+            #[allow(warnings, clippy::all, clippy::pedantic)]
+            impl #name {
+                #[doc(hidden)]
+                #vis fn stage<#generics>(#(#args: #stage::Var<#types>),*) -> #stage::Var<#output> #clause { #hole }
+            }
+        }
+    }
+
     fn method_twin(&self, around: &Around, errors: &mut Errors) -> TokenStream {
         let named = Named::new(self);
         let arity = self.params.len() + usize::from(self.receiver.is_some());
@@ -425,6 +471,10 @@ impl Callable {
                     names::MAX_ARITY
                 ),
             );
+            return TokenStream::new();
+        }
+        let types = self.params.iter().map(|(_, ty)| ty).chain([&self.output]);
+        if types.into_iter().any(|ty| opaque_type(ty).is_some()) {
             return TokenStream::new();
         }
         let mut out = self.method_builder(around, &named, errors);
@@ -702,18 +752,21 @@ fn receiver_type(receiver: &Receiver, errors: &mut Errors) -> Option<Type> {
 /// What no twin can have in its signature.
 fn check_signature(sig: &Signature, residual: bool, errors: &mut Errors) {
     if let Some(token) = &sig.asyncness {
-        errors.at(token, "an `async` function does not stage");
+        errors.at(
+            token,
+            "an `async` function does not stage: leave the `async` to whoever calls the interpreter",
+        );
     }
     if let Some(token) = &sig.unsafety {
         errors.at(
             token,
-            format_args!("an `unsafe` function does not stage: put a safe one in front of it, and {OUTLINE}"),
+            "an `unsafe` function does not stage: call it from a safe one marked `#[jit::dont_look_inside]`",
         );
     }
     if let Some(abi) = &sig.abi {
         errors.at(
             abi,
-            "a function of another ABI does not stage: call it by `residual!`, or from a residual function",
+            "a function of another ABI does not stage: call it by `residual!`, unmarked",
         );
     }
     let params = sig.inputs.iter().filter_map(|input| match input {

@@ -7,8 +7,8 @@
 //! | `fn foo` | `enum foo {}` in the type namespace, with `foo::stage` (a call) and `foo::build` (the body) |
 //! | method `S::m` | `impl MethodIsJit<hash("m"), (Args,), Out> for S`, body in `S::__jit_build_m` |
 //! | associated function `S::f` | `S::__jit_f`; of a trait impl, `impl AssocIsJit<hash("f"), (Args,), Out> for S` |
-//! | `struct S { x: T }` | `__JitProxy_S { x: Place<T> }`, `S::__shape_new`, `S::__shape_pat` |
-//! | variant `E::V { x: T }` | `E::__shape_new_V`, `E::__shape_pat_V` |
+//! | `struct S { x: T }` | `__JitProxy_S { x: Place<T> }`, `S::__new_of_jit_type`, `S::__pattern_of_jit_type` |
+//! | variant `E::V { x: T }` | `E::__new_of_jit_type_V`, `E::__pattern_of_jit_type_V` |
 //!
 //! Local variables and labels that a twin makes up have mixed-site hygiene, so none can meet the author's. Those the author
 //! declares keep their identifier and span.

@@ -184,10 +184,10 @@ impl Body {
         let (owner, variant) = split_variant(&pat.path);
         let test = match variant {
             Some(variant) => {
-                let function = format_ident!("__shape_pat_{}", variant, span = span);
+                let function = format_ident!("__pattern_of_jit_type_{}", variant, span = span);
                 quote_spanned!(span=> let #parts = #owner::#function((#scrutinee).__adt(), #fail);)
             }
-            None => quote_spanned!(span=> let #parts = #owner::__shape_pat((#scrutinee).__adt());),
+            None => quote_spanned!(span=> let #parts = #owner::__pattern_of_jit_type((#scrutinee).__adt());),
         };
         let mut matcher = Matcher::test(test);
         for field in &pat.fields {

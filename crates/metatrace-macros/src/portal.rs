@@ -34,6 +34,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
@@ -78,7 +79,8 @@ impl Parse for NamedGreens {
             input.parse::<Token![=]>()?;
             input.parse::<Expr>()
         };
-        let greens = Punctuated::<Expr, Token![,]>::parse_terminated_with(input, one)?;
+        let greens = Punctuated::<Expr, Token![,]>::parse_terminated_with(input, one)
+            .map_err(|error| syn::Error::new(error.span(), NAMED_GREENS))?;
         Ok(NamedGreens(greens.into_iter().collect()))
     }
 }
@@ -87,6 +89,7 @@ const NOT_A_LOOP: &str =
     "a portal's body is one loop: `loop { jit_merge_point!(); … }` or `while`, behind which an expression may follow";
 const LOCAL_BEFORE: &str = "nothing but parameters may live at the merge point: make this one a parameter (a red), \
      or wrap the portal in a function that computes it";
+const NAMED_GREENS: &str = "greens that are expressions have names: `jit_merge_point!(pc = self.pc, code = self.code)`";
 const NOT_FIRST: &str = "a portal's loop begins with `jit_merge_point!();`";
 const NOT_LAST: &str = "`can_enter_jit!()` closes the loop: put `continue` of the portal's loop right behind it";
 const NEVER_HOT: &str = "without a `can_enter_jit!()` this portal never gets hot: \
@@ -119,7 +122,10 @@ impl Portal {
                 for green in &args.greens {
                     match index(green) {
                         Some(n) => green_params.push(n),
-                        None => errors.at(green, "no parameter has this name: greens of a portal are parameters"),
+                        None => errors.at(
+                            green,
+                            "no parameter has this name: greens are parameters, or expressions in `jit_merge_point!(pc = self.pc)`",
+                        ),
                     }
                 }
                 args.greens.iter().map(|green| parse_quote!(#green)).collect()
@@ -188,10 +194,18 @@ impl Portal {
         sig
     }
 
+    /// The green key, as a tuple.
+    fn key(&self) -> TokenStream {
+        let greens = &self.greens;
+        let span = greens.first().map_or_else(Span::call_site, Spanned::span);
+        quote_spanned!(span=> (#(#greens,)*))
+    }
+
     /// The native function's body. `build` is the key of the twin's.
     pub(crate) fn native_block(&self, name: &str, build: &TokenStream) -> TokenStream {
         let (module, hot, outer) = (names::driver(), names::local("hot", 0), names::label("portal", 0));
-        let (driver, greens) = (&self.driver, &self.greens);
+        let (driver, key) = (&self.driver, self.key());
+        let driver_ref = quote_spanned!(driver.span()=> &#driver);
         let (addresses, result) = (names::local("addresses", 0), names::local("result", 0));
         let variables = self.params.iter().map(|(name, _)| name);
         let location = match &self.location {
@@ -201,7 +215,7 @@ impl Portal {
         let mut block = self.block.clone();
         Native {
             back_edge: parse_quote! {
-                if (#driver).back_edge((#(#greens,)*)) {
+                if ::metatrace::JitDriver::back_edge(#driver_ref, #key) {
                     #hot = true;
                     continue #outer;
                 }
@@ -236,9 +250,9 @@ impl Portal {
                     // SAFETY: these are the addresses of all parameters, in order, and none is borrowed here.
                     let #result = unsafe {
                         #module::enter(
-                            &#driver,
+                            #driver_ref,
                             &#module::Portal { build: #build, name: #name, location: #location },
-                            (#(#greens,)*),
+                            #key,
                             &mut #addresses,
                         )
                     };

@@ -4,10 +4,10 @@
 //! #[jit] struct P { x: u8, y: T }     struct __JitProxy_P { __this: Place<P>, x: Place<u8>, y: Place<T> }
 //!                                     impl JitType for P { … }             // a Place<P> dereferences to the proxy
 //!                                     impl TypeIsJit for P { … }           // names, offsets and types of the fields
-//!                                     impl P { fn __shape_new(), fn __shape_pat(scrut), fn __shape_update(..) }
+//!                                     impl P { fn __new_of_jit_type(), fn __pattern_of_jit_type(scrut), fn __update_of_jit_type(..) }
 //! #[jit] #[repr(u8)]
 //! enum E { A(u8), B { x: T } }        impl TypeIsJit for E { … }           // variants, their constructors, discriminants
-//!                                     impl E { fn __shape_pat_A(scrut, fail), fn __shape_pat_B(..), fn __shape_new_B() }
+//!                                     impl E { fn __pattern_of_jit_type_A(scrut, fail), fn __pattern_of_jit_type_B(..), fn __new_of_jit_type_B() }
 //! ```
 //!
 //! Parts are told by index, so that the runtime is free to keep a value in words of its own order. A derive does the work,
@@ -45,8 +45,12 @@ pub(crate) fn derive(tokens: TokenStream) -> TokenStream {
         match &input.data {
             Data::Struct(data) => Ok(ty.struct_(&data.fields)),
             Data::Enum(data) => {
-                check_repr(&input.ident, data, &reprs)?;
-                ty.enum_(data)
+                let enum_ = ty.enum_(data)?;
+                // With the impls beside it, this is the only error.
+                let repr = check_repr(&input.ident, data, &reprs)
+                    .err()
+                    .map(Error::into_compile_error);
+                Ok(quote!(#enum_ #repr))
             }
             Data::Union(data) => Err(Error::new(data.union_token.span, "unions do not stage: use an enum")),
         }
@@ -152,15 +156,15 @@ impl<'a> Shaped<'a> {
         );
         let shape = self.struct_shape(&fields.named);
         let inherent = self.inherent(&quote! {
-            #vis fn __shape_new() -> #proxy<#(#args),*> {
+            #vis fn __new_of_jit_type() -> #proxy<#(#args),*> {
                 #stage::probe!(Self);
                 <Self as #stage::JitType>::target(#stage::Place::<Self>::__raw())
             }
-            #vis fn __shape_pat<__M>(scrut: #stage::Scrut<Self, __M>) -> #pattern<#(#args,)* __M> {
+            #vis fn __pattern_of_jit_type<__M>(scrut: #stage::Scrut<Self, __M>) -> #pattern<#(#args,)* __M> {
                 #stage::probe!(Self);
                 #pattern { __this: scrut, #(#names: #stage::Scrut::__field::<#types>(&scrut, #indices)),* }
             }
-            #vis fn __shape_update(new: &#proxy<#(#args),*>, base: #stage::Place<Self>, given: &[&str]) {
+            #vis fn __update_of_jit_type(new: &#proxy<#(#args),*>, base: #stage::Place<Self>, given: &[&str]) {
                 let base = <Self as #stage::JitType>::target(base);
                 #(if !given.contains(&#texts) { #stage::Place::__init(&new.#names, &#stage::Place::__get(&base.#names)); })*
             }
@@ -254,7 +258,7 @@ impl<'a> Shaped<'a> {
     /// `E::V { .. }` of a variant without named fields.
     fn pattern_test(&self, n: u32, variant: &Variant) -> TokenStream {
         let (stage, vis) = (&self.stage, &self.input.vis);
-        let pattern = format_ident!("__shape_pat_{}", variant.ident);
+        let pattern = format_ident!("__pattern_of_jit_type_{}", variant.ident);
         quote! {
             #vis fn #pattern<__M>(scrut: #stage::Scrut<Self, __M>, fail: #stage::Blk) {
                 #stage::Scrut::__test_variant(&scrut, #n, fail);
@@ -269,8 +273,8 @@ impl<'a> Shaped<'a> {
             format_ident!("__JitPat_{}_{}", name, variant),
         );
         let (new, test) = (
-            format_ident!("__shape_new_{}", variant),
-            format_ident!("__shape_pat_{}", variant),
+            format_ident!("__new_of_jit_type_{}", variant),
+            format_ident!("__pattern_of_jit_type_{}", variant),
         );
         let (params, args, clause) = (&self.params, &self.args, &self.input.generics.where_clause);
         let (types, _) = parts(&fields.named);

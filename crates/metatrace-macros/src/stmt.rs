@@ -150,7 +150,7 @@ impl Body {
     /// `let x;`
     fn let_later(&mut self, pat: &Pat, ty: Option<&Type>) -> Vec<TokenStream> {
         let Pat::Ident(pat) = pat else {
-            return vec![self.error(pat, "a `let` without a value needs a name")];
+            return vec![self.error(pat, "a `let` without a value declares one name: write one for each")];
         };
         let name = &pat.ident;
         self.declare(name);

@@ -17,18 +17,7 @@ use metatrace_metainterp::{Engine, Entry, Location, Next as EngineNext, engine::
 
 /// Owns what a portal needs to become fast: counters, traces, machine code. See the module's documentation.
 ///
-/// A program that dies before the driver is rejected:
-///
-/// ```compile_fail
-/// use metatrace::JitDriver;
-/// fn run<'p>(jit: &JitDriver<'p>, program: &'p [u8]) {}
-/// let jit = JitDriver::new();
-/// {
-///     let program = vec![1, 2, 3];
-///     run(&jit, &program);
-/// }
-/// run(&jit, &[]);
-/// ```
+/// A program that dies before the driver is rejected at compile time: declare the driver behind the program.
 pub struct JitDriver<'p> {
     #[cfg(feature = "jit")]
     engine: Engine,

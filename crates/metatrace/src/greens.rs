@@ -14,6 +14,11 @@ mod sealed {
 /// # Safety
 /// Implemented here only: the word determines the value for as long as `'p` lasts, and is the register content that the
 /// jitcode has for it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a green",
+    label = "greens are integers, `bool`, `char`, and references that live as long as the driver",
+    note = "what identifies a position in the guest program is green; make everything else a red"
+)]
 pub unsafe trait Green<'p>: Copy + sealed::Sealed {
     /// The word.
     fn word(self) -> u64;
@@ -89,6 +94,7 @@ unsafe impl<'p, T> Green<'p> for &'p T {
 ///
 /// # Safety
 /// Implemented here only, as for [`Green`].
+#[diagnostic::on_unimplemented(message = "`{Self}` cannot be a green key", label = "a portal has one to six greens")]
 pub unsafe trait Greens<'p>: Copy {
     /// An array of words.
     type Words: AsRef<[u64]> + Debug;
