@@ -149,6 +149,10 @@ impl Body {
                 ..
             }) => {
                 let mut tests = self.condition(left, fail);
+                if has_let(left) && has_let(right) {
+                    // In a chain, bindings and temporaries are dropped in the opposite of one common order.
+                    tests.extend(quote!(__mt::scope(true); __mt::scope(false);));
+                }
                 tests.extend(self.condition(right, fail));
                 tests
             }
@@ -276,9 +280,13 @@ impl Body {
                 Step { condition, fail, binds }
             },
         );
+        // Temporaries go with the loop, even where it is a block's tail.
+        let (temps, result) = (self.local("ts"), self.local("v"));
         quote_spanned! {each.for_token.span=> {
+            let #temps = __mt::scope(true);
             let #iterator = __mt::IntoJitIter::jit_iter(#source);
-            #repeat
+            let #result = #repeat;
+            __mt::leave(#temps, #result)
         }}
     }
 

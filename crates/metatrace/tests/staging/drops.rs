@@ -1,6 +1,6 @@
 //! Moves and drops: what is dropped, once, and when: locals, temporaries, moves, partial moves, assignments, unwinding.
 //!
-//! This module is compiled in the editions 2021 and 2024, which differ in when they drop the temporaries of a block's tail
+//! This module is compiled in the editions 2021 (by `tests/edition-2021`) and 2024, which differ in when they drop the temporaries of a block's tail
 //! and of an `if let`.
 
 use crate::harness::{D, agree, event, log, make};
@@ -168,10 +168,8 @@ fn if_lets(c: bool) -> u32 {
     } else {
         log(8)
     }
-    if let Some(x) = some(make(1), c)
-        && let Some(y) = some(make(2), x.0 == 2)
-    {
-        log(x.0 + y.0)
+    if let Some(x) = some(make(1), c) {
+        log(x.0)
     } else if let Some(z) = some(make(3), !c) {
         log(z.0)
     } else {
@@ -614,6 +612,105 @@ fn shadowed(c: bool) -> u32 {
     d.0
 }
 
+/// The temporaries of an `if let` live on in its `else` before edition 2024, and leave with it.
+#[jit]
+fn if_let_operand(c: bool) -> u32 {
+    let n = 1 + if let Some(x) = some(make(1), c).as_ref() {
+        log(2);
+        x.0
+    } else if let Some(y) = some(make(3), !c).as_ref() {
+        log(4);
+        y.0
+    } else {
+        5
+    };
+    log(n);
+    n
+}
+
+#[jit]
+fn if_let_tail(c: bool) -> u32 {
+    let a = make(1);
+    if let Some(x) = some(make(2), c).as_ref() {
+        log(3);
+        x.0 + a.0
+    } else {
+        let b = make(4);
+        if let Some(y) = some(make(5), b.0 > 4).as_ref() {
+            y.0
+        } else {
+            log(6);
+            b.0
+        }
+    }
+}
+
+/// The temporaries of a tail outlive the block's variables before edition 2024.
+#[jit]
+fn nested_tails(c: bool) -> u32 {
+    let n = {
+        let _a = make(1);
+        {
+            let _b = make(2);
+            make(3).0 + {
+                log(31);
+                make(4).0
+            }
+        }
+    };
+    log(n);
+    let m = 'block: {
+        let _d = make(5);
+        if c {
+            break 'block make(6).0;
+        }
+        make(7).0
+    };
+    log(m);
+    loop {
+        let _e = make(8);
+        if make(9).0 == 9 {
+            log(10);
+            break make(11).0;
+        }
+    }
+}
+
+#[jit]
+fn leaving_an_else(n: u32) -> Result<u32, u32> {
+    let _a = make(1);
+    let mut k = 0;
+    loop {
+        let _b = make(2);
+        k += 1;
+        if let Some(x) = some(make(3), k > n).as_ref() {
+            log(x.0);
+        } else {
+            match n {
+                0 => return Ok(make(4).0),
+                1 => break,
+                2 => {
+                    log(5);
+                    if k < 2 {
+                        continue;
+                    }
+                    Err(make(6).0)?
+                }
+                3 => panic!("{}", make(7).0),
+                _ => {}
+            }
+        }
+        if k > 5 {
+            return Ok(k);
+        }
+    }
+    if let Some(x) = some(make(8), n > 4).as_ref() {
+        Ok(x.0)
+    } else {
+        Err(n)
+    }
+}
+
 macro_rules! for_both {
     ($($f:ident)*) => {$(
         for c in [false, true] {
@@ -625,6 +722,10 @@ macro_rules! for_both {
 #[test]
 fn scopes_and_temporaries() {
     for_both!(scopes temporaries extended if_lets tails assignments vectors pairs arguments shadowed);
+    for_both!(if_let_operand if_let_tail nested_tails);
+    for n in 0..6 {
+        agree!(leaving_an_else(n));
+    }
     for n in 0..3 {
         agree!(let_else(n));
     }

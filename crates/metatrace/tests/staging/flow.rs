@@ -179,11 +179,8 @@ fn lazy(a: u8, b: &mut u8) -> bool {
 
 #[jit]
 fn if_let(a: Option<u8>, b: Option<u8>) -> u8 {
-    if let Some(x) = a
-        && x > 3
-        && let Some(y) = b
-    {
-        x ^ y
+    if let Some(x) = a {
+        x ^ 3
     } else if let Some(x @ ..100) | Some(x) = b {
         x
     } else {
@@ -194,9 +191,7 @@ fn if_let(a: Option<u8>, b: Option<u8>) -> u8 {
 #[jit]
 fn while_let(v: &mut Vec<i64>) -> i64 {
     let mut t = 0;
-    while let Some(x) = v.pop()
-        && x != 4
-    {
+    while let Some(x) = v.pop() {
         t += x;
         if let Some(y) = v.last() {
             t += *y;

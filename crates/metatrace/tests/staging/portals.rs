@@ -143,9 +143,7 @@ machine! { while_loop plain_while [driver = jit, greens(pc, program)]
 
 machine! { while_let plain_while_let [driver = jit, greens(pc, program)]
     (jit: &JitDriver<'p>, mut pc: usize, program: &'p Program, mut acc: i64, log: &mut Vec<i64>) -> Result<i64, Failure> {
-        'run: while let Some(op) = program.ops.get(pc)
-            && *op != Op::Halt
-        {
+        'run: while let Some(op) = program.ops.get(pc) {
             jit_merge_point!();
             pc += 1;
             match op {

@@ -182,9 +182,7 @@ fn store(s: &mut Store, v: Value) -> Option<Value> {
     if let Some(Value::Int(n) | Value::Named { second: n, .. }) = &mut s.last {
         *n = n.wrapping_mul(3);
     }
-    if let Some(text) = &s.text
-        && text.len() > 2
-    {
+    if matches!(&s.text, Some(text) if text.len() > 2) {
         s.text = None;
     }
     old
