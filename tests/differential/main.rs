@@ -111,6 +111,18 @@ fn a_loop_with_a_branch_stays_in_machine_code() {
     assert!(stats.exits < 1000, "{stats:?}");
 }
 
+/// Without bridges every loop is left after some ten nanoseconds, which costs hundreds.
+#[test]
+fn a_loop_whose_exits_cost_too_much_is_entered_less_and_less() {
+    let guest = own_brainfuck("primes", Form::Plain);
+    let stats = same(&guest, &["threshold=10,trace_eagerness=4000000000"]).remove(0);
+    assert!(stats.demotions > 0, "{stats:?}");
+    let all_entered = guest
+        .run("threshold=10,trace_eagerness=4000000000,backend=reference")
+        .stats;
+    assert!(stats.entries < all_entered.entries, "{stats:?} beside {all_entered:?}");
+}
+
 #[test]
 #[ignore = "minutes, in a release build: cargo test --release -p metatrace-tests -- --ignored"]
 fn large_programs_print_the_same_with_all_parameters() {

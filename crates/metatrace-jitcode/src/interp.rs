@@ -62,6 +62,7 @@ pub struct Interp<'a, D: Domain> {
     in_flight: Option<Payload>,
     /// The merge point at which the execution was resumed is not one that it has come to.
     at_start: bool,
+    steps: u64,
 }
 
 impl<'a, D: Domain> Interp<'a, D> {
@@ -74,12 +75,18 @@ impl<'a, D: Domain> Interp<'a, D> {
             slots: Vec::new(),
             in_flight: None,
             at_start: false,
+            steps: 0,
         }
     }
 
     /// The stack of activations.
     pub fn frames(&self) -> &[Activation<D::Value>] {
         &self.frames
+    }
+
+    /// Instructions executed so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Calls a function with these words and runs it.
@@ -98,6 +105,7 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// The registers that are live there hold valid words.
     pub unsafe fn run(&mut self) -> Outcome<D::Value> {
         loop {
+            self.steps += 1;
             // SAFETY: forwarded; every step keeps the live registers valid.
             if let Some(outcome) = unsafe { self.step() } {
                 return outcome;

@@ -197,7 +197,7 @@ impl Engine {
         loop {
             match outcome {
                 Outcome::MergePoint { greens, reds } => {
-                    if let Some((token, _)) = self.code_of(portal, &greens) {
+                    if let Some(token) = self.entry_of(portal, &greens) {
                         // SAFETY: the blackhole came to this merge point with these reds.
                         outcome = unsafe { self.run(token, &reds) };
                         continue;
@@ -256,7 +256,7 @@ impl Engine {
         let state = &mut *self.state.borrow_mut();
         let cell = state.cell(portal, entry.greens, entry.hash);
         let cell = &mut state.cells[cell.0];
-        if let Some((token, _)) = cell.code {
+        if let Some(token) = cell.entry() {
             self.counters.pin(entry.hash);
             return Action::Run(token);
         }
@@ -270,13 +270,28 @@ impl Engine {
             return Action::Stay;
         }
         cell.ticks = 0;
-        Action::Record
+        match cell.code {
+            Some((token, _)) => {
+                cell.is_demoted = false;
+                self.counters.pin(entry.hash);
+                Action::Run(token)
+            }
+            None => Action::Record,
+        }
     }
 
-    fn code_of(&self, portal: PortalId, greens: &[u64]) -> Option<(LoopToken, TargetToken)> {
+    /// The loop of a key that may be entered from the interpreter.
+    fn entry_of(&self, portal: PortalId, greens: &[u64]) -> Option<LoopToken> {
         let state = self.state.borrow();
         let cell = state.cell_ids.get(&(portal, GreenKey::from_slice(greens)))?;
-        state.cells[cell.0].code
+        state.cells[cell.0].entry()
+    }
+
+    /// Where traces jump to at a key.
+    fn target_of(&self, portal: PortalId, greens: &[u64]) -> Option<TargetToken> {
+        let state = self.state.borrow();
+        let cell = state.cell_ids.get(&(portal, GreenKey::from_slice(greens)))?;
+        state.cells[cell.0].code.map(|(_, target)| target)
     }
 
     fn new_target(&self) -> TargetToken {

@@ -11,17 +11,27 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+/// How an execution went on behind an exit.
+struct Continuation {
+    outcome: Outcome<u64>,
+    /// Instructions that the blackhole executed; none where the exit began a recording.
+    blackhole_steps: Option<u64>,
+}
+
 impl Engine {
     /// Goes on where a trace was left.
     ///
     /// # Safety
     /// `exit` is reported by the backend, whose frame is alive.
-    pub(super) unsafe fn exit(&self, exit: &Exit<'_>) -> Outcome<u64> {
+    unsafe fn exit(&self, exit: &Exit<'_>) -> Continuation {
         self.stats.borrow_mut().exits += 1;
         let guard = self.state.borrow().guards[exit.guard.0 as usize].clone();
         if self.wants_bridge(&guard, exit) {
-            // SAFETY: forwarded.
-            return unsafe { self.record_bridge(&guard, exit) };
+            return Continuation {
+                // SAFETY: forwarded.
+                outcome: unsafe { self.record_bridge(&guard, exit) },
+                blackhole_steps: None,
+            };
         }
         let frames = {
             let guard = guard.borrow();
@@ -34,11 +44,15 @@ impl Engine {
         };
         let mut interp = Interp::new(blackhole, &*self.source, frames);
         // SAFETY: the frames hold what the trace's snapshot says is live.
-        unsafe {
+        let outcome = unsafe {
             match exit.payload {
                 Some(payload) => interp.unwind(Payload::from_word(payload)),
                 None => interp.resume(),
             }
+        };
+        Continuation {
+            outcome,
+            blackhole_steps: Some(interp.steps()),
         }
     }
 
@@ -52,22 +66,21 @@ impl Engine {
             && guard.exits >= guard.backoff.scale(self.params.borrow().trace_eagerness)
     }
 
-    /// Draws the balance of the loop that was entered, and gives it up where it loses.
-    pub(super) fn balance(&self, token: LoopToken, inside_ns: u64, outside_ns: u64) {
+    /// Draws the balance of the loop that was entered, and demotes it where it loses: entering it was the decision, wherever
+    /// in the code it led to the exit was.
+    fn balance(&self, token: LoopToken, inside_ns: u64, blackhole_steps: u64) {
         let params = self.params.borrow();
         if params.force_exits != 0 || params.force_guard.is_some() || params.reference {
             return;
         }
         let state = &mut *self.state.borrow_mut();
         let entered = &mut state.loops[token.0 as usize];
-        if entered.balance.add(inside_ns, outside_ns) {
+        if entered.balance.add(inside_ns, blackhole_steps) {
             let cell = &mut state.cells[entered.cell.0];
-            if cell.code.is_some_and(|(current, _)| current == token) {
-                cell.code = None;
-                cell.backoff.fail();
-                self.counters.unpin(cell.hash);
-                self.stats.borrow_mut().demotions += 1;
-            }
+            cell.is_demoted = true;
+            cell.backoff.fail();
+            self.counters.unpin(cell.hash);
+            self.stats.borrow_mut().demotions += 1;
         }
     }
 }
@@ -98,11 +111,12 @@ impl<'a> Handler<'a> {
 
 impl ExitHandler for Handler<'_> {
     fn exit(&mut self, exit: Exit<'_>) {
-        let left = Instant::now();
+        let inside = self.start.elapsed();
         // SAFETY: called by the backend, with its frame alive.
-        self.outcome = Some(unsafe { self.engine.exit(&exit) });
-        let inside = left.duration_since(self.start).as_nanos() as u64;
-        self.engine
-            .balance(self.token, inside, left.elapsed().as_nanos() as u64);
+        let continuation = unsafe { self.engine.exit(&exit) };
+        self.outcome = Some(continuation.outcome);
+        if let Some(steps) = continuation.blackhole_steps {
+            self.engine.balance(self.token, inside.as_nanos() as u64, steps);
+        }
     }
 }

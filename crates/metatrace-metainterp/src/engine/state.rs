@@ -33,6 +33,16 @@ pub(super) struct KeyCell {
     pub(super) ticks: u32,
     pub(super) backoff: Backoff,
     pub(super) code: Option<(LoopToken, TargetToken)>,
+    /// Entering the code did not pay: for a while, back-edges stay in the native function. Traces still jump to it.
+    pub(super) is_demoted: bool,
+}
+
+impl KeyCell {
+    /// The code to enter from the interpreter.
+    pub(super) fn entry(&self) -> Option<LoopToken> {
+        let (token, _) = self.code?;
+        (!self.is_demoted).then_some(token)
+    }
 }
 
 #[derive(Debug)]
@@ -42,28 +52,37 @@ pub(super) struct Loop {
     pub(super) balance: Balance,
 }
 
-/// Time spent in a loop's code, and on getting out of it, over its latest exits.
+/// What entering a loop has cost and saved over its latest exits.
+///
+/// An entry is a bet: machine code saves a part of the time that is spent in it, and the way out costs rebuilt frames and
+/// a stretch of the blackhole. The latter is counted, not timed, so that what the guest program's own calls take while the
+/// blackhole makes them is not held against the loop. All that disturbs the measured time inside speaks for the loop.
 #[derive(Debug, Default)]
 pub(super) struct Balance {
-    pub(super) exits: u32,
-    pub(super) inside_ns: u64,
-    pub(super) outside_ns: u64,
+    exits: u32,
+    inside_ns: u64,
+    blackhole_steps: u64,
 }
 
 impl Balance {
     /// Exits after which a balance is drawn.
-    const PERIOD: u32 = 2000;
+    pub(super) const PERIOD: u32 = 2000;
+    /// What an entry and an exit cost by themselves, and an instruction in the blackhole.
+    const EXIT_NS: u64 = 500;
+    const STEP_NS: u64 = 10;
+    /// Machine code saves so many times the time that is spent in it: it is at least three times as fast.
+    const SAVED: u64 = 2;
 
-    /// Adds an exit; whether the code has cost more than it can have saved: machine code is a few times faster than the
-    /// interpreter, so what it saves is at most a few times the time spent in it.
-    pub(super) fn add(&mut self, inside_ns: u64, outside_ns: u64) -> bool {
+    /// Adds an exit; whether entering the loop has not paid.
+    pub(super) fn add(&mut self, inside_ns: u64, blackhole_steps: u64) -> bool {
         self.exits += 1;
         self.inside_ns += inside_ns;
-        self.outside_ns += outside_ns;
+        self.blackhole_steps += blackhole_steps;
         if self.exits < Self::PERIOD {
             return false;
         }
-        let is_losing = self.inside_ns.saturating_mul(3) < self.outside_ns;
+        let cost = u64::from(self.exits) * Self::EXIT_NS + self.blackhole_steps * Self::STEP_NS;
+        let is_losing = self.inside_ns.saturating_mul(Self::SAVED) < cost;
         *self = Balance::default();
         is_losing
     }
@@ -101,6 +120,7 @@ impl State {
                     ticks: 0,
                     backoff: Backoff::default(),
                     code: None,
+                    is_demoted: false,
                 });
                 CellId(cells.len() - 1)
             })
@@ -117,4 +137,33 @@ pub fn hash_greens(greens: &[u64]) -> u64 {
     greens.iter().fold(0, |hash: u64, green| {
         (hash.rotate_left(5) ^ green).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a loop loses whose executions all take so long, inside and outside.
+    fn is_losing(inside_ns: u64, blackhole_steps: u64) -> bool {
+        let mut balance = Balance::default();
+        for _ in 1..Balance::PERIOD {
+            assert!(!balance.add(inside_ns, blackhole_steps), "before the period's end");
+        }
+        balance.add(inside_ns, blackhole_steps)
+    }
+
+    #[test]
+    fn a_loop_loses_where_its_exits_cost_more_than_it_saves() {
+        assert!(is_losing(20, 10), "left at once");
+        assert!(is_losing(300, 100), "a long way in the blackhole");
+        assert!(!is_losing(5_000, 10), "a long time in machine code");
+    }
+
+    #[test]
+    fn a_balance_starts_again_after_each_period() {
+        let mut balance = Balance::default();
+        let drawn = |balance: &mut Balance, inside_ns| (0..Balance::PERIOD).any(|_| balance.add(inside_ns, 10));
+        assert!(!drawn(&mut balance, 1_000_000));
+        assert!(drawn(&mut balance, 20), "past merits do not count");
+    }
 }

@@ -182,7 +182,7 @@ struct KeySurroundings<'a> {
 
 impl Surroundings for KeySurroundings<'_> {
     fn target(&self, key: &[u64]) -> Option<TargetToken> {
-        self.engine.code_of(self.portal, key).map(|(_, target)| target)
+        self.engine.target_of(self.portal, key)
     }
 
     fn location(&self, key: &[u64]) -> Option<String> {
