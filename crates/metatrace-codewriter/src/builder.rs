@@ -13,6 +13,7 @@ use crate::graph::{Blk, Graph, Op, Operand, OwnerId, Term, Unwind, VReg};
 use crate::place::{PlaceData, Root};
 use crate::types::Type;
 use metatrace_ir::{Class, Const, Descr, DescrRef, Kind, Memory, Opcode, SizeDescr, eval};
+use metatrace_jitcode::Unstageable;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -112,10 +113,20 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut Builder) -> R) -> R {
     CURRENT.with_borrow_mut(|current| f(current.as_mut().expect("handles are used only while a twin runs")))
 }
 
+/// Gives a function up that cannot be staged: unwinds to the library, which has a twin run.
+pub(crate) fn refuse(function: &str, why: &str) -> ! {
+    let error = Unstageable {
+        function: function.to_owned(),
+        why: why.to_owned(),
+    };
+    std::panic::resume_unwind(Box::new(error))
+}
+
 /// Runs a twin until nothing more is learnt, and returns the builder of its last run.
 ///
 /// # Panics
-/// If a twin runs already on this thread, or the twin finds that its function cannot be staged.
+/// If a twin runs already on this thread. Where the twin finds that its function cannot be staged, unwinds with an
+/// [`Unstageable`].
 pub(crate) fn run(twin: fn()) -> Builder {
     let mut known = Learnt::default();
     loop {
@@ -190,7 +201,7 @@ impl Builder {
 
     /// The author's function cannot be staged.
     pub(crate) fn refuse(&self, why: &str) -> ! {
-        panic!("`{}` cannot be staged: {why}", self.graph.name)
+        refuse(self.graph.name, why)
     }
 
     // ---- emission

@@ -2,16 +2,18 @@
 
 use crate::builder;
 use crate::lower;
+use crate::natives;
 use crate::portal::{self, NativeParam};
 use crate::shims;
 use crate::types::Type;
 use metatrace_ir::JitCodeId;
 use metatrace_jitcode::domain::Flow;
-use metatrace_jitcode::portal::{PortalCode, PortalSource};
+use metatrace_jitcode::portal::{PortalCode, PortalSource, Twins, Unstageable};
 use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, JitCodeSource, Outcome};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 thread_local! {
@@ -97,13 +99,30 @@ impl Library {
         jitcode
     }
 
+    /// # Panics
+    /// If the function cannot be staged.
     fn stage(&self, key: CalleeKey) -> (Rc<JitCode>, Lowered) {
+        self.try_stage(key).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_stage(&self, key: CalleeKey) -> Result<(Rc<JitCode>, Lowered), Unstageable> {
         crate::scalar::learn_scalars();
-        let builder = builder::run(twin_of_key(key));
-        let lowered = lower::lower(builder, self.next_id());
+        let build = || lower::lower(builder::run(twin_of_key(key)), self.next_id());
+        let lowered = catch_unwind(AssertUnwindSafe(build)).map_err(|payload| match payload.downcast() {
+            Ok(error) => *error,
+            Err(payload) => resume_unwind(payload),
+        })?;
         let jitcode = self.add(lowered.jitcode.clone());
         self.store.borrow_mut().functions.insert(key, jitcode.clone());
-        (jitcode, lowered)
+        Ok((jitcode, lowered))
+    }
+
+    fn try_jitcode(&self, key: CalleeKey) -> Result<Rc<JitCode>, Unstageable> {
+        let known = self.store.borrow().functions.get(&key).cloned();
+        match known {
+            Some(jitcode) => Ok(jitcode),
+            None => Ok(self.try_stage(key)?.0),
+        }
     }
 
     fn entry(&self, key: CalleeKey) -> Entry {
@@ -174,10 +193,7 @@ impl Library {
 
 impl JitCodeSource for Library {
     fn jitcode(&self, key: CalleeKey) -> Rc<JitCode> {
-        if let Some(jitcode) = self.store.borrow().functions.get(&key) {
-            return jitcode.clone();
-        }
-        self.stage(key).0
+        self.try_jitcode(key).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn by_id(&self, id: JitCodeId) -> Rc<JitCode> {
@@ -186,11 +202,43 @@ impl JitCodeSource for Library {
 }
 
 impl PortalSource for Library {
+    fn build_twins(&self, key: CalleeKey) -> Result<Twins, Unstageable> {
+        let is_new = !self.store.borrow().functions.contains_key(&key);
+        if is_new {
+            let staged = self.try_stage(key)?;
+            if staged.1.portal.is_some() {
+                self.add_portal(key, staged);
+            }
+        }
+        let mut twins = Twins::default();
+        let mut reached = vec![key];
+        let mut next = 0;
+        while let Some(key) = reached.get(next).copied() {
+            let jitcode = self.try_jitcode(key)?;
+            twins.functions.push(jitcode.name.clone());
+            for call in jitcode.native_calls.iter().filter(|call| natives::is_accessor(call)) {
+                *twins.accessors.entry(call.call_descr().name.clone()).or_default() += 1;
+            }
+            for call in &jitcode.inline_calls {
+                if !reached.contains(&call.callee.key) {
+                    reached.push(call.callee.key);
+                }
+            }
+            next += 1;
+        }
+        Ok(twins)
+    }
+
     fn portal(&self, key: CalleeKey) -> Rc<PortalCode> {
         if let Some(portal) = self.store.borrow().portals.get(&key) {
             return portal.clone();
         }
-        let (jitcode, lowered) = self.stage(key);
+        self.add_portal(key, self.stage(key))
+    }
+}
+
+impl Library {
+    fn add_portal(&self, key: CalleeKey, (jitcode, lowered): (Rc<JitCode>, Lowered)) -> Rc<PortalCode> {
         let parts = lowered.portal.expect("a portal's twin says that it is one");
         let portal = Rc::new(PortalCode {
             jitcode,
@@ -218,6 +266,14 @@ pub unsafe fn run<R>(twin: fn(), args: &[(*const u8, usize)]) -> R {
     let args: Vec<u64> = args.iter().map(|(address, _)| *address as u64).collect();
     // SAFETY: forwarded; evaluation writes the result or unwinds.
     unsafe { shims::filled(|result| LIBRARY.with(|library| library.evaluate(twin, &args, result))) }
+}
+
+/// Stages a portal and all functions that it may trace into, in a library of its own.
+///
+/// # Errors
+/// The first function that cannot be staged.
+pub fn build_twins(twin: fn()) -> Result<Twins, Unstageable> {
+    Library::new().build_twins(CalleeKey(twin as usize))
 }
 
 /// The jitcode of a function as text, for tests and for reading.

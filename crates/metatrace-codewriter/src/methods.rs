@@ -43,6 +43,7 @@ macro_rules! stand_ins {
     ($($module:ident($($bound:ident)*))*) => {$(
         pub mod $module {
             use super::Unmarked;
+            use std::marker::PhantomData;
 
             /// The twin of a function that has none.
             #[derive(Debug)]
@@ -54,6 +55,12 @@ macro_rules! stand_ins {
                     Unmarked<R>: $crate::stage::FunctionIsJit,
                 {
                     unreachable!("it is not implemented")
+                }
+
+                pub fn build<R>(_: PhantomData<R>)
+                where
+                    Unmarked<R>: $crate::stage::FunctionIsJit,
+                {
                 }
             }
         }

@@ -5,10 +5,10 @@ use crate::graph::{Inline, Native, Op, Operand, Term, Unwind};
 use crate::handles::Var;
 use crate::place::Mem;
 use crate::shape::{Shape, ShapeWord};
-use crate::shims::{Arguments, Invoke, Shim, ShimAddress, SumAccess, type_word};
+use crate::shims::{self, Arguments, Invoke, Shim, ShimAddress, SumAccess, type_word};
 use crate::types::Type;
 use metatrace_ir::{CallDescr, Descr, DescrRef, Effect, Kind, Opcode, Pointee, Word};
-use metatrace_jitcode::CalleeKey;
+use metatrace_jitcode::{CalleeKey, NativeCall};
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -204,13 +204,26 @@ fn printable(name: &str) -> String {
 
 /// A pure look through an `Option`'s or `Result`'s access functions.
 pub(crate) fn access(b: &mut Builder, name: &str, shim: *const (), at: Operand, access: &'static SumAccess) -> Operand {
+    let name = format!("{name}<{}>", access.name);
     let access = Operand::int(access as *const SumAccess as u64);
     // Reads memory that its argument reaches, so it is not elidable.
     let facts = Facts {
         effect: Effect::Arguments,
         can_panic: false,
     };
-    emit_call(b, name, facts, shim as u64, vec![at, access], Some(Kind::Int)).expect("it has a result")
+    emit_call(b, &name, facts, shim as u64, vec![at, access], Some(Kind::Int)).expect("it has a result")
+}
+
+/// Whether a call is one that reads or writes a layout which only native code knows.
+pub(crate) fn is_accessor(call: &NativeCall) -> bool {
+    let accessors = [
+        shims::variant_shim as *const (),
+        shims::payload_shim as *const (),
+        shims::make_shim as *const (),
+        shims::take_apart_shim as *const (),
+        shims::put_together_shim as *const (),
+    ];
+    accessors.iter().any(|shim| *shim as u64 == call.function)
 }
 
 /// Takes a value apart, or puts it together.

@@ -267,6 +267,8 @@ unsafe extern "C" fn drop_aborting<T>(at: u64) -> ShimResult {
 
 /// How native code sees an `Option` or a `Result`.
 pub struct SumAccess {
+    /// The type, for reading.
+    pub(crate) name: String,
     pub(crate) size: u32,
     variant: unsafe fn(*const u8) -> u64,
     payload: unsafe fn(*const u8) -> *const u8,
@@ -275,14 +277,14 @@ pub struct SumAccess {
 }
 
 impl SumAccess {
-    fn leak(
-        size: usize,
+    fn leak<S>(
         variant: unsafe fn(*const u8) -> u64,
         payload: unsafe fn(*const u8) -> *const u8,
         make: unsafe fn(*mut u8, u32, *const u8),
     ) -> &'static SumAccess {
         Box::leak(Box::new(SumAccess {
-            size: size as u32,
+            name: crate::types::short_name(std::any::type_name::<S>()),
+            size: size_of::<S>() as u32,
             variant,
             payload,
             make,
@@ -317,7 +319,7 @@ impl SumAccess {
                 at.cast::<Option<T>>().write(value);
             }
         }
-        SumAccess::leak(size_of::<Option<T>>(), variant::<T>, payload::<T>, make::<T>)
+        SumAccess::leak::<Option<T>>(variant::<T>, payload::<T>, make::<T>)
     }
 
     /// `Result<T, E>`: `Ok` is variant 0.
@@ -343,12 +345,7 @@ impl SumAccess {
                 at.cast::<Result<T, E>>().write(value);
             }
         }
-        SumAccess::leak(
-            size_of::<Result<T, E>>(),
-            variant::<T, E>,
-            payload::<T, E>,
-            make::<T, E>,
-        )
+        SumAccess::leak::<Result<T, E>>(variant::<T, E>, payload::<T, E>, make::<T, E>)
     }
 }
 

@@ -10,7 +10,7 @@ pub use crate::iter::{
     IntoJitIter, JitIter, range, range_from, range_full, range_inclusive, range_inclusive_val, range_to,
     range_to_inclusive, range_val,
 };
-pub use crate::library::{key, run, show};
+pub use crate::library::{build_twins, key, run, show};
 pub use crate::memory::{
     mem_replace, mem_swap, mem_take, outline_mut1, outline_mut2, outline_mut3, outline_mut4, outline_mut5,
     outline_mut6, outline_mut7, outline_mut8, outline_mut9, outline_mut10, outline_mut11, outline_mut12, outline0,

@@ -142,7 +142,7 @@ impl Builder {
         };
         crate::natives::emit_call(
             self,
-            "make_variant",
+            &format!("make_variant<{}>", ty.name),
             facts,
             crate::shims::make_shim as *const () as u64,
             args,

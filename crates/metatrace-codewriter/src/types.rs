@@ -335,7 +335,7 @@ impl TypeShape {
 }
 
 /// `alloc::vec::Vec<a::B<u8, c::D>>` becomes `Vec<B<u8;D>>`.
-fn short_name(name: &str) -> String {
+pub(crate) fn short_name(name: &str) -> String {
     let mut short = String::new();
     let mut segment = String::new();
     let mut chars = name.chars().peekable();

@@ -33,7 +33,7 @@ mod print;
 pub use domain::{Concrete, Domain};
 pub use insn::{DescrIndex, Insn, Pc, Reg};
 pub use interp::{Activation, Interp, Outcome};
-pub use portal::{ParamWord, PortalCode, PortalSource};
+pub use portal::{ParamWord, PortalCode, PortalSource, Twins, Unstageable};
 
 use metatrace_ir::{CallDescr, Const, DescrRef, JitCodeId, Kind};
 use std::cell::OnceCell;

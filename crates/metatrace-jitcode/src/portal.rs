@@ -5,6 +5,9 @@
 
 use crate::{CalleeKey, JitCode, JitCodeSource};
 use metatrace_ir::{Kind, RootKind};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::{self, Display};
 use std::rc::Rc;
 
 /// Where a parameter's word is found at the merge point.
@@ -73,8 +76,63 @@ impl PortalCode {
     }
 }
 
+/// What is known of a portal when every function that it may trace into has been staged.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Twins {
+    /// The functions, the portal first.
+    pub functions: Vec<Rc<str>>,
+    /// Calls of generated native code that reads or writes a layout which is std's own, and how often each stands in the
+    /// functions: every one is a call in traces, too.
+    pub accessors: BTreeMap<String, usize>,
+}
+
+impl Twins {
+    /// How many accessors there are.
+    pub fn accessor_count(&self) -> usize {
+        self.accessors.values().sum()
+    }
+}
+
+impl Display for Twins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} functions, {} native accessors",
+            self.functions.len(),
+            self.accessor_count()
+        )?;
+        for (n, (name, count)) in self.accessors.iter().enumerate() {
+            write!(f, "{} {count} × {name}", if n == 0 { ":" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// A function that cannot be staged, for a reason that only its running twin has found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unstageable {
+    /// The function.
+    pub function: String,
+    /// What is wrong, and the remedy.
+    pub why: String,
+}
+
+impl Display for Unstageable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` cannot be staged: {}", self.function, self.why)
+    }
+}
+
+impl Error for Unstageable {}
+
 /// A store of jitcodes that knows portals too.
 pub trait PortalSource: JitCodeSource {
+    /// Stages a portal, and every function that it may trace into.
+    ///
+    /// # Errors
+    /// The first function that cannot be staged.
+    fn build_twins(&self, key: CalleeKey) -> Result<Twins, Unstageable>;
+
     /// The portal with this builder, staged now if need be.
     fn portal(&self, key: CalleeKey) -> Rc<PortalCode>;
 }

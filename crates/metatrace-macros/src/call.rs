@@ -286,7 +286,7 @@ pub(crate) fn native_flags(elidable: bool, nounwind: bool) -> TokenStream {
 }
 
 /// Whether a path segment before a function's name is a type and not a module.
-fn names_a_type(segment: &Ident) -> bool {
+pub(crate) fn names_a_type(segment: &Ident) -> bool {
     const PRIMITIVES: [&str; 17] = [
         "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64", "bool",
         "char", "str",

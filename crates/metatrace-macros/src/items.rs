@@ -14,20 +14,20 @@
 
 use crate::attrs::{Marker, Marks};
 use crate::body::{self, Source};
-use crate::call::native_flags;
+use crate::call::{self, native_flags};
 use crate::errors::{Errors, OUTLINE};
 use crate::names;
 use crate::portal::Portal;
 use crate::shape;
 use crate::syntax;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::token::Paren;
 use syn::visit::Visit;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, Block, Expr, ExprParen, FnArg, GenericParam, Generics, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl,
-    Lifetime, Pat, Path, Receiver, ReturnType, Signature, Type, TypeImplTrait, TypePath, TypeReference,
+    Attribute, Block, Expr, ExprParen, ExprPath, FnArg, GenericParam, Generics, ImplItem, ImplItemFn, Item, ItemFn,
+    ItemImpl, Lifetime, Pat, Path, Receiver, ReturnType, Signature, Type, TypeImplTrait, TypePath, TypeReference,
     TypeTraitObject, Visibility, parse_quote,
 };
 
@@ -98,6 +98,55 @@ impl VisitMut for Ungroup {
             };
         }
     }
+}
+
+/// `build_twins!(path)`
+pub(crate) fn build_twins(tokens: TokenStream) -> TokenStream {
+    const USAGE: &str = "name a portal: `build_twins!(run)`, `build_twins!(Machine::run)`";
+    let path = match syn::parse2::<ExprPath>(tokens) {
+        Ok(path) => path,
+        Err(error) => return syn::Error::new(error.span(), USAGE).into_compile_error(),
+    };
+    let driver = names::driver();
+    if cfg!(not(feature = "jit")) {
+        return quote!({ let _ = #path; #driver::no_twins() });
+    }
+    let mut build = path.clone();
+    let owner = build.path.segments.iter().rev().nth(1).map(|owner| &owner.ident);
+    let is_method = path.qself.is_some() || owner.is_some_and(call::names_a_type);
+    let of_trait = path.qself.as_ref().filter(|qself| qself.position > 0).map(|qself| {
+        let segments = path.path.segments.iter().take(qself.position).cloned();
+        Path {
+            leading_colon: path.path.leading_colon,
+            segments: segments.collect(),
+        }
+    });
+    let last = build.path.segments.last_mut().expect("a path has segments");
+    let (stage, arguments) = (names::stage(), std::mem::take(&mut last.arguments));
+    let key = if is_method {
+        last.ident = names::builder(of_trait.as_ref(), &last.ident);
+        if let Some(qself) = &mut build.qself {
+            let ty = &qself.ty;
+            let function = &last.ident;
+            quote!(#stage::key(<#ty>::#function #arguments))
+        } else {
+            last.arguments = arguments;
+            quote!(#stage::key(#build))
+        }
+    } else {
+        let span = path
+            .path
+            .segments
+            .last()
+            .map_or_else(Span::call_site, |last| last.ident.span());
+        quote_spanned! {span=> {
+            use #stage::callee::unmarked0::*;
+            #[allow(unused_imports)]
+            use #build as __callee;
+            #stage::key(<__callee>::build #arguments)
+        }}
+    };
+    quote!(#driver::build_twins(#key))
 }
 
 /// What is emitted, or the bare item and an error about its attributes.

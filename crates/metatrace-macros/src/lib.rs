@@ -81,6 +81,13 @@ pub fn unroll_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
     items::expand(Marker::UnrollSafe, arguments.into(), item.into()).into()
 }
 
+/// `build_twins!(run)`, `build_twins!(Machine::run)`: stages a portal and every function that it may trace into, and gives
+/// a `Result` of what is known then (`Twins`) or of what cannot be staged and why (`Unstageable`).
+#[proc_macro]
+pub fn build_twins(portal: TokenStream) -> TokenStream {
+    items::build_twins(portal.into()).into()
+}
+
 /// What `#[jit]` puts on structs and enums; a derive sees them after `#[cfg]`.
 #[doc(hidden)]
 #[proc_macro_derive(__JitShape)]

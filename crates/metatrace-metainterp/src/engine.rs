@@ -244,7 +244,14 @@ impl Engine {
 
     fn portal_code(&self, portal: PortalId) -> Rc<PortalCode> {
         let portal = self.portal(portal);
-        portal.code.get_or_init(|| self.source.portal(portal.key)).clone()
+        let strict = self.params.borrow().strict;
+        let stage = || {
+            if strict && let Err(error) = self.source.build_twins(portal.key) {
+                panic!("strict: {error}");
+            }
+            self.source.portal(portal.key)
+        };
+        portal.code.get_or_init(stage).clone()
     }
 
     fn decide(&self, portal: PortalId, entry: &Entry<'_>) -> Action {

@@ -30,6 +30,7 @@ pub mod warm;
 
 pub use abort::Abort;
 pub use engine::{Engine, Entry, Location, Next};
+pub use metatrace_jitcode::{Twins, Unstageable};
 pub use params::{ConfigError, Parameters};
 pub use recorder::GreenKey;
 pub use stats::Stats;

@@ -12,7 +12,7 @@ use metatrace_jitcode::{
     CalleeKey, DescrIndex, Insn, JitCode, JitCodeSource, MergePoint, ParamWord, PortalCode, PortalSource, Reg,
 };
 use metatrace_metainterp::engine::hash_greens;
-use metatrace_metainterp::{Abort, Engine, Entry, Next, Parameters, Stats};
+use metatrace_metainterp::{Abort, Engine, Entry, Next, Parameters, Stats, Twins, Unstageable};
 use std::rc::Rc;
 
 fn blank(id: u32, name: &str, params: &[Kind]) -> JitCode {
@@ -164,6 +164,10 @@ impl JitCodeSource for Source {
 }
 
 impl PortalSource for Source {
+    fn build_twins(&self, _: CalleeKey) -> Result<Twins, Unstageable> {
+        Ok(Twins::default())
+    }
+
     fn portal(&self, _: CalleeKey) -> Rc<PortalCode> {
         self.portal.clone()
     }

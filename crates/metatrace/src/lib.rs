@@ -7,7 +7,8 @@
 //! - [`jit::portal`] on the function (or method) with the dispatch loop, [`jit_merge_point!`] at the loop's head,
 //!   [`can_enter_jit!`] at the guest's back-edges;
 //! - [`jit::dont_look_inside`], [`jit::elidable`], [`residual!`] and [`promote`] as hints;
-//! - a [`JitDriver`], which owns the code and is passed to the portal.
+//! - a [`JitDriver`], which owns the code and is passed to the portal;
+//! - [`build_twins!`] in a test: it tells whether everything that the portal may trace into stages.
 //!
 //! Deleting all of it leaves a working interpreter. `docs/ARCHITECTURE.md` says how it works.
 
@@ -24,8 +25,8 @@ pub use greens::{Green, Greens};
 pub use metatrace_log::{Log, LogError};
 #[doc(hidden)]
 pub use metatrace_macros::__JitShape;
-pub use metatrace_macros::jit;
-pub use metatrace_metainterp::{Abort, ConfigError, Parameters, Stats};
+pub use metatrace_macros::{build_twins, jit};
+pub use metatrace_metainterp::{Abort, ConfigError, Parameters, Stats, Twins, Unstageable};
 
 /// The attributes beside [`macro@jit`] itself.
 pub mod jit {
@@ -43,6 +44,14 @@ pub mod __stage {
 #[doc(hidden)]
 pub mod __driver {
     pub use crate::driver::{Next, Portal, enter};
+    #[cfg(feature = "jit")]
+    pub use metatrace_codewriter::stage::build_twins;
+
+    /// Without the JIT there are none.
+    #[cfg(not(feature = "jit"))]
+    pub fn no_twins() -> Result<crate::Twins, crate::Unstageable> {
+        Ok(crate::Twins::default())
+    }
 }
 
 /// Makes a constant of a value in the trace: the compiled code is special for it, and guarded. Costs nothing elsewhere.

@@ -246,3 +246,12 @@ fn random_programs_do_the_same_in_both_forms() {
         "{failed} runs left the tape: too few or too many to tell anything"
     );
 }
+
+#[test]
+fn everything_the_portal_reaches_stages() {
+    let twins = metatrace::build_twins!(brainfuck::interpret).expect("it stages");
+    assert_eq!(*twins.functions[0], *"interpret", "{twins}");
+    // What `Io` returns is std's layout; nothing else may be.
+    let mut accessors = twins.accessors.keys();
+    assert!(accessors.all(|name| name.contains("Result<")), "{twins}");
+}

@@ -276,3 +276,12 @@ fn limits() {
         );
     }
 }
+
+#[test]
+fn everything_the_portal_reaches_stages() {
+    let twins = metatrace::build_twins!(Vm::run).expect("it stages");
+    assert!(twins.functions.len() > 10, "{twins}");
+    // What is not looked into returns std's layout; nothing else may be.
+    let mut accessors = twins.accessors.keys();
+    assert!(accessors.all(|name| name.contains("Result<")), "{twins}");
+}

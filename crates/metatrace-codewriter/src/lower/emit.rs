@@ -2,6 +2,7 @@
 
 use super::cfg::reachable;
 use super::live;
+use crate::builder::refuse;
 use crate::graph::{Blk, Graph, Op, Operand, Term, VReg};
 use metatrace_ir::{Const, DescrRef, JitCodeId, Kind, Opcode};
 use metatrace_jitcode::liveness::Liveness;
@@ -155,12 +156,8 @@ impl Registers {
     }
 
     fn add(&mut self, graph: &Graph, reg: VReg) -> Reg {
-        let number = Reg(u16::try_from(self.kinds.len()).unwrap_or_else(|_| {
-            panic!(
-                "`{}` cannot be staged: it needs more than 65,535 registers; split it",
-                graph.name
-            )
-        }));
+        let number = Reg(u16::try_from(self.kinds.len())
+            .unwrap_or_else(|_| refuse(graph.name, "it needs more than 65,535 registers: split it")));
         self.kinds.push(graph.kinds[reg.0 as usize]);
         self.of.insert(reg, number);
         number
@@ -243,12 +240,8 @@ impl Emitter<'_> {
             return *reg;
         }
         let number = self.registers.kinds.len() + self.code.consts.len();
-        let reg = Reg(u16::try_from(number).unwrap_or_else(|_| {
-            panic!(
-                "`{}` cannot be staged: too many registers and constants; split it",
-                self.graph.name
-            )
-        }));
+        let reg = Reg(u16::try_from(number)
+            .unwrap_or_else(|_| refuse(self.graph.name, "it has too many registers and constants: split it")));
         self.code.consts.push(constant);
         self.consts.insert(constant, reg);
         reg
@@ -504,5 +497,5 @@ impl Emitter<'_> {
 }
 
 fn index16(number: usize, name: &str) -> u16 {
-    u16::try_from(number).unwrap_or_else(|_| panic!("`{name}` cannot be staged: it is too large; split it"))
+    u16::try_from(number).unwrap_or_else(|_| refuse(name, "it is too large: split it"))
 }
