@@ -184,8 +184,7 @@ impl Library {
         // SAFETY: forwarded.
         match unsafe { interp.call(code, args) } {
             Outcome::Return(words) => words,
-            // SAFETY: the payload has come out of the interpreter, which unpacks none.
-            Outcome::Panic(payload) => std::panic::resume_unwind(unsafe { payload.into_box() }),
+            Outcome::Panic(payload) => std::panic::resume_unwind(payload.into_box()),
             Outcome::MergePoint { .. } => unreachable!("this domain goes on at merge points"),
         }
     }

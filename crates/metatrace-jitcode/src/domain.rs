@@ -7,7 +7,6 @@ use crate::insn::{DescrIndex, Reg};
 use crate::interp::Activation;
 use crate::{JitCode, NativeCall};
 use metatrace_ir::{Const, Opcode};
-use metatrace_native::Payload;
 
 /// Whether to go on behind a merge point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,13 +96,13 @@ pub trait Domain {
     /// A residual call is about to be made.
     fn before_call(&mut self, frames: &[Activation<Self::Value>], call: &NativeCall, args: &[Self::Value]);
 
-    /// It returned. The value is meaningless for calls without result.
+    /// It returned, or panicked (`None`). The value is meaningless for calls without result.
     fn after_call(
         &mut self,
         frames: &[Activation<Self::Value>],
         call: &NativeCall,
         args: &[Self::Value],
-        result: Result<u64, Payload>,
+        result: Option<u64>,
     ) -> Self::Value;
 
     /// A function with jitcode is about to be entered.
@@ -177,7 +176,7 @@ impl Domain for Concrete {
 
     fn before_call(&mut self, _: &[Activation<u64>], _: &NativeCall, _: &[u64]) {}
 
-    fn after_call(&mut self, _: &[Activation<u64>], _: &NativeCall, _: &[u64], result: Result<u64, Payload>) -> u64 {
+    fn after_call(&mut self, _: &[Activation<u64>], _: &NativeCall, _: &[u64], result: Option<u64>) -> u64 {
         result.unwrap_or(0)
     }
 

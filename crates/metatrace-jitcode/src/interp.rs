@@ -14,6 +14,7 @@ use crate::liveness::is_binary;
 use crate::{JitCode, JitCodeSource};
 use metatrace_ir::{Const, eval, eval::overflows};
 use metatrace_native::{Payload, call, load, store};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 /// A function in execution.
@@ -59,7 +60,8 @@ pub struct Interp<'a, D: Domain> {
     frames: Vec<Activation<D::Value>>,
     /// Frame slots live here until the interpreter is dropped.
     slots: Vec<Box<[u128]>>,
-    in_flight: Option<Payload>,
+    /// A panic is in flight, and cleanup code is being executed: nothing may panic out of it.
+    is_cleaning_up: bool,
     /// The merge point at which the execution was resumed is not one that it has come to.
     at_start: bool,
     steps: u64,
@@ -73,7 +75,7 @@ impl<'a, D: Domain> Interp<'a, D> {
             source,
             frames,
             slots: Vec::new(),
-            in_flight: None,
+            is_cleaning_up: false,
             at_start: false,
             steps: 0,
         }
@@ -105,7 +107,6 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// The registers that are live there hold valid words.
     pub unsafe fn run(&mut self) -> Outcome<D::Value> {
         loop {
-            self.steps += 1;
             // SAFETY: forwarded; every step keeps the live registers valid.
             if let Some(outcome) = unsafe { self.step() } {
                 return outcome;
@@ -130,11 +131,8 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// # Safety
     /// As for [`run`](Self::run); `payload` is owned by the caller, who gives it away.
     pub unsafe fn unwind(&mut self, payload: Payload) -> Outcome<D::Value> {
-        match self.propagate(payload) {
-            Some(outcome) => outcome,
-            // SAFETY: forwarded.
-            None => unsafe { self.run() },
-        }
+        // SAFETY: forwarded.
+        unsafe { self.propagate(payload) }
     }
 
     fn push(&mut self, code: Rc<JitCode>, args: &[D::Value]) {
@@ -190,6 +188,7 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// # Safety
     /// The live registers hold valid words.
     unsafe fn step(&mut self) -> Option<Outcome<D::Value>> {
+        self.steps += 1;
         let frame = self.frames.last().expect("an activation is running");
         let code = frame.code.clone();
         let insn = code.insns[frame.pc as usize];
@@ -323,15 +322,7 @@ impl<'a, D: Domain> Interp<'a, D> {
                 let values = self.get_all(&code.returns[values as usize]);
                 return self.return_values(values);
             }
-            Insn::ResumeUnwind => {
-                let payload = self.in_flight.take().expect("a panic is in flight in cleanup code");
-                self.domain.unwind(&self.frames);
-                self.frames.pop();
-                if self.frames.is_empty() {
-                    return Some(Outcome::Panic(payload));
-                }
-                return self.propagate(payload);
-            }
+            Insn::ResumeUnwind => panic!("{} ends a cleanup, with no panic in flight", code.name),
             Insn::Unreachable => panic!("{} reached {} which cannot be reached", code.name, self.frame().pc),
             Insn::Promote { reg } => {
                 let value = self.get(reg);
@@ -397,10 +388,11 @@ impl<'a, D: Domain> Interp<'a, D> {
         if result.panicked != 0 {
             // SAFETY: the shim says so, and hands the payload over once.
             let payload = unsafe { Payload::from_word(result.value) };
-            self.domain.after_call(&self.frames, site, &args, Err(payload));
-            return self.propagate(payload);
+            self.domain.after_call(&self.frames, site, &args, None);
+            // SAFETY: forwarded.
+            return Some(unsafe { self.propagate(payload) });
         }
-        let value = self.domain.after_call(&self.frames, site, &args, Ok(result.value));
+        let value = self.domain.after_call(&self.frames, site, &args, Some(result.value));
         match site.dst {
             Some(dst) => self.define(dst, value),
             None => self.advance(),
@@ -427,9 +419,16 @@ impl<'a, D: Domain> Interp<'a, D> {
         None
     }
 
-    /// A panic leaves the call at which the innermost activation stands: finds the cleanup code that takes it.
-    fn propagate(&mut self, payload: Payload) -> Option<Outcome<D::Value>> {
-        loop {
+    /// A panic leaves the call at which the innermost activation stands, and all activations, after their cleanup.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn propagate(&mut self, mut payload: Payload) -> Outcome<D::Value> {
+        if self.is_cleaning_up {
+            // Out of the destructor that `clean_up` has made of the cleanup code, which Rust answers by aborting.
+            resume_unwind(payload.into_box());
+        }
+        while !self.frames.is_empty() {
             self.domain.unwind(&self.frames);
             let frame = self.frame();
             let unwind = match frame.code.insns[frame.pc as usize] {
@@ -439,14 +438,42 @@ impl<'a, D: Domain> Interp<'a, D> {
             };
             if let Some(target) = unwind {
                 frame.pc = target;
-                self.in_flight = Some(payload);
-                return None;
+                // SAFETY: forwarded.
+                payload = unsafe { self.clean_up(payload) };
             }
             self.frames.pop();
-            if self.frames.is_empty() {
-                return Some(Outcome::Panic(payload));
+        }
+        Outcome::Panic(payload)
+    }
+
+    /// Executes the innermost activation's cleanup code as what it is: destructors that run while the thread unwinds. They
+    /// can see that it does ([`std::thread::panicking`]).
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn clean_up(&mut self, payload: Payload) -> Payload {
+        struct CleanUp<'i, 'a, D: Domain>(&'i mut Interp<'a, D>);
+        impl<D: Domain> Drop for CleanUp<'_, '_, D> {
+            fn drop(&mut self) {
+                loop {
+                    let frame = self.0.frame();
+                    if matches!(frame.code.insns[frame.pc as usize], Insn::ResumeUnwind) {
+                        return;
+                    }
+                    // SAFETY: forwarded from `clean_up`.
+                    let outcome = unsafe { self.0.step() };
+                    assert!(outcome.is_none(), "cleanup code leaves the interpreter");
+                }
             }
         }
+        self.is_cleaning_up = true;
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let _clean_up = CleanUp(self);
+            resume_unwind(payload.into_box())
+        }));
+        self.is_cleaning_up = false;
+        let Err(payload) = unwound;
+        Payload::new(payload)
     }
 }
 

@@ -71,6 +71,13 @@ impl From<BackendError> for Abort {
     }
 }
 
+impl Abort {
+    /// Whether the program has ended its recording itself, so that nothing is amiss, in strict mode either.
+    pub fn is_the_guests(self) -> bool {
+        matches!(self, Abort::Panic)
+    }
+}
+
 /// What is left to try at a place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Backoff {

@@ -20,7 +20,6 @@ use metatrace_ir::{
 };
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
-use metatrace_native::Payload;
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -551,11 +550,11 @@ impl Domain for Recorder<'_> {
         frames: &[Activation<Value>],
         call: &NativeCall,
         args: &[Value],
-        result: Result<u64, Payload>,
+        result: Option<u64>,
     ) -> Value {
         let descr: &CallDescr = call.call_descr();
         let kind = descr.result.unwrap_or(Kind::Int);
-        let Ok(result) = result else {
+        let Some(result) = result else {
             self.abort(Abort::Panic);
             return Value::constant(kind, 0);
         };

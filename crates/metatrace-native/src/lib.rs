@@ -10,6 +10,7 @@
 
 use metatrace_ir::{CallDescr, Word};
 use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a shim returns, in two registers.
@@ -23,37 +24,37 @@ pub struct ShimResult {
 }
 
 /// A caught panic on its way through interpreter frames or machine code, one word wide.
-///
-/// Not `Drop`: whoever holds it last resumes the unwind or drops it by [`Payload::into_box`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Payload(u64);
+pub struct Payload(Box<Box<dyn Any + Send>>);
 
 impl Payload {
     /// Packs a caught payload.
     pub fn new(payload: Box<dyn Any + Send>) -> Payload {
-        Payload(Box::into_raw(Box::new(payload)) as u64)
+        Payload(Box::new(payload))
     }
 
-    /// The word that stands for it in a [`ShimResult`].
-    pub fn to_word(self) -> u64 {
-        self.0
+    /// The word that stands for it in a [`ShimResult`]. It leaks if nobody makes a payload of it again.
+    pub fn into_word(self) -> u64 {
+        Box::into_raw(self.0) as u64
     }
 
     /// The payload that a [`ShimResult`] carries.
     ///
     /// # Safety
-    /// `word` is the `value` of a shim's result with `panicked` set, and is unpacked at most once.
+    /// `word` is the `value` of a shim's result with `panicked` set, and this is done once for each.
     pub unsafe fn from_word(word: u64) -> Payload {
-        Payload(word)
+        // SAFETY: the word came from `Box::into_raw` in `into_word`, and nobody else makes a box of it.
+        Payload(unsafe { Box::from_raw(word as *mut Box<dyn Any + Send>) })
     }
 
     /// Unpacks it, for `resume_unwind`.
-    ///
-    /// # Safety
-    /// At most once for each payload made by [`Payload::new`].
-    pub unsafe fn into_box(self) -> Box<dyn Any + Send> {
-        // SAFETY: the word came from `Box::into_raw` in `new`, and the caller unpacks it once.
-        *unsafe { Box::from_raw(self.0 as *mut Box<dyn Any + Send>) }
+    pub fn into_box(self) -> Box<dyn Any + Send> {
+        *self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload")
     }
 }
 
@@ -63,7 +64,7 @@ pub fn catch(body: impl FnOnce() -> u64) -> ShimResult {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => ShimResult { value, panicked: 0 },
         Err(payload) => ShimResult {
-            value: Payload::new(payload).to_word(),
+            value: Payload::new(payload).into_word(),
             panicked: 1,
         },
     }

@@ -30,5 +30,7 @@ mod patterns;
 mod places;
 #[path = "staging/portals.rs"]
 mod portals;
+#[path = "staging/second_panic.rs"]
+mod second_panic;
 #[path = "staging/sums.rs"]
 mod sums;

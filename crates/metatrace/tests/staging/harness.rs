@@ -19,14 +19,15 @@ pub fn event(what: impl ToString) {
     EVENTS.with_borrow_mut(|events| events.push(what.to_string()));
 }
 
-/// A value whose drop is an event.
+/// A value whose drop is an event, which tells whether the thread unwinds.
 #[metatrace::jit]
 #[derive(Debug, PartialEq)]
 pub struct D(pub u32);
 
 impl Drop for D {
     fn drop(&mut self) {
-        event(format_args!("drop {}", self.0));
+        let unwinding = if std::thread::panicking() { " unwinding" } else { "" };
+        event(format_args!("drop {}{unwinding}", self.0));
     }
 }
 
