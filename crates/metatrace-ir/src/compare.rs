@@ -127,7 +127,9 @@ impl<'a> Comparison<'a> {
     fn same_value(&self, left: Ref, right: Ref) -> bool {
         match (left.as_const(), right.as_const()) {
             (None, None) => left == right,
-            (Some(l), Some(r)) => self.left.consts().get(l) == self.right.consts().get(r),
+            (Some(l), Some(r)) => {
+                left.is_green() == right.is_green() && self.left.consts().get(l) == self.right.consts().get(r)
+            }
             _ => false,
         }
     }

@@ -198,7 +198,12 @@ impl Generator<'_> {
             Kind::Ref => *self.random.pick(&[0, 0x1000, 0x7fff_0000_1238]),
             Kind::Float => self.random.interesting_float(),
         };
-        self.trace.constant(Const { kind, bits })
+        let constant = self.trace.constant(Const { kind, bits });
+        if kind != Kind::Float && self.random.one_in(8) {
+            constant.green()
+        } else {
+            constant
+        }
     }
 
     /// Often next to another constant of the trace, where comparisons change their minds.

@@ -25,8 +25,9 @@
 //! values its exit needs, operations unknown to RPython look like calls, lines may carry the offsets of their code. It
 //! parses, but has lost frames, roots and what of names and locations RPython's reader does not bear.
 //!
-//! Constants: integers are decimal (`0x…` parses too), pointers `ConstPtr(0x…)` and `ConstPtr(null)`, floats have a point,
-//! an exponent or are `inf`; a NaN is `float(0x…)` with its bits. Value names are `i`, `p` or `f` and a number without
+//! Constants: integers are decimal (`0x…` parses too), pointers `ConstPtr(0x…)` and `ConstPtr(null)`, green ones
+//! `GreenPtr(0x…)` and, as data pointers, `GreenInt(0x…)` (in the full form); floats have a point, an exponent or are `inf`;
+//! a NaN is `float(0x…)` with its bits. Value names are `i`, `p` or `f` and a number without
 //! meaning.
 
 mod parse;

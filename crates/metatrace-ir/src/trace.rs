@@ -118,11 +118,11 @@ pub enum RootKind {
     Green,
 }
 
-/// A fact about an input, or about a constant. Where the input is an argument of a `label`, the fact holds of the argument
+/// A fact about an input; what is known of constants is part of the [reference](Ref). Where the input is an argument of a `label`, the fact holds of the argument
 /// behind it: whoever jumps there passes a pointer of which the same is known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Root {
-    /// The input (a pointer, or the data pointer of a slice), or a constant pointer.
+    /// The input: a pointer, or the data pointer of a slice.
     pub value: Ref,
     /// What is known.
     pub kind: RootKind,
@@ -187,6 +187,16 @@ impl Trace {
             consts.push(constant);
             Ref::constant(consts.len() - 1)
         })
+    }
+
+    /// The reference to a constant of another trace, green if it is there.
+    ///
+    /// # Panics
+    /// If `value` is no constant of it.
+    pub fn constant_of(&mut self, other: &Trace, value: Ref) -> Ref {
+        let constant = other.as_const(value).expect("a constant");
+        let known = self.constant(constant);
+        if value.is_green() { known.green() } else { known }
     }
 
     /// The constants, in the order of their references.

@@ -39,17 +39,22 @@ impl Kind {
 ///
 /// Values are numbered through: input `n` is value `n`, operation `n` defines value `inputs + n` (the numbers of
 /// operations without a result are never referred to). Constants are indices into the trace's constant table.
+///
+/// A reference to a constant also says whether it is *green*: a pointer to memory that does not change along frozen paths
+/// while the driver lives. Another pointer may have the same word (the address of a struct is that of its first field,
+/// behind which a `Cell` may begin; freed memory is allocated again), so this is a fact about the reference, which goes
+/// wherever the value goes, and not about the word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ref(u32);
 
 impl Ref {
     const CONST: u32 = 1 << 31;
+    const GREEN: u32 = 1 << 30;
 
     /// The value with number `n`.
     pub fn value(n: usize) -> Ref {
-        let n = u32::try_from(n).expect("a trace has fewer than 2^31 values");
-        assert!(n & Self::CONST == 0, "a trace has fewer than 2^31 values");
-        Ref(n)
+        assert!(n < Self::GREEN as usize, "a trace has fewer than 2^30 values");
+        Ref(n as u32)
     }
 
     /// The constant with index `n` in the trace's table.
@@ -68,15 +73,36 @@ impl Ref {
         (!self.is_const()).then_some(self.0 as usize)
     }
 
+    /// The constant as a green one.
+    ///
+    /// # Panics
+    /// If this is no constant.
+    pub fn green(self) -> Ref {
+        assert!(self.is_const(), "{self:?} is not a constant");
+        Ref(self.0 | Self::GREEN)
+    }
+
+    /// Whether this is a green constant.
+    pub fn is_green(self) -> bool {
+        self.0 & Self::GREEN != 0
+    }
+
+    /// The word without what is known of the memory behind it.
+    pub fn plain(self) -> Ref {
+        Ref(self.0 & !Self::GREEN)
+    }
+
     /// The index of the constant, `None` for other values.
     pub fn as_const(self) -> Option<usize> {
-        self.is_const().then_some((self.0 & !Self::CONST) as usize)
+        self.is_const()
+            .then_some((self.0 & !(Self::CONST | Self::GREEN)) as usize)
     }
 }
 
 impl fmt::Debug for Ref {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_const() {
+            Some(n) if self.is_green() => write!(f, "g{n}"),
             Some(n) => write!(f, "c{n}"),
             None => write!(f, "v{}", self.0),
         }

@@ -83,11 +83,8 @@ impl Verifier<'_> {
     fn roots(&self) -> Check {
         let mut seen = FxHashSet::default();
         for root in &self.trace.roots {
-            let input = root.value.as_value().is_none_or(|n| n < self.trace.inputs.len());
-            let exists = root.value.as_const().is_none_or(|n| n < self.trace.consts().len());
-            check(input && exists, || {
-                format!("the root {:?} is neither an input nor a constant", root.value)
-            })?;
+            let input = root.value.as_value().is_some_and(|n| n < self.trace.inputs.len());
+            check(input, || format!("the root {:?} is not an input", root.value))?;
             check(self.trace.kind(root.value) != Kind::Float, || {
                 "a root is a float".to_string()
             })?;
@@ -125,9 +122,10 @@ impl Verifier<'_> {
 
     fn visible(&self, value: Ref) -> Check {
         if let Some(n) = value.as_const() {
-            return check(n < self.trace.consts().len(), || {
-                format!("there is no constant {value:?}")
-            });
+            let constant = self.trace.consts().get(n);
+            check(constant.is_some(), || format!("there is no constant {value:?}"))?;
+            let float = constant.is_some_and(|constant| constant.kind == Kind::Float);
+            return check(!(float && value.is_green()), || "a green float".to_string());
         }
         let n = value.as_value().expect("not a constant");
         let segment = self.visible_in.get(n).copied().unwrap_or(0);

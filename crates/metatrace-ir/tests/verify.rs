@@ -266,25 +266,33 @@ fn roots() {
     };
     let refusal = |trace: &Trace| verify(trace).expect_err("must be refused").message;
     trace.roots = vec![root(Ref::value(3))];
-    assert!(refusal(&trace).contains("neither an input nor a constant"));
+    assert!(refusal(&trace).contains("is not an input"));
     trace.roots = vec![root(Ref::value(2))];
     assert!(refusal(&trace).contains("a root is a float"));
     trace.roots = vec![root(Ref::value(1)), root(Ref::value(1))];
     assert!(refusal(&trace).contains("two facts about the root"));
-    let green = trace.constant(Const::ptr(0x1000));
-    trace.roots = vec![
-        root(Ref::value(1)),
-        Root {
-            value: green,
-            kind: RootKind::Green,
-        },
-    ];
+    let constant = trace.constant(Const::ptr(0x1000));
+    trace.roots = vec![root(constant)];
+    assert!(refusal(&trace).contains("is not an input"));
+    trace.roots = vec![root(Ref::value(1))];
     assert_eq!(verify(&trace), Ok(()));
-    assert!(
-        trace
-            .to_string()
-            .starts_with("# root p1 = exclusive\n# root ConstPtr(0x1000) = green\n")
-    );
+    assert!(trace.to_string().starts_with("# root p1 = exclusive\n"));
+}
+
+#[test]
+fn green_is_a_fact_about_the_reference_not_the_word() {
+    let trace = parsed("i3 = ptr_eq(GreenPtr(0x1000), ConstPtr(0x1000))");
+    let [green, plain] = trace.ops[0].args[..] else {
+        panic!("two operands")
+    };
+    assert!(green.is_green() && !plain.is_green() && green != plain);
+    assert_eq!((green.plain(), trace.as_const(green)), (plain, trace.as_const(plain)));
+    assert!(trace != parsed("i3 = ptr_eq(ConstPtr(0x1000), GreenPtr(0x1000))"));
+    assert!(trace.to_string().contains("ptr_eq(GreenPtr(0x1000), ConstPtr(0x1000))"));
+    let mut trace = parsed("i3 = int_add(i0, GreenInt(0x20))");
+    let float = trace.constant(Const::float(1.5)).green();
+    trace.ops[0].args[1] = float;
+    assert_eq!(verify(&trace).expect_err("must be refused").message, "a green float");
 }
 
 #[test]

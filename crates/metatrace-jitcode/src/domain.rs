@@ -114,8 +114,14 @@ pub trait Domain {
     /// A panic leaves its call; cleanup code runs from here on.
     fn unwind(&mut self, frames: &[Activation<Self::Value>]);
 
-    /// The portal's loop begins again. The domain may exchange the reds for other values with the same words.
-    fn header(&mut self, frames: &[Activation<Self::Value>], reds: &mut [(Reg, Self::Value)]);
+    /// The portal's loop begins again. The domain may exchange the reds, and the greens that are not evaluated anew, for
+    /// other values with the same words; all other registers hold nothing from here on.
+    fn header(
+        &mut self,
+        frames: &[Activation<Self::Value>],
+        greens: &mut [(Reg, Self::Value)],
+        reds: &mut [(Reg, Self::Value)],
+    );
 
     /// The merge point. The domain may exchange the greens for other values with the same words.
     fn merge_point(&mut self, frames: &[Activation<Self::Value>], greens: &mut [(Reg, Self::Value)]) -> Flow;
@@ -186,7 +192,7 @@ impl Domain for Concrete {
 
     fn unwind(&mut self, _: &[Activation<u64>]) {}
 
-    fn header(&mut self, _: &[Activation<u64>], _: &mut [(Reg, u64)]) {}
+    fn header(&mut self, _: &[Activation<u64>], _: &mut [(Reg, u64)], _: &mut [(Reg, u64)]) {}
 
     fn merge_point(&mut self, _: &[Activation<u64>], _: &mut [(Reg, u64)]) -> Flow {
         self.at_merge_point

@@ -332,8 +332,12 @@ impl<'a, D: Domain> Interp<'a, D> {
             }
             Insn::Header => {
                 let point = code.merge_point.as_ref().expect("only portals have headers");
+                let mut greens = self.pairs(&point.greens_at_header(&code, frame.pc));
                 let mut reds = self.pairs(&point.reds);
-                self.domain.header(&self.frames, &mut reds);
+                self.domain.header(&self.frames, &mut greens, &mut reds);
+                let nothing = self.domain.constant(Const::int(0));
+                self.frame().registers.fill(nothing);
+                self.set_pairs(&greens);
                 self.set_pairs(&reds);
                 self.advance();
             }

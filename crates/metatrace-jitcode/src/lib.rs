@@ -133,6 +133,18 @@ pub struct MergePoint {
     pub reds: Box<[Reg]>,
 }
 
+impl MergePoint {
+    /// The greens that are parameters: live at the header, which is at `header`. The others are evaluated behind it.
+    fn greens_at_header(&self, code: &JitCode, header: Pc) -> Vec<Reg> {
+        let live = code.live(header, Position::Before);
+        self.greens
+            .iter()
+            .copied()
+            .filter(|green| live.contains(green))
+            .collect()
+    }
+}
+
 /// A function, ready to be interpreted and traced.
 #[derive(Clone, Debug)]
 pub struct JitCode {

@@ -255,6 +255,12 @@ fn for_each_def(code: &JitCode, insn: Insn, mut visit: impl FnMut(Reg)) {
             }
         }
         Insn::CallInline { call } => code.inline_calls[call as usize].dsts.iter().for_each(|dst| visit(*dst)),
+        // It clears what is not a parameter. Greens that are evaluated behind it are no parameters: not live there anyway.
+        Insn::Header => {
+            let greens = &merge_point(code).greens;
+            let all = (0..code.registers.len() as u16).map(Reg);
+            all.filter(|reg| !greens.contains(reg)).for_each(visit);
+        }
         _ => {}
     }
 }

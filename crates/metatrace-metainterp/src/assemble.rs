@@ -1,7 +1,7 @@
 //! From a recording to a trace that can be compiled: the part behind a mark is cut out and gets its label and its jump.
 
 use crate::recorder::Mark;
-use metatrace_ir::{Const, Descr, Kind, Op, Opcode, Ref, Root, RootKind, Snapshot, SnapshotId, TargetToken, Trace};
+use metatrace_ir::{Descr, Kind, Op, Opcode, Ref, Root, RootKind, Snapshot, SnapshotId, TargetToken, Trace};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
@@ -88,16 +88,12 @@ impl Cut<'_> {
         }
     }
 
-    fn known(&mut self, value: Ref) -> Option<Ref> {
-        match self.recorded.as_const(value) {
-            Some(constant) => Some(self.trace.constant(constant)),
-            None => self.values.get(&value).copied(),
-        }
-    }
-
     fn value(&mut self, value: Ref) -> Ref {
-        self.known(value)
-            .unwrap_or_else(|| panic!("{value:?} comes from before the merge point"))
+        if value.is_const() {
+            return self.trace.constant_of(self.recorded, value);
+        }
+        let known = self.values.get(&value).copied();
+        known.unwrap_or_else(|| panic!("{value:?} comes from before the merge point\n{}", self.recorded))
     }
 
     fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
@@ -106,14 +102,7 @@ impl Cut<'_> {
         }
         let snapshot = &self.recorded.snapshots[id.0 as usize];
         let parent = snapshot.parent.map(|parent| self.snapshot(parent));
-        // A register that is written on some paths only may be live while it holds nothing: what an earlier pass through
-        // the portal's loop left in it is as good as any other word.
-        let stale = self.trace.constant(Const::int(0));
-        let values = snapshot
-            .values
-            .iter()
-            .map(|value| self.known(*value).unwrap_or(stale))
-            .collect();
+        let values = snapshot.values.iter().map(|value| self.value(*value)).collect();
         let copy = self.trace.add_snapshot(Snapshot {
             frame: snapshot.frame,
             values,

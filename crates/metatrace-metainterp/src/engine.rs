@@ -15,7 +15,7 @@ mod tracing;
 
 use crate::abort::Abort;
 use crate::params::Parameters;
-use crate::recorder::{FrozenAddresses, GreenKey};
+use crate::recorder::GreenKey;
 use crate::stats::Stats;
 use crate::warm::Counters;
 use exits::Handler;
@@ -86,7 +86,6 @@ pub struct Engine {
     state: RefCell<State>,
     stats: RefCell<Stats>,
     tracing: Cell<bool>,
-    frozen: FrozenAddresses,
     /// Merge points passed in compiled code, if they are counted: machine code adds to it in place.
     merge_points: Box<Cell<u64>>,
     log: Option<Log>,
@@ -113,7 +112,6 @@ impl Engine {
             state: RefCell::default(),
             stats: RefCell::default(),
             tracing: Cell::new(false),
-            frozen: FrozenAddresses::default(),
             merge_points: Box::default(),
             log: None,
             start: Instant::now(),

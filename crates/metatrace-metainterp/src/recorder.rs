@@ -7,9 +7,10 @@
 //! **Closing.** At a merge point behind a back-edge, the recorder jumps to the loop of that green key if there is one, else
 //! closes the loop if the recording has passed this key before, else remembers the place (a [`Mark`]). A loop that closes
 //! at a mark behind the recording's start is cut out of it: inner loops are so compiled first. What makes the cut right is
-//! that at a [header](metatrace_jitcode::Insn::Header) only the reds are live, and that there they are made distinct values
-//! of the trace (a constant or repeated red becomes a `same_as`), so that nothing recorded behind a mark depends on what
-//! was recorded before it.
+//! that a [header](metatrace_jitcode::Insn::Header) leaves nothing in the registers but the parameters: greens, which are
+//! made constants there, and reds, which are made distinct values of the trace (a constant or repeated red becomes a
+//! `same_as`). The heap cache begins anew with them, and the frame is the only one. So nothing recorded behind a mark, no
+//! snapshot either, refers to what was recorded before it.
 
 use crate::abort::Abort;
 use crate::heapcache::HeapCache;
@@ -20,9 +21,7 @@ use metatrace_ir::{
 };
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
-use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
-use std::cell::RefCell;
 use std::rc::Rc;
 
 /// The words of a green key.
@@ -89,39 +88,8 @@ pub struct Setting<'a> {
     pub limits: Limits,
     /// What is known of the memory behind the portal's reds.
     pub red_roots: &'a [Option<RootKind>],
-    /// Addresses of frozen memory that traces of this driver have as constants.
-    pub frozen: &'a FrozenAddresses,
     /// The address of a counter of the merge points passed in compiled code, if they are to be counted.
     pub counter: Option<u64>,
-}
-
-/// Addresses of frozen memory. A constant of a trace with one of these words *is* that address: the recorder makes no
-/// constant of any other pointer that has the same word (the content of a `Cell` at the start of a frozen struct, say).
-/// So a constant in resume data is known for frozen again in a bridge.
-#[derive(Default, Debug)]
-pub struct FrozenAddresses(RefCell<FxHashSet<u64>>);
-
-impl FrozenAddresses {
-    fn insert(&self, word: u64) {
-        self.0.borrow_mut().insert(word);
-    }
-
-    fn contains(&self, word: u64) -> bool {
-        self.0.borrow().contains(&word)
-    }
-
-    /// The value of a constant that a trace refers to.
-    pub fn value(&self, constant: Const) -> Value {
-        let value = Value::constant(constant.kind, constant.bits);
-        if self.contains(constant.bits) {
-            Value {
-                source: Source::Frozen,
-                ..value
-            }
-        } else {
-            value
-        }
-    }
 }
 
 /// Records one trace. See the module's documentation.
@@ -139,7 +107,6 @@ pub struct Recorder<'a> {
     heap: HeapCache,
     /// What is known of the reds' memory at a merge point.
     red_roots: &'a [Option<RootKind>],
-    frozen: &'a FrozenAddresses,
     counter: Option<u64>,
     /// Snapshots of suspended frames, outermost first, made when first needed.
     suspended: Vec<Option<SnapshotId>>,
@@ -184,7 +151,6 @@ impl<'a> Recorder<'a> {
             surroundings,
             limits,
             red_roots,
-            frozen,
             counter,
         } = setting;
         Recorder {
@@ -196,7 +162,6 @@ impl<'a> Recorder<'a> {
             surroundings,
             limits,
             red_roots,
-            frozen,
             counter,
             suspended: vec![None; depth - 1],
             marks: Vec::new(),
@@ -233,15 +198,12 @@ impl<'a> Recorder<'a> {
 
     /// How the trace writes a value.
     fn reference(&mut self, value: Value) -> Ref {
+        let (kind, bits) = (value.kind, value.bits);
         match value.source {
-            Source::Trace(reference) => return reference,
-            Source::Const => {}
-            Source::Frozen => self.frozen.insert(value.bits),
+            Source::Trace(reference) => reference,
+            Source::Const => self.trace.constant(Const { kind, bits }),
+            Source::Frozen => self.trace.constant(Const { kind, bits }).green(),
         }
-        self.trace.constant(Const {
-            kind: value.kind,
-            bits: value.bits,
-        })
     }
 
     /// The reference of a value that is no constant.
@@ -438,8 +400,8 @@ impl Domain for Recorder<'_> {
         if Self::is_frozen(base, index, layout(descr).1) {
             return frozen(Kind::Ref, result);
         }
-        let all_const = base.is_const() && index.is_none_or(Value::is_const) && !self.frozen.contains(result);
-        if !self.recording() || (all_const && base.source != Source::Frozen) {
+        let all_const = base.is_const() && index.is_none_or(Value::is_const);
+        if !self.recording() || all_const {
             return Value::constant(Kind::Ref, result);
         }
         let opcode = if index.is_some() {
@@ -537,7 +499,7 @@ impl Domain for Recorder<'_> {
     }
 
     fn promote(&mut self, frames: &[Activation<Value>], value: Value) -> Value {
-        if !self.recording() || value.is_const() || self.frozen.contains(value.bits) {
+        if !self.recording() || value.is_const() {
             return value;
         }
         self.make_const(frames, value, Source::Const)
@@ -609,9 +571,13 @@ impl Domain for Recorder<'_> {
         self.abort(Abort::Panic);
     }
 
-    fn header(&mut self, _: &[Activation<Value>], reds: &mut [(Reg, Value)]) {
+    fn header(&mut self, frames: &[Activation<Value>], greens: &mut [(Reg, Value)], reds: &mut [(Reg, Value)]) {
         if !self.recording() || !self.behind_back_edge || self.header.is_some() {
             return;
+        }
+        // before the mark: what is recorded behind it must not depend on how a green was computed
+        for (_, green) in greens {
+            *green = self.make_const(frames, *green, Source::Const);
         }
         let mut seen = SmallVec::<[Ref; 8]>::new();
         for (_, red) in reds.iter_mut() {

@@ -18,7 +18,7 @@ enum Word {
     /// The exit's value with this number.
     Exit(u32),
     /// A constant of the trace.
-    Const(u32),
+    Const(Ref),
 }
 
 /// One frame of the chain.
@@ -63,23 +63,27 @@ impl ResumeData {
         self.innermost.jitcode
     }
 
-    /// The frames, the outermost first. `exit` gives the value of an exit's word by its number, `constant` a constant's.
+    /// The frames, the outermost first. `exit` gives the value of an exit's word by its number, `constant` a constant's, with
+    /// whether it is green.
     pub fn rebuild<V: Copy>(
         &self,
         source: &dyn JitCodeSource,
         mut exit: impl FnMut(usize) -> V,
-        mut constant: impl FnMut(Const) -> V,
+        mut constant: impl FnMut(Const, bool) -> V,
     ) -> Vec<Activation<V>> {
         let chain = std::iter::successors(Some(&self.innermost), |frame| frame.parent.as_ref());
         let mut position = self.position();
         let mut frames: Vec<Activation<V>> = Vec::new();
         for recipe in chain {
             let code = source.by_id(recipe.jitcode);
-            let mut frame = Activation::new(code.clone(), recipe.pc, constant(Const::int(0)));
+            let mut frame = Activation::new(code.clone(), recipe.pc, constant(Const::int(0), false));
             for (reg, word) in code.live(recipe.pc, position).iter().zip(&recipe.words) {
                 frame.registers[reg.0 as usize] = match *word {
                     Word::Exit(n) => exit(n as usize),
-                    Word::Const(n) => constant(self.consts[n as usize]),
+                    Word::Const(value) => {
+                        let word = self.consts[value.as_const().expect("a constant")];
+                        constant(word, value.is_green())
+                    }
                 };
             }
             frames.push(frame);
@@ -129,9 +133,9 @@ fn recipe(
         made
     });
     let frame = snapshot.frame.expect("a recorded snapshot names its frame");
-    let word = |value: &Ref| match value.as_const() {
-        Some(n) => Word::Const(n as u32),
-        None => Word::Exit(numbers[value]),
+    let word = |value: &Ref| match numbers.get(value) {
+        Some(n) => Word::Exit(*n),
+        None => Word::Const(*value),
     };
     Rc::new(FrameRecipe {
         jitcode: frame.jitcode,

@@ -35,6 +35,12 @@ impl Value {
         }
     }
 
+    /// A constant that a trace refers to; `green`: by a green reference.
+    pub fn of_constant(Const { kind, bits }: Const, green: bool) -> Value {
+        let source = if green { Source::Frozen } else { Source::Const };
+        Value { bits, kind, source }
+    }
+
     /// A value of the trace.
     pub fn traced(kind: Kind, bits: u64, value: Ref) -> Value {
         Value {

@@ -1,8 +1,8 @@
 //! The engine on a portal written as jitcode by hand: which loops and bridges it makes, and that execution with them ends
 //! where plain execution does.
 //!
-//! The guest: `while i < n { if i & 7 == 0 { s += 3 } else { s += i } i += 1 }`, with two merge points' worth of greens:
-//! the single green is a constant 0, the reds are `i`, `n`, `s` in a native array.
+//! The guest: `while i < n { if i & 7 == 0 { s += 3 } else { s += i } i += 1 }`: the single green is a constant 0, the reds
+//! are `i`, `n`, `s` in a native array. A second guest has two green keys, which it computes.
 
 use metatrace_backend::reference::ReferenceExecutor;
 use metatrace_backend::{Backend, Forcing};
@@ -93,13 +93,61 @@ fn guest() -> Rc<JitCode> {
     finished(code)
 }
 
+/// The same parameters. With `pc` 0 it sets `x` and goes on with `pc` 1, the inner loop, where `x` is set only if `i & 1`
+/// says so, and read only then: `x` is live at the test of `i & 2` between the two, and may hold what an earlier iteration
+/// left in it. `pc` becomes `n != 0` here and `i & 15 != 0` there: no constant until it is promoted.
+fn guest_of_two_keys() -> Rc<JitCode> {
+    let [pc, i, n, s, t, x, flag] = [0, 1, 2, 3, 4, 5, 6].map(Reg);
+    let [zero, one, two, three, fifteen] = [7, 8, 9, 10, 11].map(Reg);
+    let pure = |op, dst, a, b| Insn::Pure { op, dst, a, b };
+    let branch_if = |op, a, b, if_false| Insn::BranchIf { op, a, b, if_false };
+    let mut code = blank(0, "two keys", &[Kind::Int; 4]);
+    code.results = vec![Kind::Int];
+    code.registers.extend([Kind::Int; 3]);
+    code.consts = [0, 1, 2, 3, 15].map(Const::int).to_vec();
+    code.merge_point = Some(MergePoint {
+        greens: Box::new([pc]),
+        frozen: Box::new([false]),
+        reds: Box::new([i, n, s]),
+    });
+    code.returns = vec![Box::new([s])];
+    code.insns = vec![
+        Insn::Header,
+        Insn::MergePoint,
+        branch_if(Opcode::IntLt, i, n, 24),
+        branch_if(Opcode::IntEq, pc, zero, 8),
+        pure(Opcode::IntMul, x, i, three),
+        pure(Opcode::IntAdd, s, s, x),
+        pure(Opcode::IntIsTrue, pc, n, n),
+        Insn::Goto { to: 22 },
+        pure(Opcode::IntAnd, t, i, one), // 8
+        Insn::Move { dst: flag, src: zero },
+        branch_if(Opcode::IntEq, t, one, 13),
+        Insn::Move { dst: flag, src: one },
+        pure(Opcode::IntAdd, x, i, one),
+        pure(Opcode::IntAnd, t, i, two), // 13
+        branch_if(Opcode::IntEq, t, zero, 16),
+        pure(Opcode::IntAdd, s, s, three),
+        branch_if(Opcode::IntEq, flag, one, 18), // 16
+        pure(Opcode::IntAdd, s, s, x),
+        pure(Opcode::IntAdd, i, i, one), // 18
+        pure(Opcode::IntAnd, t, i, fifteen),
+        pure(Opcode::IntIsTrue, pc, t, t),
+        Insn::Goto { to: 22 },
+        Insn::BackEdge, // 22
+        Insn::Goto { to: 0 },
+        Insn::Return { values: 0 },
+    ];
+    finished(code)
+}
+
 struct Source {
     codes: Vec<Rc<JitCode>>,
     portal: Rc<PortalCode>,
 }
 
 impl Source {
-    fn new() -> Source {
+    fn new(guest: Rc<JitCode>) -> Source {
         let load = |dst, base| Insn::Load {
             dst: Reg(dst),
             base: Reg(base),
@@ -131,7 +179,7 @@ impl Source {
         store_result.returns = vec![Box::new([])];
         store_result.insns = vec![store(0, 1), Insn::Return { values: 0 }];
         let portal = Rc::new(PortalCode {
-            jitcode: guest(),
+            jitcode: guest,
             load_params: finished(load_params),
             store_params: finished(store_params),
             store_result: finished(store_result),
@@ -173,8 +221,36 @@ impl PortalSource for Source {
     }
 }
 
-/// What a portal's native function does, here for the guest above.
+/// The variables of a portal's native function: `pc`, `i`, `n`, `s`.
+type Variables = [u64; 4];
+
+/// One iteration of the first guest.
+fn step(vars: &mut Variables) {
+    let [_, i, _, s] = vars;
+    *s += if *i & 7 == 0 { 3 } else { *i };
+    *i += 1;
+}
+
+/// One iteration of the second guest.
+fn step_of_two_keys(vars: &mut Variables) {
+    let [pc, i, _, s] = vars;
+    if *pc == 0 {
+        *s += *i * 3;
+        *pc = 1;
+        return;
+    }
+    *s += if *i & 2 == 0 { 3 } else { 0 };
+    *s += if *i & 1 == 1 { *i + 1 } else { 0 };
+    *i += 1;
+    *pc = (*i & 15 != 0).into();
+}
+
 fn run(n: u64, params: &str) -> (u64, Stats) {
+    run_guest(guest(), step, n, params)
+}
+
+/// What a portal's native function does. It enters at green key 0.
+fn run_guest(guest: Rc<JitCode>, step: fn(&mut Variables), n: u64, params: &str) -> (u64, Stats) {
     let mut parameters = Parameters::default();
     parameters.apply(params).expect("good parameters");
     let make_backend = |params: &Parameters| {
@@ -184,18 +260,19 @@ fn run(n: u64, params: &str) -> (u64, Stats) {
         };
         Ok(Box::new(ReferenceExecutor::new(forcing)) as Box<dyn Backend>)
     };
-    let engine = Engine::new(parameters, Box::new(Source::new()), Box::new(make_backend));
+    let engine = Engine::new(parameters, Box::new(Source::new(guest)), Box::new(make_backend));
     let mut vars = [0u64, 0, n, 0];
     let mut result = 0u64;
-    let hash = hash_greens(&[0]);
     loop {
-        let [_, i, n, s] = &mut vars;
-        if *i >= *n {
-            return (*s, engine.stats());
+        let [_, i, n, s] = vars;
+        if i >= n {
+            return (s, engine.stats());
         }
-        *s += if *i & 7 == 0 { 3 } else { *i };
-        *i += 1;
-        if !engine.counters().tick(hash) {
+        step(&mut vars);
+        let greens = [vars[0]];
+        let hash = hash_greens(&greens);
+        // only the outer loop is counted, so that the inner one is found while the outer one is recorded
+        if vars[0] != 0 || !engine.counters().tick(hash) {
             continue;
         }
         let params: Vec<u64> = vars.iter_mut().map(|var| std::ptr::from_mut(var) as u64).collect();
@@ -203,7 +280,7 @@ fn run(n: u64, params: &str) -> (u64, Stats) {
             portal: CalleeKey(1),
             name: "guest",
             location: None,
-            greens: &[0],
+            greens: &greens,
             hash,
             params: &params,
             result: &raw mut result as u64,
@@ -231,6 +308,20 @@ fn a_loop_and_its_bridges_stay_in_compiled_code() {
         "{stats:?}"
     );
     assert!(stats.entries < 10 && stats.exits < 10, "{stats:?}");
+}
+
+#[test]
+fn loops_are_cut_out_of_recordings_without_what_came_before() {
+    let mut plain = [0, 0, 5000, 0];
+    while plain[1] < plain[2] {
+        step_of_two_keys(&mut plain);
+    }
+    for threshold in 1..20 {
+        let params = format!("threshold={threshold},trace_eagerness=4,strict=1");
+        let (result, stats) = run_guest(guest_of_two_keys(), step_of_two_keys, 5000, &params);
+        assert_eq!(result, plain[3], "{params}");
+        assert!(stats.loops >= 1 && stats.total_aborts() == 0, "{params}: {stats:?}");
+    }
 }
 
 #[test]

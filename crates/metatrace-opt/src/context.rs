@@ -27,14 +27,7 @@ impl Context {
     pub(crate) fn new(input: &Trace) -> Context {
         let mut trace = Trace::new(input.inputs.clone());
         trace.ops.reserve(input.ops.len());
-        let translate = |root: &Root| match input.as_const(root.value) {
-            Some(constant) => Root {
-                value: trace.constant(constant),
-                ..*root
-            },
-            None => *root,
-        };
-        trace.roots = input.roots.iter().map(translate).collect();
+        trace.roots = input.roots.clone();
         let inputs = input.inputs.len();
         Context {
             part: inputs,
@@ -57,6 +50,11 @@ impl Context {
     /// The reference to a constant.
     pub(crate) fn constant(&mut self, constant: Const) -> Ref {
         self.trace.constant(constant)
+    }
+
+    /// The reference to a constant of the given trace.
+    pub(crate) fn constant_of(&mut self, input: &Trace, value: Ref) -> Ref {
+        self.trace.constant_of(input, value)
     }
 
     /// The reference to a constant int.
@@ -158,9 +156,9 @@ impl Context {
         let roots = std::mem::take(&mut self.roots);
         self.roots = roots
             .into_iter()
-            .filter_map(|root| match before.iter().position(|value| *value == root.value) {
-                Some(n) => Some(Root { value: args[n], ..root }),
-                None => root.value.is_const().then_some(root),
+            .filter_map(|root| {
+                let n = before.iter().position(|value| *value == root.value)?;
+                Some(Root { value: args[n], ..root })
             })
             .collect();
     }

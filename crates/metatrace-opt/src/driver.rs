@@ -82,7 +82,7 @@ impl Driver<'_> {
     /// The value in the new trace.
     fn value(&mut self, value: Ref) -> Ref {
         match value.as_value() {
-            None => self.context.constant(self.input.as_const(value).expect("a constant")),
+            None => self.context.constant_of(self.input, value),
             Some(n) => self.context.resolve(self.values[n].expect("defined before it is used")),
         }
     }

@@ -150,8 +150,8 @@ impl Guards {
                 also(Opcode::FloatEq, a.min(b), a.max(b), false);
             }
             (Opcode::FloatLe, true) => also(Opcode::FloatLt, b, a, false),
-            // constants are the greater references
-            (Opcode::IntEq | Opcode::PtrEq, true) if b.is_const() => self.constant(a, b, context),
+            // constants are the greater references; equal words need not have the same memory behind them
+            (Opcode::IntEq | Opcode::PtrEq, true) if b.is_const() => self.constant(a, b.plain(), context),
             _ => {}
         }
         narrow(comparison, holds, context);

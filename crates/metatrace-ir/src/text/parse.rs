@@ -422,6 +422,13 @@ impl<'t> Parser<'t> {
             cursor.expect(")")?;
             return Ok(self.trace.constant(Const::ptr(address)));
         }
+        for (name, kind) in [("GreenPtr(", Kind::Ref), ("GreenInt(", Kind::Int)] {
+            if cursor.eat(name) {
+                let bits = cursor.address("an address")?;
+                cursor.expect(")")?;
+                return Ok(self.trace.constant(Const { kind, bits }).green());
+            }
+        }
         if cursor.eat("float(") {
             let bits = cursor.address("the bits of a float")?;
             cursor.expect(")")?;

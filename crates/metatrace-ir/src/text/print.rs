@@ -156,11 +156,10 @@ impl Printed<'_> {
     /// The name of a value, or a constant.
     pub(crate) fn value(&self, value: Ref) -> String {
         if let Some(n) = value.as_const() {
-            return self
-                .trace
-                .consts()
-                .get(n)
-                .map_or_else(|| format!("?{value:?}"), |constant| const_text(*constant));
+            return self.trace.consts().get(n).map_or_else(
+                || format!("?{value:?}"),
+                |constant| const_text(*constant, value.is_green() && self.options.style == Style::Full),
+            );
         }
         match self.names.values.get(value.as_value().expect("not a constant")) {
             Some(Some((kind, number))) => format!("{}{number}", kind.letter()),
@@ -300,8 +299,10 @@ fn name_of(descr: &Descr) -> Option<&str> {
     }
 }
 
-fn const_text(constant: Const) -> String {
+fn const_text(constant: Const, green: bool) -> String {
     match constant.kind {
+        Kind::Int if green => format!("GreenInt({:#x})", constant.bits),
+        Kind::Ref if green => format!("GreenPtr({:#x})", constant.bits),
         Kind::Int => (constant.bits as i64).to_string(),
         Kind::Ref if constant.bits == 0 => "ConstPtr(null)".to_string(),
         Kind::Ref => format!("ConstPtr({:#x})", constant.bits),

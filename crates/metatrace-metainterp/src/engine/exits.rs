@@ -37,7 +37,7 @@ impl Engine {
             let guard = guard.borrow();
             guard
                 .resume
-                .rebuild(&*self.source, |n| exit.values[n], |constant| constant.bits)
+                .rebuild(&*self.source, |n| exit.values[n], |constant, _| constant.bits)
         };
         let blackhole = Concrete {
             at_merge_point: Flow::Stop,

@@ -23,7 +23,6 @@ impl Engine {
             surroundings,
             limits,
             red_roots: &code.red_roots,
-            frozen: &self.frozen,
             counter: params.count.then(|| std::ptr::from_ref(&*self.merge_points) as u64),
         }
     }
@@ -102,7 +101,7 @@ impl Engine {
             let inputs: Vec<Value> = (0..exit.values.len())
                 .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
                 .collect();
-            let frames = resume.rebuild(&*self.source, |n| inputs[n], |constant| self.frozen.value(constant));
+            let frames = resume.rebuild(&*self.source, |n| inputs[n], Value::of_constant);
             let known = self.known_branch(resume, &frames);
             (
                 Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known),

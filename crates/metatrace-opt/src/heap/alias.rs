@@ -178,7 +178,11 @@ impl Aliases {
     }
 
     pub(super) fn pointer(&self, value: Ref) -> Pointer {
-        self.pointers.get(&value).copied().unwrap_or_else(|| unknown(value))
+        let known = self.pointers.get(&value).copied().unwrap_or_else(|| unknown(value));
+        Pointer {
+            is_frozen: known.is_frozen || value.is_green(),
+            ..known
+        }
     }
 
     /// The regions, and the unknown if an allocation among them has escaped.
