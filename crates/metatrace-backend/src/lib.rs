@@ -44,6 +44,9 @@ pub struct Exit<'a> {
     pub guard: GuardId,
     /// The values of [`Trace::exit_args`], in that order.
     pub values: &'a [u64],
+    /// Whether the guard was compiled so that it may fail although its condition holds ([`Forcing`]): then this exit, and
+    /// each that a bridge of the guard is entered by, says nothing of the condition.
+    pub may_be_forced: bool,
     /// Behind a call that panicked (`guard_no_exception`): the payload's word, to be unpacked once.
     pub payload: Option<u64>,
 }
@@ -103,6 +106,11 @@ impl std::error::Error for BackendError {}
 pub trait Backend {
     /// Readable name, for logs.
     fn name(&self) -> &'static str;
+
+    /// Whether what it compiles is machine code, so that the time spent in it tells whether it pays.
+    fn makes_machine_code(&self) -> bool {
+        true
+    }
 
     /// Whether code can be compiled and executed now. A backend whose code is in memory that a forked child shares with
     /// its parent gives up in the child, for good: to compile is an error there, to execute a panic.

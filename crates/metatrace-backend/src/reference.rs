@@ -414,6 +414,10 @@ impl Backend for ReferenceExecutor {
         "reference"
     }
 
+    fn makes_machine_code(&self) -> bool {
+        false
+    }
+
     fn compile_loop(&self, token: LoopToken, trace: &Trace) -> Result<Assembled, BackendError> {
         assert!(
             !self.state.borrow().loops.contains_key(&token),
@@ -458,6 +462,9 @@ impl Backend for ReferenceExecutor {
         handler.exit(Exit {
             guard: exit.guard,
             values: &values,
+            may_be_forced: self
+                .forcing
+                .applies_to(activation.piece.trace.ops[op].opcode, exit.guard),
             payload,
         });
     }

@@ -249,8 +249,13 @@ fn run(n: u64, params: &str) -> (u64, Stats) {
     run_guest(guest(), step, n, params)
 }
 
-/// What a portal's native function does. It enters at green key 0.
+/// What a portal's native function does. It enters at green key 0. Of the parameters, those behind a semicolon apply once
+/// there is a loop.
 fn run_guest(guest: Rc<JitCode>, step: fn(&mut Variables), n: u64, params: &str) -> (u64, Stats) {
+    let (params, mut later) = match params.split_once(';') {
+        Some((params, later)) => (params, Some(later)),
+        None => (params, None),
+    };
     let mut parameters = Parameters::default();
     parameters.apply(params).expect("good parameters");
     let make_backend = |params: &Parameters| {
@@ -269,6 +274,13 @@ fn run_guest(guest: Rc<JitCode>, step: fn(&mut Variables), n: u64, params: &str)
             return (s, engine.stats());
         }
         step(&mut vars);
+        if engine.stats().loops > 0
+            && let Some(params) = later.take()
+        {
+            let mut parameters = engine.parameters();
+            parameters.apply(params).expect("good parameters");
+            engine.set_parameters(parameters);
+        }
         let greens = [vars[0]];
         let hash = hash_greens(&greens);
         // only the outer loop is counted, so that the inner one is found while the outer one is recorded
@@ -355,6 +367,16 @@ fn forced_exits_change_nothing() {
         );
         assert_eq!(result, expected(2000));
         assert!(stats.exits > 0 && stats.loops > 0, "{stats:?}");
+    }
+}
+
+#[test]
+fn guards_stay_forced_when_the_parameters_change() {
+    for seed in 1..30 {
+        let params = format!("threshold=2,trace_eagerness=3,force_exits=5,seed={seed};force_exits=0");
+        let (result, stats) = run(2000, &params);
+        assert_eq!(result, expected(2000), "{params}");
+        assert!(stats.bridges > 0, "{stats:?}");
     }
 }
 

@@ -198,6 +198,7 @@ impl State {
                 let number = exits.add(ExitRecord {
                     guard: exit.guard,
                     values: exit.values.clone(),
+                    may_be_forced: exit.may_be_forced,
                     has_payload,
                 });
                 piece.code[at as usize..at as usize + 4].copy_from_slice(&number.to_le_bytes());

@@ -24,6 +24,8 @@ pub(crate) struct ExitRecord {
     pub(crate) guard: GuardId,
     /// Where the values are.
     pub(crate) values: Box<[Location]>,
+    /// Whether it may be taken although the guard's condition holds.
+    pub(crate) may_be_forced: bool,
     /// Whether rax holds the payload of a panic.
     pub(crate) has_payload: bool,
 }
@@ -123,6 +125,7 @@ unsafe extern "C" fn on_exit(activation: *mut Activation<'_>, number: u32, regis
         activation.handler.exit(Exit {
             guard: record.guard,
             values: &values,
+            may_be_forced: record.may_be_forced,
             payload,
         });
     }));

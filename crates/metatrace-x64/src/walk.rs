@@ -88,6 +88,8 @@ pub(crate) struct OwnLabel {
 pub(crate) struct PieceExit {
     pub(crate) guard: GuardId,
     pub(crate) opcode: Opcode,
+    /// Whether it may be taken although the guard's condition holds.
+    pub(crate) may_be_forced: bool,
     /// Where the values of the exit are.
     pub(crate) values: Box<[Location]>,
     /// Jumps that lead to it, by the offsets of their distances, each aligned to 4 bytes.
@@ -304,6 +306,7 @@ impl Walk<'_> {
         self.exits.push(PieceExit {
             guard,
             opcode: op.opcode,
+            may_be_forced: self.context.forcing.applies_to(op.opcode, guard),
             values,
             sites: SmallVec::new(),
             number_at: None,

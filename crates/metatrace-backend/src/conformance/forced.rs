@@ -1,9 +1,9 @@
 //! Guards forced to fail.
 
 use super::Make;
-use super::bench::Bench;
+use super::bench::{Bench, Handler};
 use super::shims::{descrs, fussy, is_refused, mixed, payload};
-use crate::Forcing;
+use crate::{Exit, Forcing, LoopToken};
 use metatrace_ir::GuardId;
 
 const LOOP: &str = "[i0, i1, f2]
@@ -38,6 +38,26 @@ pub(super) fn one_guard(make: &mut Make<'_>) {
     let bench = Bench::new(make(Forcing::Guard(GuardId(2))));
     bench.compile(1, LOOP);
     bench.expect(1, &[0, 0, 0], 1, &[100, 4950, 50.0f64.to_bits()]);
+    exits_say_whether_they_may_be_forced(make);
+}
+
+/// At guard 1, whose condition does not hold for these inputs whatever is forced.
+fn exits_say_whether_they_may_be_forced(make: &mut Make<'_>) {
+    let one_in_n = Forcing::OneIn { n: 1000, seed: 1 };
+    for (forcing, expected) in [
+        (Forcing::Off, false),
+        (Forcing::Guard(GuardId(3)), false),
+        (Forcing::Guard(GuardId(1)), true),
+        (one_in_n, true),
+    ] {
+        let bench = Bench::new(make(forcing));
+        bench.compile(1, LOOP);
+        let mut seen = None;
+        let mut handler = Handler(|exit: Exit<'_>| seen = Some((exit.guard, exit.may_be_forced)));
+        // SAFETY: the loop touches no memory.
+        unsafe { bench.backend.execute(LoopToken(1), &[100, 0, 0], &mut handler) };
+        assert_eq!(seen, Some((GuardId(1), expected)), "{forcing:?}");
+    }
 }
 
 /// The state at an exit of the loop behind `n` iterations.

@@ -69,8 +69,7 @@ impl Engine {
     /// Draws the balance of the loop that was entered, and demotes it where it loses: entering it was the decision, wherever
     /// in the code it led to the exit was.
     fn balance(&self, token: LoopToken, inside_ns: u64, blackhole_steps: u64) {
-        let params = self.params.borrow();
-        if params.force_exits != 0 || params.force_guard.is_some() || params.reference {
+        if self.backend().is_ok_and(|backend| !backend.makes_machine_code()) {
             return;
         }
         let state = &mut *self.state.borrow_mut();
@@ -115,7 +114,9 @@ impl ExitHandler for Handler<'_> {
         // SAFETY: called by the backend, with its frame alive.
         let continuation = unsafe { self.engine.exit(&exit) };
         self.outcome = Some(continuation.outcome);
-        if let Some(steps) = continuation.blackhole_steps {
+        if let Some(steps) = continuation.blackhole_steps
+            && !exit.may_be_forced
+        {
             self.engine.balance(self.token, inside.as_nanos() as u64, steps);
         }
     }

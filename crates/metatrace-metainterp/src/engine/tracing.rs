@@ -102,7 +102,11 @@ impl Engine {
                 .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
                 .collect();
             let frames = resume.rebuild(&*self.source, |n| inputs[n], Value::of_constant);
-            let known = self.known_branch(resume, &frames);
+            let known = if exit.may_be_forced {
+                None
+            } else {
+                known_branch(resume, &frames)
+            };
             (
                 Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known),
                 frames,
@@ -121,18 +125,6 @@ impl Engine {
         concrete(outcome)
     }
 
-    /// The branch at which the innermost frame stands, if the failure of the guard has decided it. Where guards are forced
-    /// to fail it has decided nothing.
-    pub(super) fn known_branch(&self, resume: &ResumeData, frames: &[Activation<Value>]) -> Option<u32> {
-        let params = self.params.borrow();
-        let is_forced = params.force_exits != 0 || params.force_guard.is_some();
-        let is_branch_guard = matches!(resume.opcode, Opcode::GuardTrue | Opcode::GuardFalse);
-        let frame = frames.last().expect("a guard has a frame");
-        let insn = frame.code.insns[resume.pc() as usize];
-        let is_branch = matches!(insn, Insn::Branch { .. } | Insn::BranchIf { .. });
-        (is_branch_guard && is_branch && !is_forced).then_some(resume.pc())
-    }
-
     pub(super) fn count_recording(&self, recorder: &Recorder<'_>) {
         let stats = &mut *self.stats.borrow_mut();
         let of_class = |class| {
@@ -149,6 +141,15 @@ impl Engine {
         stats.recorded_calls += of_class(Class::Call);
         stats.recorded_guards += of_class(Class::Guard);
     }
+}
+
+/// The branch at which the innermost frame stands, if the failure of the guard has decided it.
+fn known_branch(resume: &ResumeData, frames: &[Activation<Value>]) -> Option<u32> {
+    let is_branch_guard = matches!(resume.opcode, Opcode::GuardTrue | Opcode::GuardFalse);
+    let frame = frames.last().expect("a guard has a frame");
+    let insn = frame.code.insns[resume.pc() as usize];
+    let is_branch = matches!(insn, Insn::Branch { .. } | Insn::BranchIf { .. });
+    (is_branch_guard && is_branch).then_some(resume.pc())
 }
 
 fn concrete(outcome: Outcome<Value>) -> Outcome<u64> {
