@@ -253,7 +253,7 @@ impl Engine {
 
     fn decide(&self, portal: PortalId, entry: &Entry<'_>) -> Action {
         let Parameters { threshold, enabled, .. } = *self.params.borrow();
-        if !enabled {
+        if !enabled || !self.code_can_run() {
             self.counters.unpin(entry.hash);
             return Action::Stay;
         }
@@ -286,6 +286,9 @@ impl Engine {
 
     /// The loop of a key that may be entered from the interpreter.
     fn entry_of(&self, portal: PortalId, greens: &[u64]) -> Option<LoopToken> {
+        if !self.code_can_run() {
+            return None;
+        }
         let state = self.state.borrow();
         let cell = state.cell_ids.get(&(portal, GreenKey::from_slice(greens)))?;
         state.cells[cell.0].entry()
@@ -305,6 +308,16 @@ impl Engine {
     }
 
     // ---- execution
+
+    /// Whether there is no reason yet to leave all to the interpreter: a backend that cannot be had, or one whose code this
+    /// process has lost by being forked.
+    fn code_can_run(&self) -> bool {
+        match self.backend.get() {
+            Some(Ok(backend)) => backend.is_available(),
+            Some(Err(_)) => false,
+            None => true,
+        }
+    }
 
     /// Runs one of the small jitcodes of a portal.
     ///

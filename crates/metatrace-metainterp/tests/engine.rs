@@ -5,14 +5,15 @@
 //! are `i`, `n`, `s` in a native array. A second guest has two green keys, which it computes.
 
 use metatrace_backend::reference::ReferenceExecutor;
-use metatrace_backend::{Backend, Forcing};
-use metatrace_ir::{Const, Descr, FieldDescr, JitCodeId, Kind, Memory, Opcode, Pointee, Word};
+use metatrace_backend::{Assembled, Backend, BackendError, ExitHandler, Forcing, LoopToken};
+use metatrace_ir::{Const, Descr, FieldDescr, GuardId, JitCodeId, Kind, Memory, Opcode, Pointee, Trace, Word};
 use metatrace_jitcode::liveness::Liveness;
 use metatrace_jitcode::{
     CalleeKey, DescrIndex, Insn, JitCode, JitCodeSource, MergePoint, ParamWord, PortalCode, PortalSource, Reg,
 };
 use metatrace_metainterp::engine::hash_greens;
 use metatrace_metainterp::{Abort, Engine, Entry, Next, Parameters, Stats, Twins, Unstageable};
+use std::cell::Cell;
 use std::rc::Rc;
 
 fn blank(id: u32, name: &str, params: &[Kind]) -> JitCode {
@@ -221,6 +222,43 @@ impl PortalSource for Source {
     }
 }
 
+/// A backend that is lost after so many executions, as where one of them forks.
+struct Losable {
+    backend: ReferenceExecutor,
+    executions_left: Cell<u64>,
+}
+
+impl Backend for Losable {
+    fn name(&self) -> &'static str {
+        self.backend.name()
+    }
+
+    fn is_available(&self) -> bool {
+        self.executions_left.get() > 0
+    }
+
+    fn compile_loop(&self, token: LoopToken, trace: &Trace) -> Result<Assembled, BackendError> {
+        assert!(self.is_available(), "compiled in a lost backend");
+        self.backend.compile_loop(token, trace)
+    }
+
+    fn compile_bridge(&self, token: LoopToken, guard: GuardId, trace: &Trace) -> Result<Assembled, BackendError> {
+        assert!(self.is_available(), "compiled in a lost backend");
+        self.backend.compile_bridge(token, guard, trace)
+    }
+
+    unsafe fn execute(&self, token: LoopToken, args: &[u64], handler: &mut dyn ExitHandler) {
+        assert!(self.is_available(), "entered a lost backend");
+        // SAFETY: forwarded.
+        unsafe { self.backend.execute(token, args, handler) };
+        self.executions_left.set(self.executions_left.get() - 1);
+    }
+
+    fn free_loop(&self, token: LoopToken) {
+        self.backend.free_loop(token);
+    }
+}
+
 /// The variables of a portal's native function: `pc`, `i`, `n`, `s`.
 type Variables = [u64; 4];
 
@@ -246,24 +284,27 @@ fn step_of_two_keys(vars: &mut Variables) {
 }
 
 fn run(n: u64, params: &str) -> (u64, Stats) {
-    run_guest(guest(), step, n, params)
+    run_guest(guest(), step, n, params, u64::MAX)
 }
 
 /// What a portal's native function does. It enters at green key 0. Of the parameters, those behind a semicolon apply once
-/// there is a loop.
-fn run_guest(guest: Rc<JitCode>, step: fn(&mut Variables), n: u64, params: &str) -> (u64, Stats) {
+/// there is a loop. The backend is lost after so many `executions`.
+fn run_guest(guest: Rc<JitCode>, step: fn(&mut Variables), n: u64, params: &str, executions: u64) -> (u64, Stats) {
     let (params, mut later) = match params.split_once(';') {
         Some((params, later)) => (params, Some(later)),
         None => (params, None),
     };
     let mut parameters = Parameters::default();
     parameters.apply(params).expect("good parameters");
-    let make_backend = |params: &Parameters| {
+    let make_backend = move |params: &Parameters| {
         let forcing = match params.force_exits {
             0 => Forcing::Off,
             n => Forcing::OneIn { n, seed: params.seed },
         };
-        Ok(Box::new(ReferenceExecutor::new(forcing)) as Box<dyn Backend>)
+        Ok(Box::new(Losable {
+            backend: ReferenceExecutor::new(forcing),
+            executions_left: Cell::new(executions),
+        }) as Box<dyn Backend>)
     };
     let engine = Engine::new(parameters, Box::new(Source::new(guest)), Box::new(make_backend));
     let mut vars = [0u64, 0, n, 0];
@@ -330,7 +371,7 @@ fn loops_are_cut_out_of_recordings_without_what_came_before() {
     }
     for threshold in 1..20 {
         let params = format!("threshold={threshold},trace_eagerness=4,strict=1");
-        let (result, stats) = run_guest(guest_of_two_keys(), step_of_two_keys, 5000, &params);
+        let (result, stats) = run_guest(guest_of_two_keys(), step_of_two_keys, 5000, &params, u64::MAX);
         assert_eq!(result, plain[3], "{params}");
         assert!(stats.loops >= 1 && stats.total_aborts() == 0, "{params}: {stats:?}");
     }
@@ -386,6 +427,17 @@ fn too_long_a_trace_is_given_up_for_good_in_the_end() {
     assert_eq!(result, expected(100_000));
     assert_eq!(stats.loops, 0);
     assert_eq!(stats.aborts[&Abort::TraceTooLong], 6, "{stats:?}");
+}
+
+#[test]
+fn a_lost_backend_leaves_all_to_the_interpreter() {
+    // With many exits, so that there is something to be entered again.
+    let params = "threshold=5,trace_eagerness=1000000,strict=1";
+    let (result, stats) = run_guest(guest(), step, 100_000, params, 20);
+    assert_eq!(result, expected(100_000));
+    assert_eq!(stats.entries, 20);
+    let (_, kept) = run(100_000, params);
+    assert!(kept.entries > 20, "{kept:?}");
 }
 
 #[test]

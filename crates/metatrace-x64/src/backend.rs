@@ -348,7 +348,7 @@ impl Backend for X64Backend {
             entry,
             assembled,
         } = state.install(token, piece, &mut self.exits.borrow_mut())?;
-        state.attach(name, entry)?;
+        // What keeps the bridge alive is noted first: where attaching fails halfway, some sites lead there.
         let guard = state.guards.get_mut(&name).expect("it was just there");
         guard.bridge = Some(owner);
         let from = guard.owner;
@@ -364,6 +364,7 @@ impl Backend for X64Backend {
             .expect("an owner has a loop")
             .bridged
             .push(name);
+        state.attach(name, entry)?;
         Ok(assembled)
     }
 

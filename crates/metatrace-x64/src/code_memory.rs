@@ -57,11 +57,16 @@ impl CodeMemory {
     pub(crate) fn new(size: usize, double: bool) -> io::Result<CodeMemory> {
         let size = size.next_multiple_of(page_size());
         let alive = Mapping::new(page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE)?;
-        alive.advise(libc::MADV_WIPEONFORK);
         alive.store(0, &[1]);
-        let (exec, write) = match CodeMemory::two_views(size) {
-            Ok((exec, write)) if double => (exec, Some(write)),
-            _ => (CodeMemory::one_view(size)?, None),
+        let views = match alive.advise(libc::MADV_WIPEONFORK) {
+            Ok(()) if double => CodeMemory::two_views(size),
+            Ok(()) => Err(io::Error::other("one view was asked for")),
+            // Without it a child would not know that it is one, and write to pages that it does not have.
+            Err(error) => Err(error),
+        };
+        let (exec, write) = match views {
+            Ok((exec, write)) => (exec, Some(write)),
+            Err(_) => (CodeMemory::one_view(size)?, None),
         };
         let frames = FrameInfo::register(exec.address, size);
         Ok(CodeMemory {
@@ -80,7 +85,7 @@ impl CodeMemory {
             None => write.duplicate()?,
         };
         exec.protect(0, size, PROT_READ | PROT_EXEC)?;
-        write.advise(libc::MADV_DONTFORK);
+        write.advise(libc::MADV_DONTFORK)?;
         Ok((exec, write))
     }
 
@@ -254,10 +259,12 @@ impl Mapping {
         }
     }
 
-    /// Where the system does not know the advice, it goes on without.
-    fn advise(&self, advice: i32) {
+    fn advise(&self, advice: i32) -> io::Result<()> {
         // SAFETY: pages of this mapping; what is advised concerns forked children only.
-        unsafe { libc::madvise(self.pointer().cast(), self.size, advice) };
+        match unsafe { libc::madvise(self.pointer().cast(), self.size, advice) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     fn store(&self, at: usize, bytes: &[u8]) {
