@@ -1,5 +1,6 @@
 //! Programs, who runs them, and how long that takes.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,7 +19,7 @@ pub struct Program {
 impl Program {
     /// The program at `path`, with guest arguments (empty ones are left out) and options of its interpreter.
     pub fn new(path: PathBuf, args: &[&str], options: &[&str]) -> Program {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let stem = stem(&path);
         let name = [stem.as_ref()]
             .iter()
             .chain(args)
@@ -41,6 +42,11 @@ impl Program {
         }
     }
 
+    /// Its name without arguments and options.
+    pub fn stem(&self) -> Cow<'_, str> {
+        stem(&self.path)
+    }
+
     /// Whether it is brainfuck; else it is stackvm's.
     pub fn is_brainfuck(&self) -> bool {
         self.path.extension().is_some_and(|extension| extension == "b")
@@ -55,6 +61,10 @@ impl Program {
             .map(Stdio::from)
             .map_err(|error| format!("{}: {error}", path.display()))
     }
+}
+
+fn stem(path: &Path) -> Cow<'_, str> {
+    path.file_stem().unwrap_or_default().to_string_lossy()
 }
 
 /// Somebody who runs one program.

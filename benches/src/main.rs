@@ -4,6 +4,9 @@
 //! machine does besides hits all contenders alike. A run whose output differs from the others' is an error. A peer that
 //! cannot be had is named as absent.
 //!
+//! With `--gate` it judges instead of comparing: no peers, and it is an error if the JIT makes any program slower than the plain
+//! interpreter by more than [`report::TOLERANCE`] and [`report::START`].
+//!
 //! Absent: statistics beyond the median; anything that needs more than `cargo` and, for the peer, a C compiler.
 #![forbid(unsafe_code)]
 
@@ -16,21 +19,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const HELP: &str = "\
-Usage: bench [--rounds N] [--only NAME] [--jit PARAMS]
+Usage: bench [--rounds N] [--only NAME] [--jit PARAMS] [--gate]
 
 Runs the brainfuck and stackvm programs with the JIT and without it, and gcc -O2
 of the brainfuck programs, in turn; prints medians of whole-process wall times
 and their ratios. Build first: cargo build --release
 
   --rounds N     runs of each contender (default 5)
-  --only NAME    only programs whose name contains NAME
+  --only NAME    only the program of this name, in all forms
   --jit PARAMS   parameters for the JIT's runs (default: default)
+  --gate         no peers; fails where the JIT makes a program slower than the
+                 plain interpreter, by more than 5% and 20 ms
 ";
 
 struct Options {
     rounds: usize,
     only: String,
     jit: String,
+    gate: bool,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +55,7 @@ fn options() -> Result<Option<Options>, String> {
         rounds: 5,
         only: String::new(),
         jit: "default".to_owned(),
+        gate: false,
     };
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next().map_err(|error| error.to_string())? {
@@ -65,6 +72,10 @@ fn options() -> Result<Option<Options>, String> {
                 .value()
                 .and_then(|value| value.string())
                 .map(|jit| options.jit = jit),
+            Long("gate") => {
+                options.gate = true;
+                Ok(())
+            }
             Long("help") => {
                 print!("{HELP}");
                 return Ok(None);
@@ -86,52 +97,74 @@ fn run(options: &Options) -> Result<(), String> {
     let bin = std::env::current_exe().map_err(|error| error.to_string())?;
     let bin = bin.parent().expect("a program lies in a folder");
     let scratch = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-    let programs: Vec<Program> = programs(root)
+    let programs: Vec<Program> = programs(root)?
         .into_iter()
-        .filter(|p| p.name.contains(&options.only))
+        .filter(|program| options.only.is_empty() || program.stem() == options.only)
         .collect();
     report::header();
+    let mut slower = Vec::new();
     for program in programs {
         let mut contenders = vec![
             Contender::interpreter("native", bin, &program, "off"),
             Contender::interpreter("jit", bin, &program, &options.jit),
         ];
-        if program.is_brainfuck() {
+        if program.is_brainfuck() && !options.gate {
             match translate::compile(&program, scratch.path()) {
                 Ok(binary) => contenders.push(Contender::binary("gcc -O2", binary, &program)),
                 Err(why) => println!("{}: gcc -O2 is absent: {why}", program.name),
             }
         }
-        report::row(&program, &contender::measure(&contenders, options.rounds)?);
+        let medians = contender::measure(&contenders, options.rounds)?;
+        report::row(&program, &medians);
+        if report::is_slower(&medians) {
+            slower.push(program.name);
+        }
     }
-    Ok(())
+    match (options.gate, slower.is_empty()) {
+        (true, false) => Err(format!("slower with the JIT than without: {}", slower.join(", "))),
+        _ => Ok(()),
+    }
 }
 
-/// The interpreters' own programs, and the public ones beside the repository where they are.
-fn programs(root: &Path) -> Vec<Program> {
-    let own = |path: &str, arg: &str| Program::new(root.join("interpreters").join(path), &[arg], &[]);
-    let mut programs = vec![
-        own("brainfuck/programs/e.b", ""),
-        own("stackvm/programs/sum.svm", "10000000"),
-        own("stackvm/programs/count.svm", "10000000"),
-        own("stackvm/programs/factorial.svm", "20"),
-        own("stackvm/programs/fibonacci.svm", "30"),
-        own("stackvm/programs/dot.svm", "1000000"),
-        own("stackvm/programs/sieve.svm", "1000000"),
-    ];
-    let public: PathBuf = root.join("../shared/bf");
+/// The interpreters' own programs, and the public ones beside the repository where they are; brainfuck in both forms.
+fn programs(root: &Path) -> Result<Vec<Program>, String> {
+    let mut programs = Vec::new();
+    for (name, arg) in [
+        ("sum", "10000000"),
+        ("count", "10000000"),
+        ("factorial", "20"),
+        ("fibonacci", "30"),
+        ("dot", "1000000"),
+        ("sieve", "1000000"),
+        ("alias", "1000000"),
+    ] {
+        let path = root.join(format!("interpreters/stackvm/programs/{name}.svm"));
+        programs.push(Program::new(path, &[arg], &[]));
+    }
+    let public = root.join("../shared/bf");
     if !public.is_dir() {
         println!(
             "the public brainfuck programs are absent (no folder {})",
             public.display()
         );
-        return programs;
     }
-    for name in ["mandelbrot", "factor", "hanoi", "long", "bench", "dbfi"] {
-        programs.push(Program::new(public.join(format!("{name}.b")), &[], &[]));
+    for folder in [root.join("interpreters/brainfuck/programs"), public] {
+        for path in brainfuck_in(&folder).map_err(|error| format!("{}: {error}", folder.display()))? {
+            programs.push(Program::new(path.clone(), &[], &[]));
+            programs.push(Program::new(path, &[], &["--optimize"]));
+        }
     }
-    for name in ["mandelbrot", "factor", "hanoi", "long", "bench"] {
-        programs.push(Program::new(public.join(format!("{name}.b")), &[], &["--optimize"]));
+    Ok(programs)
+}
+
+/// The brainfuck programs in a folder, by name; none where there is no folder.
+fn brainfuck_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
     }
-    programs
+    let entries: std::io::Result<Vec<PathBuf>> = folder.read_dir()?.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = entries?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "b"));
+    paths.sort();
+    Ok(paths)
 }
