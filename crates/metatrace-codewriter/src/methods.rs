@@ -11,6 +11,8 @@ use std::marker::PhantomData;
     note = "`residual!(Type::method(…))` calls one that cannot be marked"
 )]
 pub trait MethodIsJit<const H: u64, Args: ArgTuple, Out> {
+    /// Its type parameters: what a turbofish gives.
+    type Generics;
     /// Its call.
     fn stage(this: Place<Self>, args: Args::Vars) -> Var<Out>
     where

@@ -69,6 +69,8 @@ pub(crate) struct Body {
     pub(crate) errors: Errors,
     /// Methods called, with their number of arguments.
     pub(crate) methods: BTreeSet<(String, usize)>,
+    /// The same of those called with a turbofish.
+    pub(crate) turbofished: BTreeSet<(String, usize)>,
     /// Associated functions called.
     pub(crate) associated: BTreeSet<(String, usize)>,
     /// What the function returns.
@@ -89,6 +91,7 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         made_up: 0,
         errors: std::mem::take(errors),
         methods: BTreeSet::new(),
+        turbofished: BTreeSet::new(),
         associated: BTreeSet::new(),
         output: source.output.clone(),
         portal: source.portal,
@@ -110,7 +113,8 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         )
     });
     let fields = body.fields_known();
-    let lookups = lookups(&body.methods, &body.associated);
+    let mut lookups = lookups(&body.methods, &body.associated);
+    lookups.extend(turbofished(&body.turbofished));
     *errors = std::mem::take(&mut body.errors);
     let stage = names::stage();
     let (result, output) = (names::local("r", 0), source.output);
@@ -206,6 +210,32 @@ fn lookups(methods: &BTreeSet<(String, usize)>, associated: &BTreeSet<(String, u
             impl<__T: __mt::AssocIsJit<#hash, (#(#types,)*), __R>, #(#types,)* __R> #lookup<#(#types,)* __R> for __T {
                 fn #function(#(#args: &__mt::Var<#types>),*) -> __mt::Var<__R> {
                     <__T as __mt::AssocIsJit<#hash, (#(#types,)*), __R>>::stage((#(*#args,)*))
+                }
+            }
+        });
+    }
+    out
+}
+
+/// The same for methods with a turbofish, whose types are the first argument.
+fn turbofished(methods: &BTreeSet<(String, usize)>) -> TokenStream {
+    let mut out = TokenStream::new();
+    for (name, arity) in methods {
+        let hash = names::hash(name);
+        let (lookup, method) = (
+            ident(&format!("__Turbofish_{name}_{arity}")),
+            ident(&format!("__turbofish_{name}")),
+        );
+        let (args, types) = (names::arguments(*arity), type_params(*arity));
+        out.extend(quote! {
+            trait #lookup<__G, #(#types,)* __R> {
+                fn #method(&self, _: ::core::marker::PhantomData<__G>, #(#args: &__mt::Var<#types>),*) -> __mt::Var<__R>;
+            }
+            impl<__T: __mt::MethodIsJit<#hash, (#(#types,)*), __R, Generics = __G>, __G, #(#types,)* __R>
+                #lookup<__G, #(#types,)* __R> for __mt::Place<__T>
+            {
+                fn #method(&self, _: ::core::marker::PhantomData<__G>, #(#args: &__mt::Var<#types>),*) -> __mt::Var<__R> {
+                    <__T as __mt::MethodIsJit<#hash, (#(#types,)*), __R>>::stage(*self, (#(*#args,)*))
                 }
             }
         });

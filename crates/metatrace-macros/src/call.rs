@@ -22,7 +22,10 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprCall, ExprMethodCall, ExprPath, ExprStruct, PathArguments, Token, Type, TypePath};
+use syn::{
+    AngleBracketedGenericArguments, Expr, ExprCall, ExprMethodCall, ExprPath, ExprStruct, GenericArgument,
+    PathArguments, Token, Type, TypePath,
+};
 
 /// Arguments: the statements that evaluate them, and their names.
 pub(crate) struct Arguments {
@@ -153,16 +156,45 @@ impl Body {
     }
 
     pub(crate) fn method_call(&mut self, call: &ExprMethodCall) -> TokenStream {
-        let receiver = self.local("r");
+        let (receiver, method_span) = (self.local("r"), call.method.span());
         let place = self.place(&call.receiver);
         let Arguments { lets, names } = self.arguments(&call.args, Context::default());
-        let (method, turbofish) = (names::method(&call.method), &call.turbofish);
-        self.methods.insert((method.to_string(), names.len()));
-        quote_spanned! {call.method.span()=> {
+        let call = match &call.turbofish {
+            None => {
+                let method = names::method(&call.method);
+                self.methods.insert((method.to_string(), names.len()));
+                quote_spanned!(call.method.span()=> #receiver.#method(#(&#names),*))
+            }
+            Some(turbofish) => {
+                let types = self.turbofish_types(turbofish);
+                let (name, span) = (names::plain(&call.method), call.method.span());
+                let method = format_ident!("__turbofish_{}", name, span = span);
+                self.turbofished.insert((name, names.len()));
+                quote_spanned!(span=> #receiver.#method(::core::marker::PhantomData::<(#(#types,)*)>, #(&#names),*))
+            }
+        };
+        quote_spanned! {method_span=> {
             let #receiver = __mt::Place::__recv(&(#place));
             #lets
-            #receiver.#method #turbofish (#(&#names),*)
+            #call
         }}
+    }
+
+    fn turbofish_types<'t>(&mut self, turbofish: &'t AngleBracketedGenericArguments) -> Vec<&'t Type> {
+        let mut types = Vec::new();
+        for argument in &turbofish.args {
+            match argument {
+                GenericArgument::Type(ty) => types.push(ty),
+                GenericArgument::Lifetime(_) => {}
+                other => {
+                    self.error(
+                        other,
+                        "a constant in a method's turbofish does not stage: make the method a function",
+                    );
+                }
+            }
+        }
+        types
     }
 
     pub(crate) fn struct_literal(&mut self, literal: &ExprStruct, context: Context<'static>) -> TokenStream {

@@ -20,6 +20,7 @@ use crate::names;
 use crate::portal::Portal;
 use crate::shape;
 use crate::syntax;
+use crate::traits;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::token::Paren;
@@ -41,11 +42,12 @@ pub(crate) fn expand(marker: Marker, arguments: TokenStream, tokens: TokenStream
     let expanded = match item {
         Item::Fn(function) => expand_fn(marker, arguments, function),
         Item::Impl(block) if marker == Marker::Jit => expand_impl(arguments, block),
+        Item::Trait(item) if marker == Marker::Jit => Ok(traits::expand(arguments, item)),
         Item::Struct(_) | Item::Enum(_) if marker == Marker::Jit => Ok(shape::attribute(&item)),
         other => {
             let tokens = other.to_token_stream();
             let message = match marker {
-                Marker::Jit => "`#[jit]` goes on a fn, an impl, a struct or an enum",
+                Marker::Jit => "`#[jit]` goes on a fn, an impl, a trait, a struct or an enum",
                 _ => "this attribute goes on a fn, or on a method inside a `#[jit] impl`",
             };
             let error = syn::Error::new_spanned(&tokens, message);
@@ -510,7 +512,7 @@ impl Callable {
     }
 
     fn method_twin(&self, around: &Around, errors: &mut Errors) -> TokenStream {
-        let named = Named::new(self);
+        let named = Named::new(self.receiver.as_ref(), &self.params, &self.output);
         let arity = self.params.len() + usize::from(self.receiver.is_some());
         if arity > names::MAX_ARITY {
             errors.at(
@@ -575,11 +577,13 @@ impl Callable {
         let call = self.staged_call(self.native_path(around), quote!(Self::#builder), &named.output, &all);
         let (types, output) = (&named.params, &named.output);
         let place = names::local("p", 0);
+        let generics = self.generics.type_params().map(|param| &param.ident);
         around.implementing(
             self,
             named,
             quote!(#stage::MethodIsJit<#hash, (#(#types,)*), #output>),
             quote! {
+                type Generics = (#(#generics,)*);
                 fn stage(#place: #stage::Place<Self>, (#(#args,)*): (#(#stage::Var<#types>,)*)) -> #stage::Var<#output> {
                     let #this = #stage::Place::#receive(&#place);
                     #call
@@ -673,21 +677,21 @@ impl Around {
 
 /// A method's types with every elided lifetime named: neither an impl's header nor a function pointer elides as a method
 /// does.
-struct Named {
-    lifetimes: Vec<Lifetime>,
+pub(crate) struct Named {
+    pub(crate) lifetimes: Vec<Lifetime>,
     receiver: Option<Type>,
-    params: Vec<Type>,
-    output: Type,
+    pub(crate) params: Vec<Type>,
+    pub(crate) output: Type,
 }
 
 impl Named {
-    fn new(callable: &Callable) -> Named {
+    pub(crate) fn new(receiver: Option<&Type>, params: &[(Pat, Type)], output: &Type) -> Named {
         let mut fresh = Fresh {
             prefix: "s",
             fixed: None,
             names: Vec::new(),
         };
-        let mut receiver = callable.receiver.clone();
+        let mut receiver = receiver.cloned();
         if let Some(ty) = &mut receiver {
             fresh.visit_type_mut(ty);
         }
@@ -697,10 +701,10 @@ impl Named {
         };
         fresh.prefix = "l";
         let before = fresh.names.len();
-        let mut params: Vec<Type> = callable.params.iter().map(|(_, ty)| ty.clone()).collect();
+        let mut params: Vec<Type> = params.iter().map(|(_, ty)| ty.clone()).collect();
         params.iter_mut().for_each(|ty| fresh.visit_type_mut(ty));
         let of_param = fresh.names.get(before).cloned();
-        let mut output = callable.output.clone();
+        let mut output = output.clone();
         let mut elided = Fresh {
             prefix: "o",
             fixed: of_self.or(of_param).or_else(|| only_lifetime(&params)),
@@ -783,7 +787,7 @@ impl VisitMut for Fresh {
 }
 
 /// `Self`, `&Self` or `&mut Self`.
-fn receiver_type(receiver: &Receiver, errors: &mut Errors) -> Option<Type> {
+pub(crate) fn receiver_type(receiver: &Receiver, errors: &mut Errors) -> Option<Type> {
     let ty = (*receiver.ty).clone();
     let target = match &ty {
         Type::Reference(reference) => &*reference.elem,
@@ -799,7 +803,7 @@ fn receiver_type(receiver: &Receiver, errors: &mut Errors) -> Option<Type> {
 }
 
 /// What no twin can have in its signature.
-fn check_signature(sig: &Signature, residual: bool, errors: &mut Errors) {
+pub(crate) fn check_signature(sig: &Signature, residual: bool, errors: &mut Errors) {
     if let Some(token) = &sig.asyncness {
         errors.at(
             token,

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`attrs`] | the attributes themselves |
 //! | [`items`] | functions, methods, impls: what is emitted beside them |
+//! | [`traits`] | traits whose methods generic code calls |
 //! | [`shape`] | structs and enums: what the runtime learns of their layout |
 //! | [`portal`] | portals: the rule, the native loops, the merge point |
 //! | [`body`], [`stmt`], [`expr`], [`call`], [`flow`], [`pat`], [`mac`] | a function's body, construct by construct |
@@ -33,6 +34,7 @@ mod portal;
 mod shape;
 mod stmt;
 mod syntax;
+mod traits;
 
 use attrs::Marker;
 use proc_macro::TokenStream;
@@ -40,7 +42,8 @@ use proc_macro::TokenStream;
 /// Makes an item known to the JIT.
 ///
 /// On a function, or the methods of an impl: calls of it are traced into. On a struct or enum: staged code can use its
-/// fields and variants. An enum must say `#[repr(u8)]`, so that its layout is known.
+/// fields and variants. An enum must say `#[repr(u8)]`, so that its layout is known. On a trait: generic code can call its
+/// methods, and every impl of it is a `#[jit] impl`.
 #[proc_macro_attribute]
 pub fn jit(arguments: TokenStream, item: TokenStream) -> TokenStream {
     items::expand(Marker::Jit, arguments.into(), item.into()).into()

@@ -18,6 +18,8 @@ mod harness;
 mod literals;
 #[path = "staging/macros.rs"]
 mod macros;
+#[path = "staging/methods.rs"]
+mod methods;
 #[path = "staging/names.rs"]
 mod names;
 #[path = "staging/numeric.rs"]

@@ -676,6 +676,58 @@ fn nested_tails(c: bool) -> u32 {
     }
 }
 
+/// The right operand's temporaries go with it, the left one's live on.
+#[jit]
+fn lazy_operands(c: bool) -> u32 {
+    let n = (c && make(1).0 == 1) as u32 + make(2).0 + (make(3).0 == 3 || make(4).0 == 4) as u32;
+    log(n);
+    if (!c || make(5).0 == 6 || make(6).0 == 6) && log_true(7) {
+        log(8);
+    }
+    n
+}
+
+#[jit]
+fn log_true(n: u32) -> bool {
+    log(n);
+    true
+}
+
+/// What the pattern did not take goes before the `else`.
+#[jit]
+fn let_else_fails(n: u32) -> u32 {
+    let (d, Some(x)) = (make(1), some(make(2), n == 0)) else {
+        log(3);
+        let Some(y) = number(some(make(4), n > 1).as_ref(), make(5)) else {
+            log(6);
+            return 7;
+        };
+        return y;
+    };
+    let E::Two { x: e, n: 1, .. } = two(n + 1) else {
+        log(8);
+        return x.0;
+    };
+    d.0 + x.0 + e.0
+}
+
+#[jit]
+fn two(n: u32) -> E {
+    E::Two {
+        x: make(10),
+        y: make(11),
+        n: n as u8,
+    }
+}
+
+#[jit]
+fn number(d: Option<&D>, other: D) -> Option<u32> {
+    match d {
+        Some(d) => Some(d.0 + other.0),
+        None => None,
+    }
+}
+
 #[jit]
 fn leaving_an_else(n: u32) -> Result<u32, u32> {
     let _a = make(1);
@@ -722,7 +774,10 @@ macro_rules! for_both {
 #[test]
 fn scopes_and_temporaries() {
     for_both!(scopes temporaries extended if_lets tails assignments vectors pairs arguments shadowed);
-    for_both!(if_let_operand if_let_tail nested_tails);
+    for_both!(if_let_operand if_let_tail nested_tails lazy_operands);
+    for n in 0..3 {
+        agree!(let_else_fails(n));
+    }
     for n in 0..6 {
         agree!(leaving_an_else(n));
     }

@@ -40,8 +40,6 @@ impl Step for &Machine {
 }
 
 #[jit]
-trait Walk {
-    fn walk(&self);
-}
+static TABLE: [u8; 2] = [1, 2];
 
 fn main() {}
