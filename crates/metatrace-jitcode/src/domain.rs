@@ -72,7 +72,7 @@ pub trait Domain {
         value: Self::Value,
     );
 
-    /// A frame slot was made.
+    /// A frame slot was made. The same `alloca` in the same activation has this value again.
     fn alloca(&mut self, code: &JitCode, descr: DescrIndex, address: u64) -> Self::Value;
 
     /// A branch on a boolean is about to be taken (`holds`: it falls through).

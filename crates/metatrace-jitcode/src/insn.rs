@@ -59,7 +59,7 @@ pub enum Insn {
         src: Reg,
         descr: DescrIndex,
     },
-    /// A fresh frame slot, alive until the activation ends.
+    /// The frame slot that belongs to this instruction in this activation. What it holds at first is unspecified.
     Alloca { dst: Reg, descr: DescrIndex },
     /// Unconditional jump.
     Goto { to: Pc },

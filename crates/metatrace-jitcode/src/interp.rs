@@ -7,9 +7,13 @@
 //! The memory it works on is real: loads, stores and native calls go to the addresses in registers. That these are valid
 //! is the front end's promise (it emits such operations only where Rust allows the access) and the caller's, who supplies
 //! the first words; hence `unsafe` at the entry points, and here.
+//!
+//! **Frame slots** belong to their activation, one for each `alloca` of the function: executed again (by a loop inside the
+//! function), it gives the same address, and the domain is told of it once. An activation frees its slots when it ends,
+//! and where the portal's loop begins again, since only parameters are live there.
 
 use crate::domain::{Domain, Flow};
-use crate::insn::{Insn, Pc, Reg};
+use crate::insn::{DescrIndex, Insn, Pc, Reg};
 use crate::liveness::is_binary;
 use crate::{JitCode, JitCodeSource};
 use metatrace_ir::{Const, eval, eval::overflows};
@@ -18,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 /// A function in execution.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Activation<V> {
     /// The function.
     pub code: Rc<JitCode>,
@@ -26,13 +30,35 @@ pub struct Activation<V> {
     pub pc: Pc,
     /// The registers. What was never written is unspecified.
     pub registers: Vec<V>,
+    slots: Vec<Slot<V>>,
+}
+
+/// A frame slot.
+#[derive(Debug)]
+struct Slot<V> {
+    /// The `alloca` that made it.
+    site: Pc,
+    address: V,
+    /// What keeps the address valid.
+    _memory: Box<[u128]>,
 }
 
 impl<V: Copy> Activation<V> {
     /// At the instruction `pc`, with all registers `fill`.
     pub fn new(code: Rc<JitCode>, pc: Pc, fill: V) -> Activation<V> {
         let registers = vec![fill; code.registers.len()];
-        Activation { code, pc, registers }
+        Activation {
+            code,
+            pc,
+            registers,
+            slots: Vec::new(),
+        }
+    }
+
+    /// The address of the slot that the `alloca` here has made before.
+    fn slot(&self) -> Option<V> {
+        let slot = self.slots.iter().find(|slot| slot.site == self.pc)?;
+        Some(slot.address)
     }
 }
 
@@ -58,8 +84,6 @@ pub struct Interp<'a, D: Domain> {
     pub domain: D,
     source: &'a dyn JitCodeSource,
     frames: Vec<Activation<D::Value>>,
-    /// Frame slots live here until the interpreter is dropped.
-    slots: Vec<Box<[u128]>>,
     /// A panic is in flight, and cleanup code is being executed: nothing may panic out of it.
     is_cleaning_up: bool,
     /// The merge point at which the execution was resumed is not one that it has come to.
@@ -74,7 +98,6 @@ impl<'a, D: Domain> Interp<'a, D> {
             domain,
             source,
             frames,
-            slots: Vec::new(),
             is_cleaning_up: false,
             at_start: false,
             steps: 0,
@@ -281,12 +304,8 @@ impl<'a, D: Domain> Interp<'a, D> {
                 self.advance();
             }
             Insn::Alloca { dst, descr } => {
-                let size = code.descr(descr).size().size as usize;
-                let mut slot = vec![0u128; size.div_ceil(16).max(1)].into_boxed_slice();
-                let address = slot.as_mut_ptr() as u64;
-                self.slots.push(slot);
-                let value = self.domain.alloca(&code, descr, address);
-                self.define(dst, value);
+                let address = self.slot(&code, descr);
+                self.define(dst, address);
             }
             Insn::Goto { to } => self.frame().pc = to,
             Insn::Branch { cond, if_false } => {
@@ -334,6 +353,7 @@ impl<'a, D: Domain> Interp<'a, D> {
                 let point = code.merge_point.as_ref().expect("only portals have headers");
                 let mut greens = self.pairs(&point.greens_at_header(&code, frame.pc));
                 let mut reds = self.pairs(&point.reds);
+                self.frame().slots.clear();
                 self.domain.header(&self.frames, &mut greens, &mut reds);
                 let nothing = self.domain.constant(Const::int(0));
                 self.frame().registers.fill(nothing);
@@ -362,6 +382,23 @@ impl<'a, D: Domain> Interp<'a, D> {
             }
         }
         None
+    }
+
+    /// The address of the slot that belongs to the current `alloca`.
+    fn slot(&mut self, code: &JitCode, descr: DescrIndex) -> D::Value {
+        if let Some(address) = self.frame().slot() {
+            return address;
+        }
+        let size = code.descr(descr).size().size as usize;
+        let mut memory = vec![0u128; size.div_ceil(16).max(1)].into_boxed_slice();
+        let address = self.domain.alloca(code, descr, memory.as_mut_ptr() as u64);
+        let frame = self.frame();
+        frame.slots.push(Slot {
+            site: frame.pc,
+            address,
+            _memory: memory,
+        });
+        address
     }
 
     fn pairs(&mut self, regs: &[Reg]) -> Vec<(Reg, D::Value)> {
@@ -490,7 +527,7 @@ fn evaluate<D: Domain>(op: metatrace_ir::Opcode, args: &[D::Value], code: &JitCo
         .unwrap_or_else(|| panic!("{}: {} is undefined on {bits:?}", code.name, op.name()))
 }
 
-fn item_address<D: Domain>(code: &JitCode, descr: crate::DescrIndex, base: D::Value, index: D::Value) -> u64 {
+fn item_address<D: Domain>(code: &JitCode, descr: DescrIndex, base: D::Value, index: D::Value) -> u64 {
     let array = code.descr(descr).array();
     let offset = D::bits(index)
         .wrapping_mul(array.item_size.into())
