@@ -1,13 +1,16 @@
 //! The layouts of std types, probed.
 //!
-//! Separate tags of `Option` and `Result`, `Vec`, `Rc` and fat pointers are learnt by writing example values over filled
-//! buffers and looking at them. So are niches where the payload is one scalar that fills the type, which must then hold
-//! the niche. Others are not: what a compiler leaves in bytes that mean nothing differs from write to write.
+//! `Vec`, `Rc` and fat pointers are learnt by writing example values over filled buffers and looking at them. So are the
+//! tags and niches of `Option` and `Result`: of an example of one variant byte after byte is changed, and those on which
+//! it depends that the value is still seen as that variant are the tag or niche. What cannot be found so is left to native
+//! code.
 
+use crate::assembly::{self, SumAccess};
 use crate::shape::unsigned;
-use crate::shims::{self, SumAccess};
-use crate::types::{Type, TypeShape, VariantShape};
-use metatrace_ir::{Kind, Word};
+use crate::shims;
+use crate::types::{FieldShape, Type, TypeShape, VariantShape};
+use metatrace_ir::{Pointee, Word};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Where a fat pointer keeps its data pointer.
@@ -77,8 +80,16 @@ pub(crate) enum TagLayout {
         tag: Word,
         payloads: Vec<u32>,
     },
-    /// Variant `empty`, which has no payload, is one value of the other variant's only word, which is no payload.
-    Niche { empty: u32, value: u64 },
+    /// Variant `niche` is one value of some bytes of the other variant's payload, which no such payload has.
+    Niche {
+        niche: u32,
+        value: u64,
+        /// Where these bytes are.
+        offset: u32,
+        word: Word,
+        /// For each variant the offset of its payload.
+        payloads: Vec<u32>,
+    },
     /// Known to native code only.
     Unknown,
 }
@@ -98,65 +109,118 @@ impl TagLayout {
         if access.size <= largest {
             return TagLayout::probe_niche(variants, access).unwrap_or(TagLayout::Unknown);
         }
-        let mut images = Vec::new();
-        let mut payloads = Vec::new();
-        for (n, variant) in variants.iter().enumerate() {
-            let example = match payload(variant) {
-                None => Vec::new(),
-                Some(ty) => match example(ty) {
-                    Some(example) => example,
-                    None => return TagLayout::Unknown,
-                },
-            };
-            let (image, offset) = shims::image_of_variant(access, n as u32, &example);
-            images.push(image);
-            payloads.push(offset);
+        TagLayout::probe_tag(variants, access).unwrap_or(TagLayout::Unknown)
+    }
+
+    /// Where the payload of a variant lies, if that is known and not the start.
+    pub(crate) fn payload(&self, variant: usize) -> Option<u32> {
+        match self {
+            TagLayout::Separate { payloads, .. } | TagLayout::Niche { payloads, .. } => Some(payloads[variant]),
+            TagLayout::Null | TagLayout::Unknown => None,
         }
+    }
+
+    /// Where the type is larger than its payloads, it has a tag of its own: the variant's number.
+    fn probe_tag(variants: &[VariantShape], access: &SumAccess) -> Option<TagLayout> {
+        let payload = |n: usize| variants[n].fields.first().map(|field| field.ty);
+        let example_of = |n: usize| payload(n).map_or(Some(Vec::new()), example);
+        let (known, example) = (0..variants.len()).find_map(|n| Some((n, example_of(n)?)))?;
+        let other = 1 - known;
+        let (image, payload_at) = assembly::image_of_variant(access, known as u32, &example);
+        let concrete: Vec<u8> = image.iter().map(|byte| byte.unwrap_or(0)).collect();
+        let deciding = deciding_bytes(&concrete, |image| {
+            assembly::split_image(access, image).0 == known as u64
+        })?;
+        let tag_offset = deciding.start as u32;
+        let mut with_other_tag = concrete.clone();
+        with_other_tag[deciding.start] = other as u8;
+        let (variant, other_at) = assembly::split_image(access, &with_other_tag);
+        if image[deciding.start] != Some(known as u8) || variant != other as u64 {
+            return None;
+        }
+        let mut payloads = vec![payload_at; 2];
+        payloads[other] = if payload(other).is_some() { other_at } else { 0 };
         let is_payload = |byte: u32| {
-            let inside = |(variant, offset): (&VariantShape, &u32)| {
-                payload(variant).is_some_and(|ty| (*offset..*offset + ty.size).contains(&byte))
-            };
-            variants.iter().zip(&payloads).any(inside)
+            let inside = |n: usize| payload(n).is_some_and(|ty| (payloads[n]..payloads[n] + ty.size).contains(&byte));
+            inside(known) || inside(other)
         };
-        let tells = |byte: &u32| {
-            let value = |n: usize| images[n][*byte as usize];
-            !is_payload(*byte) && (0..variants.len()).all(|n| value(n) == Some(n as u8))
-        };
-        let Some(tag_offset) = (0..access.size).find(tells) else {
-            return TagLayout::Unknown;
-        };
+        // The tag goes as far as zeros are written; small numbers have no more than one byte that is not 0.
+        let other_example = (other > known).then(|| example_of(other)).flatten();
+        let other_image = other_example.map(|example| assembly::image_of_variant(access, other as u32, &example).0);
+        let images: Vec<_> = std::iter::once(image).chain(other_image).collect();
         let zero = |byte: u32| {
             byte < access.size && !is_payload(byte) && images.iter().all(|image| image[byte as usize] == Some(0))
         };
-        let size = [8, 4, 2]
-            .into_iter()
-            .find(|size| tag_offset.is_multiple_of(*size) && (tag_offset + 1..tag_offset + size).all(zero));
-        TagLayout::Separate {
+        let is_tag = |size: &u32| tag_offset.is_multiple_of(*size) && (tag_offset + 1..tag_offset + size).all(zero);
+        let size = [8, 4, 2, 1].into_iter().find(is_tag)?;
+        (!is_payload(tag_offset) && deciding.end as u32 <= tag_offset + size).then(|| TagLayout::Separate {
             tag_offset,
-            tag: unsigned(size.unwrap_or(1)),
+            tag: unsigned(size),
             payloads,
-        }
+        })
     }
-}
 
-impl TagLayout {
-    /// Where the payload is a scalar that fills the type, so must the niche.
+    /// Where a payload is as large as the type, a value that it cannot have must tell the other variant.
     fn probe_niche(variants: &[VariantShape], access: &SumAccess) -> Option<TagLayout> {
         let payload = |n: usize| variants[n].fields.first().map(|field| field.ty);
         let size = |n: usize| payload(n).map_or(0, |ty| ty.size);
-        let (empty, full) = if size(0) == 0 { (0, 1) } else { (1, 0) };
-        let word = match &payload(full)?.shape().words[..] {
-            [word] if size(empty) == 0 && word.offset == 0 && word.word.size() == access.size => word.word,
-            _ => return None,
-        };
-        let (image, _) = shims::image_of_variant(access, empty as u32, &[]);
-        let bytes: Option<Vec<u8>> = image.into_iter().collect();
-        let value = bytes?.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        (word.kind() == Kind::Int).then(|| TagLayout::Niche {
-            empty: empty as u32,
-            value: word.extend(value),
+        let niche = if size(0) < size(1) { 0 } else { 1 };
+        let example = payload(niche).map_or(Some(Vec::new()), example)?;
+        let (image, payload_at) = assembly::image_of_variant(access, niche as u32, &example);
+        let concrete: Vec<u8> = image.iter().map(|byte| byte.unwrap_or(0)).collect();
+        let is_niche = |image: &[u8]| assembly::split_image(access, image).0 == niche as u64;
+        let place = deciding_bytes(&concrete, is_niche)?;
+        let is_apart = place.end <= payload_at as usize || (payload_at + size(niche)) as usize <= place.start;
+        let is_written = image[place.clone()].iter().all(Option::is_some);
+        if !is_apart || !is_written {
+            return None;
+        }
+        let mut payloads = vec![0; 2];
+        payloads[niche] = payload_at;
+        let bytes = concrete[place.clone()].iter().rev();
+        Some(TagLayout::Niche {
+            niche: niche as u32,
+            value: bytes.fold(0, |value, byte| value << 8 | u64::from(*byte)),
+            offset: place.start as u32,
+            word: unsigned(place.len() as u32),
+            payloads,
         })
     }
+}
+
+/// The bytes of `image` on which alone it depends that `holds` of it; an aligned word.
+fn deciding_bytes(image: &[u8], holds: impl Fn(&[u8]) -> bool) -> Option<Range<usize>> {
+    let decides = |at: usize| {
+        let byte = image[at];
+        let bits = (0..8).map(|bit| byte ^ 1 << bit);
+        let others = [0, !byte, byte.wrapping_add(1), byte.wrapping_sub(1)];
+        bits.chain(others).any(|other| {
+            let mut changed = image.to_vec();
+            changed[at] = other;
+            !holds(&changed)
+        })
+    };
+    let deciding: Vec<usize> = (0..image.len()).filter(|at| decides(*at)).collect();
+    let place = *deciding.first()?..*deciding.last()? + 1;
+    let is_word = [1, 2, 4, 8].contains(&place.len()) && place.start.is_multiple_of(place.len());
+    if !is_word || deciding.len() != place.len() {
+        return None;
+    }
+    // Whatever all other bytes are together.
+    let mut state = 1u64;
+    let mut noise = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let noisy = (0..64).map(|_| image.iter().map(|_| noise()).collect::<Vec<u8>>());
+    let mut others = [vec![0; image.len()], vec![0xff; image.len()]].into_iter().chain(noisy);
+    let alone = others.all(|mut other| {
+        other[place.clone()].copy_from_slice(&image[place.clone()]);
+        holds(&other)
+    });
+    alone.then_some(place)
 }
 
 /// The image of a valid value that needs no drop, where one can be made.
@@ -171,10 +235,22 @@ fn example(ty: Type) -> Option<Vec<u8>> {
             }
         }
         Some(TypeShape::Enum { variants, .. }) => {
-            let simplest = variants.iter().min_by_key(|variant| variant.fields.len())?;
-            put(0, vec![simplest.discriminant]);
-            for field in &simplest.fields {
-                put(field.offset, example(field.ty)?);
+            let fields = |variant: &VariantShape| -> Option<Vec<(u32, Vec<u8>)>> {
+                let field = |field: &FieldShape| Some((field.offset, example(field.ty)?));
+                variant.fields.iter().map(field).collect()
+            };
+            let (discriminant, fields) = variants
+                .iter()
+                .find_map(|variant| Some((variant.discriminant, fields(variant)?)))?;
+            put(0, vec![discriminant]);
+            for (offset, field) in fields {
+                put(offset, field);
+            }
+        }
+        // An empty `Vec` or `String`, whose data pointer is as much aligned as any type asks.
+        Some(TypeShape::Known(words)) => {
+            for word in words.iter().filter(|word| word.pointee == Pointee::Owned) {
+                put(word.offset, u64::to_le_bytes(16).to_vec());
             }
         }
         // Without a niche every bit pattern is a value.

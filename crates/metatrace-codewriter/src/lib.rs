@@ -9,10 +9,11 @@
 //! twin runs ─▶ builder: graph of words ─▶ ownership ─▶ simplification ─▶ linear jitcode, liveness
 //! ```
 //!
-//! Unsafe code is in `shims` (generated native code, values by address) and in `library` (evaluation) only.
+//! Unsafe code is in `shims` (generated native code), `assembly` (values by address) and `library` (evaluation) only.
 
 #![allow(clippy::type_complexity)]
 
+mod assembly;
 mod builder;
 mod control;
 mod drops;

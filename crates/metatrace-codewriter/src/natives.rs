@@ -1,11 +1,12 @@
 //! Residual calls: how values become the words of a shim, and its result a value again.
 
-use crate::builder::{Builder, ValueId, with};
+use crate::assembly::{self, Assembly, SumAccess};
+use crate::builder::{Builder, Value, ValueId, with};
 use crate::graph::{Inline, Native, Op, Operand, Term, Unwind};
 use crate::handles::Var;
-use crate::place::Mem;
+use crate::place::{Mem, held_whole};
 use crate::shape::{Shape, ShapeWord};
-use crate::shims::{self, Arguments, Invoke, Shim, ShimAddress, SumAccess, type_word};
+use crate::shims::{Arguments, Invoke, Shim, ShimAddress, Signature, WordsArgument};
 use crate::types::Type;
 use metatrace_ir::{CallDescr, Descr, DescrRef, Effect, Kind, Opcode, Pointee, Word};
 use metatrace_jitcode::{CalleeKey, NativeCall};
@@ -26,6 +27,8 @@ pub struct NativeFlags {
 pub(crate) struct Facts {
     pub(crate) effect: Effect,
     pub(crate) can_panic: bool,
+    /// That it cannot panic is the author's word: if it does, the process ends.
+    pub(crate) aborts: bool,
 }
 
 impl Facts {
@@ -33,16 +36,19 @@ impl Facts {
     pub(crate) const PURE: Facts = Facts {
         effect: Effect::Elidable,
         can_panic: false,
+        aborts: false,
     };
     /// A function of std, which changes only what it is given.
     pub(crate) const STD: Facts = Facts {
         effect: Effect::Arguments,
         can_panic: true,
+        aborts: false,
     };
     /// Anything.
     pub(crate) const ANY: Facts = Facts {
         effect: Effect::Any,
         can_panic: true,
+        aborts: false,
     };
 }
 
@@ -51,6 +57,7 @@ impl From<NativeFlags> for Facts {
         Facts {
             effect: if flags.elidable { Effect::Elidable } else { Effect::Any },
             can_panic: !flags.nounwind,
+            aborts: flags.nounwind,
         }
     }
 }
@@ -58,24 +65,22 @@ impl From<NativeFlags> for Facts {
 /// A callee's shims.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Callee {
-    catching: ShimAddress,
-    aborting: ShimAddress,
+    images: ShimAddress,
+    worded: ShimAddress,
 }
 
 impl Callee {
     pub(crate) fn of<F: Invoke<A, R>, A: Arguments, R>(callee: F) -> Callee {
         std::mem::forget(callee);
         Callee {
-            catching: Shim::<F, A, R>::CATCHING,
-            aborting: Shim::<F, A, R>::ABORTING,
+            images: Shim::<F, A, R>::IMAGES,
+            worded: Shim::<F, A, R>::WORDED,
         }
     }
-}
 
-impl Callee {
-    /// The address of the shim that catches panics.
-    pub(crate) fn catching(self) -> u64 {
-        self.catching.address as u64
+    /// The address of the shim that takes images.
+    pub(crate) fn images(self) -> u64 {
+        self.images.address as u64
     }
 }
 
@@ -95,31 +100,31 @@ pub(crate) fn peek(name: &str, facts: Facts, callee: Callee, args: &[u32], resul
 }
 
 pub(crate) fn native(b: &mut Builder, name: &str, facts: Facts, callee: Callee, args: &[u32], result: Type) -> ValueId {
-    let shim = if facts.can_panic {
-        callee.catching
+    let args: Vec<Value> = args.iter().map(|arg| b.get(ValueId(*arg)).clone()).collect();
+    let is_direct = result.shape().direct && args.iter().all(|arg| arg.ty.shape().direct);
+    let words = if is_direct && !facts.aborts {
+        call_by_images(b, name, facts, callee.images, &args, result)
     } else {
-        callee.aborting
+        call_by_words(b, name, facts, callee.worded, &args, result)
     };
-    let mut words = Vec::new();
-    let by_address = |value: &u32| b.get(ValueId(*value)).ty.size > 16;
-    let facts = if result.size > 8 || shim.packed || args.iter().any(by_address) {
-        // What travels through frame slots is read and written there.
-        Facts {
-            effect: through_memory(facts.effect),
-            ..facts
-        }
-    } else {
-        facts
-    };
+    b.owned_value(result, words)
+}
+
+/// All values lie in memory as their words say.
+fn call_by_images(
+    b: &mut Builder,
+    name: &str,
+    facts: Facts,
+    shim: ShimAddress,
+    args: &[Value],
+    result: Type,
+) -> Vec<Operand> {
     let out = (result.size > 8).then(|| b.alloca(&result.name, result.size, result.align));
-    words.extend(out);
+    let mut words = Vec::from_iter(out);
     for arg in args {
-        let value = b.get(ValueId(*arg)).clone();
-        image_words(b, value.ty, &value.words, &mut words);
+        image_words(b, arg.ty, &arg.words, &mut words);
     }
-    if shim.packed {
-        words = vec![pack(b, &words)];
-    }
+    let in_slots = out.is_some() || args.iter().any(|arg| arg.ty.size > 16);
     let shape = result.shape();
     let by_ref = matches!(&shape.words[..], [word] if word.word == Word::Ref);
     let kind = match result.size {
@@ -128,19 +133,112 @@ pub(crate) fn native(b: &mut Builder, name: &str, facts: Facts, callee: Callee, 
         1..=8 => Some(Kind::Int),
         _ => None,
     };
-    let image = emit_call(b, name, facts, shim.address as u64, words, kind);
-    let words = match (image, out) {
+    match (call_shim(b, name, facts, shim, words, in_slots, kind), out) {
         (Some(image), _) => words_of_image(b, result, image),
-        (None, Some(out)) => {
-            let mem = Mem::behind(out, result.name.as_str().into());
-            b.load_words(&mem, result)
-        }
+        (None, Some(out)) => b.load_words(&Mem::behind(out, result.name.as_str().into()), result),
         // A zero-sized type may have a tag.
         (None, None) => shape.words.iter().map(|_| Operand::int(0)).collect(),
-    };
-    b.owned_value(result, words)
+    }
 }
 
+/// Some values do not lie in memory as their words say, or more must be known of the call.
+fn call_by_words(
+    b: &mut Builder,
+    name: &str,
+    facts: Facts,
+    shim: ShimAddress,
+    args: &[Value],
+    result: Type,
+) -> Vec<Operand> {
+    let shape = result.shape();
+    let rest = (shape.words.len() > 1).then(|| b.words_slot(shape.words.len(), 0));
+    let (mut words, mut by_words) = (Vec::new(), Vec::new());
+    for arg in args {
+        if arg.ty.shape().direct || arg.ty.size == 0 {
+            image_words(b, arg.ty, &arg.words, &mut words);
+        } else {
+            by_words.push(argument_by_words(b, arg, words.len(), &mut words));
+        }
+    }
+    let in_slots = rest.is_some() || !by_words.is_empty() || args.iter().any(|arg| arg.ty.size > 16);
+    let signature: &'static Signature = Box::leak(Box::new(Signature {
+        args: by_words.into(),
+        result: result.assembly(),
+        aborts: facts.aborts,
+    }));
+    let head = [
+        Operand::int(signature as *const Signature as u64),
+        rest.unwrap_or(Operand::int(0)),
+    ];
+    words.splice(0..0, head);
+    let kind = shape.kinds().next().map(|kind| match kind {
+        Kind::Ref => Kind::Ref,
+        Kind::Int | Kind::Float => Kind::Int,
+    });
+    let first = call_shim(b, name, facts, shim, words, in_slots, kind);
+    words_of_result(b, shape, first, rest)
+}
+
+/// The words of a value of which native code has given the first, and has put the others in a slot.
+fn words_of_result(b: &mut Builder, shape: &Shape, first: Option<Operand>, rest: Option<Operand>) -> Vec<Operand> {
+    let mut words = Vec::new();
+    for (n, word) in shape.words.iter().enumerate() {
+        let operand = if n == 0 {
+            let first = first.expect("a value with words has a first one");
+            b.reinterpret(first, word.word.kind())
+        } else {
+            let rest = rest.expect("more words are in a slot");
+            b.load_held(rest, n, word)
+        };
+        words.push(operand);
+    }
+    words
+}
+
+/// Puts the words of an argument in a slot, of which the shim makes the image.
+fn argument_by_words(b: &mut Builder, arg: &Value, at: usize, words: &mut Vec<Operand>) -> WordsArgument {
+    let (held, size) = (8 * arg.words.len() as u32, arg.ty.size);
+    // Behind the words, with the alignment that all slots have.
+    let behind = (size > 16).then(|| held.next_multiple_of(16));
+    let room = behind.map_or(0, |behind| behind - held + size);
+    let slot = b.words_slot(arg.words.len(), room);
+    b.store_held(slot, arg.ty.shape(), &arg.words);
+    words.push(slot);
+    if (9..=16).contains(&size) {
+        words.push(Operand::int(0));
+    }
+    WordsArgument {
+        at,
+        image: behind.map(|behind| behind as usize),
+        assembly: arg.ty.assembly(),
+    }
+}
+
+/// Calls a shim of a native function. `in_slots`: some of what it is given and returns is in frame slots.
+fn call_shim(
+    b: &mut Builder,
+    name: &str,
+    facts: Facts,
+    shim: ShimAddress,
+    mut words: Vec<Operand>,
+    in_slots: bool,
+    result: Option<Kind>,
+) -> Option<Operand> {
+    let facts = if in_slots || shim.packed {
+        Facts {
+            effect: through_memory(facts.effect),
+            ..facts
+        }
+    } else {
+        facts
+    };
+    if shim.packed {
+        words = vec![pack(b, &words)];
+    }
+    emit_call(b, name, facts, shim.address as u64, words, result)
+}
+
+/// The effect of a call that reads or writes frame slots.
 fn through_memory(effect: Effect) -> Effect {
     match effect {
         Effect::Elidable => Effect::Arguments,
@@ -208,32 +306,58 @@ pub(crate) fn access(b: &mut Builder, name: &str, shim: *const (), at: Operand, 
     let access = Operand::int(access as *const SumAccess as u64);
     // Reads memory that its argument reaches, so it is not elidable.
     let facts = Facts {
-        effect: Effect::Arguments,
         can_panic: false,
+        ..Facts::STD
     };
     emit_call(b, &name, facts, shim as u64, vec![at, access], Some(Kind::Int)).expect("it has a result")
 }
 
-/// Whether a call is one that reads or writes a layout which only native code knows.
+/// Whether a call does nothing but read or write a layout which only native code knows.
 pub(crate) fn is_accessor(call: &NativeCall) -> bool {
     let accessors = [
-        shims::variant_shim as *const (),
-        shims::payload_shim as *const (),
-        shims::make_shim as *const (),
-        shims::take_apart_shim as *const (),
-        shims::put_together_shim as *const (),
+        assembly::variant_shim as *const (),
+        assembly::payload_shim as *const (),
+        assembly::make_shim as *const (),
+        assembly::take_apart_shim as *const (),
+        assembly::put_together_shim as *const (),
     ];
     accessors.iter().any(|shim| *shim as u64 == call.function)
 }
 
-/// Takes a value apart, or puts it together.
-pub(crate) fn convert(b: &mut Builder, name: &str, shim: *const (), at: Operand, words: Operand, ty: Type) {
+/// The words of a value in memory that does not lie there as they say.
+pub(crate) fn take_apart(b: &mut Builder, at: Operand, ty: Type) -> Vec<Operand> {
+    let shape = ty.shape();
+    let rest = (shape.words.len() > 1).then(|| b.words_slot(shape.words.len(), 0));
+    let kind = shape.kinds().next().map(|_| Kind::Int);
+    let place = rest.unwrap_or(Operand::int(0));
+    let shim = assembly::take_apart_shim as *const ();
+    let first = convert(b, "take_apart", shim, [at, place], ty, kind);
+    words_of_result(b, shape, first, rest)
+}
+
+/// Writes a value that does not lie in memory as its words say.
+pub(crate) fn put_together(b: &mut Builder, at: Operand, ty: Type, words: &[Operand]) {
+    let slot = b.words_slot(words.len(), 0);
+    b.store_held(slot, ty.shape(), words);
+    let shim = assembly::put_together_shim as *const ();
+    convert(b, "put_together", shim, [at, slot], ty, None);
+}
+
+fn convert(
+    b: &mut Builder,
+    name: &str,
+    shim: *const (),
+    [at, words]: [Operand; 2],
+    ty: Type,
+    result: Option<Kind>,
+) -> Option<Operand> {
     let facts = Facts {
-        effect: Effect::Arguments,
         can_panic: false,
+        ..Facts::STD
     };
-    let args = vec![at, words, Operand::int(type_word(ty))];
-    emit_call(b, &format!("{name}<{}>", ty.name), facts, shim as u64, args, None);
+    let assembly = Operand::int(ty.assembly() as *const Assembly as u64);
+    let name = format!("{name}<{}>", ty.name);
+    emit_call(b, &name, facts, shim as u64, vec![at, words, assembly], result)
 }
 
 /// Drops the value at an address.
@@ -243,23 +367,14 @@ pub(crate) fn drop_at(b: &mut Builder, ty: Type, at: Operand) {
     emit_call(b, &name, Facts::ANY, shims.catching as u64, vec![at], None);
 }
 
+/// A slot that holds the words of a call.
 fn pack(b: &mut Builder, words: &[Operand]) -> Operand {
     let slot = b.alloca("arguments", 8 * words.len() as u32, 8);
     let memory = Mem::behind(slot, "arguments".into());
     for (n, word) in words.iter().enumerate() {
-        let held = match b.graph.kind(*word) {
-            Kind::Int => Word::U64,
-            Kind::Ref => Word::Ref,
-            Kind::Float => Word::F64,
-        };
-        b.store_word(
-            &memory,
-            held,
-            8 * n as u32,
-            &format!(".{n}"),
-            (true, Pointee::Unknown),
-            *word,
-        );
+        let held = held_whole(b.graph.kind(*word));
+        let facts = (true, Pointee::Unknown);
+        b.store_word(&memory, held, 8 * n as u32, &format!(".{n}"), facts, *word);
     }
     slot
 }
@@ -365,25 +480,6 @@ pub(crate) fn spill(b: &mut Builder, ty: Type, words: &[Operand]) -> Operand {
 /// The words of a value of at most 8 bytes.
 fn words_of_image(b: &mut Builder, ty: Type, image: Operand) -> Vec<Operand> {
     let shape = ty.shape();
-    if !shape.direct {
-        let slot = b.alloca(&ty.name, ty.size, ty.align);
-        let memory = Mem::behind(slot, ty.name.as_str().into());
-        let (mut at, mut rest) = (0, image);
-        while at < ty.size {
-            let left = ty.size - at;
-            let piece = [8, 4, 2, 1]
-                .into_iter()
-                .find(|piece| *piece <= left)
-                .expect("some bytes are left");
-            let word = crate::shape::unsigned(piece);
-            b.store_word(&memory, word, at, &format!(".@{at}"), (false, Pointee::Unknown), rest);
-            at += piece;
-            if at < ty.size {
-                rest = b.pure(Opcode::UintRshift, rest, Operand::int(u64::from(piece) * 8));
-            }
-        }
-        return b.load_words(&memory, ty);
-    }
     let mut words = Vec::new();
     for word in &shape.words {
         let mut bits = image;

@@ -3,6 +3,7 @@
 //! A constructor in a pattern or call is passed as a value, so that rustc resolves the path; which variant it makes is told
 //! by its `type_name`, which is compared with what the derive recorded, never parsed.
 
+use crate::assembly;
 use crate::builder::{Builder, ValueId, with};
 use crate::graph::{Blk, Operand};
 use crate::handles::{JitType, Mv, Place, Rf, RfMut, Under, Var, leak};
@@ -11,7 +12,6 @@ use crate::natives::Callee;
 use crate::place::{PlaceId, PlaceKind};
 use crate::pointers::pointee;
 use crate::scalar::{Compare, JitEq, JitScalar, eq, lit_str};
-use crate::shims;
 use crate::sums::variant_of_ctor;
 use crate::types::{Type, TypeIsJit, TypeShape, field};
 use std::fmt;
@@ -93,7 +93,7 @@ impl<T: TypeIsJit, M> Scrut<T, M> {
     #[inline(never)]
     pub fn __test_unit(&self, constant: &T, fail: Blk) {
         let ty = Type::learn::<T>();
-        let words = shims::words_at(ty, constant);
+        let words = assembly::words_at(ty, constant);
         with(|b| b.test_constant(self.0.__id(), ty, &words, fail));
     }
 }
@@ -110,11 +110,11 @@ impl Builder {
                 self.test(same, fail);
             }
             Some(structure @ (TypeShape::Struct { .. } | TypeShape::Enum { .. } | TypeShape::Sum { .. })) => {
-                let variant = shims::tag_of(words, ty);
+                let variant = assembly::tag_of(words, ty);
                 self.test_variant(place, ty, variant as u32, fail);
                 for (n, field) in structure.fields(variant).iter().enumerate() {
                     let part = self.field(place, ty, variant as u32, n as u32);
-                    let Some(words) = shims::field_words(ty, variant, n, words) else {
+                    let Some(words) = assembly::field_words(ty, variant, n, words) else {
                         self.refuse(&format!("a constant of type `{ty:?}` in a pattern"))
                     };
                     self.test_constant(part, field.ty, &words, fail);
@@ -143,7 +143,7 @@ impl<T: JitScalar, M> Scrut<T, M> {
 
     fn test_order(&self, order: Compare, constant: T, fail: Blk) {
         let ty = Type::learn::<T>();
-        let bits = shims::words_of(ty, constant)[0];
+        let bits = assembly::words_of(ty, constant)[0];
         test_scalar(self.0.__id(), ty, order, T::SCALAR, bits, fail);
     }
 

@@ -5,11 +5,12 @@
 //! descriptors. The address of a place in memory is computed only where a reference to it is made, so that
 //! `self.stack[i].x` is one load.
 
+use crate::assembly;
 use crate::builder::{Builder, ValueId};
 use crate::graph::{Op, Operand, OwnerId, VReg};
 use crate::layout::TagLayout;
 use crate::natives;
-use crate::shape::{FieldWords, Shape, Source, Tagging};
+use crate::shape::{FieldWords, Shape, ShapeWord, Source, Tagging};
 use crate::shims;
 use crate::types::{Type, TypeShape};
 use metatrace_ir::{ArrayDescr, Const, Descr, DescrRef, FieldDescr, Kind, Memory, Opcode, Pointee, Word};
@@ -357,11 +358,11 @@ impl Builder {
         match structure {
             TypeShape::Enum { .. } => inside(field.offset),
             TypeShape::Sum { variants, access } => match access.layout(variants) {
-                TagLayout::Null | TagLayout::Niche { .. } => mem,
-                TagLayout::Separate { payloads, .. } => inside(payloads[variant]),
+                TagLayout::Null => mem,
+                TagLayout::Niche { payloads, .. } | TagLayout::Separate { payloads, .. } => inside(payloads[variant]),
                 TagLayout::Unknown => {
                     let at = self.address(&mem);
-                    let payload = natives::access(self, "payload", shims::payload_shim as *const (), at, access);
+                    let payload = natives::access(self, "payload", assembly::payload_shim as *const (), at, access);
                     let payload = self.reinterpret(payload, Kind::Ref);
                     Mem {
                         frozen: mem.frozen,
@@ -594,20 +595,8 @@ impl Builder {
             return shape.words.iter().map(load).collect();
         }
         let at = self.address(mem);
-        let slot = self.words_slot(shape);
         let at = self.reinterpret(at, Kind::Ref);
-        natives::convert(self, "take_apart", shims::take_apart_shim as *const (), at, slot, ty);
-        let words = Mem::behind(slot, "words".into());
-        let load = |(n, word): (usize, &crate::shape::ShapeWord)| {
-            self.load_word(
-                &words,
-                held_whole(word.word),
-                8 * n as u32,
-                &format!(".{n}"),
-                (true, word.pointee),
-            )
-        };
-        shape.words.iter().enumerate().map(load).collect()
+        natives::take_apart(self, at, ty)
     }
 
     /// Writes a value over memory that needs no drop.
@@ -627,31 +616,28 @@ impl Builder {
             return;
         }
         let at = self.address(mem);
-        let slot = self.words_slot(shape);
-        let memory = Mem::behind(slot, "words".into());
-        for (n, (word, src)) in shape.words.iter().zip(words).enumerate() {
-            let facts = (true, word.pointee);
-            self.store_word(
-                &memory,
-                held_whole(word.word),
-                8 * n as u32,
-                &format!(".{n}"),
-                facts,
-                *src,
-            );
-        }
-        natives::convert(
-            self,
-            "put_together",
-            shims::put_together_shim as *const (),
-            at,
-            slot,
-            ty,
-        );
+        natives::put_together(self, at, ty, words);
     }
 
-    fn words_slot(&mut self, shape: &Shape) -> Operand {
-        self.alloca("words", 8 * shape.words.len() as u32, 8)
+    /// A slot for that many words, and `more` bytes behind them.
+    pub(crate) fn words_slot(&mut self, words: usize, more: u32) -> Operand {
+        self.alloca("words", 8 * words as u32 + more, if more == 0 { 8 } else { 16 })
+    }
+
+    /// A word of a slot of whole words.
+    pub(crate) fn load_held(&mut self, slot: Operand, number: usize, word: &ShapeWord) -> Operand {
+        let memory = Mem::behind(slot, "words".into());
+        let (held, name) = (held_whole(word.word.kind()), format!(".{number}"));
+        self.load_word(&memory, held, 8 * number as u32, &name, (true, word.pointee))
+    }
+
+    /// Fills a slot of whole words.
+    pub(crate) fn store_held(&mut self, slot: Operand, shape: &Shape, words: &[Operand]) {
+        let memory = Mem::behind(slot, "words".into());
+        for (n, (word, src)) in shape.words.iter().zip(words).enumerate() {
+            let (held, name) = (held_whole(word.word.kind()), format!(".{n}"));
+            self.store_word(&memory, held, 8 * n as u32, &name, (true, word.pointee), *src);
+        }
     }
 
     // ---- places as wholes
@@ -733,11 +719,11 @@ impl Builder {
                 Tagging::Niche {
                     source,
                     word,
-                    empty,
+                    niche,
                     value,
                 } => {
                     let found = self.read_word(&project_word(&locs, source, *word), false);
-                    let op = if variant == *empty {
+                    let op = if variant == *niche {
                         Opcode::IntEq
                     } else {
                         Opcode::IntNe
@@ -763,10 +749,16 @@ impl Builder {
                     let pointer = self.load_word(mem, first.word, first.offset, &first.name, facts);
                     self.is_null(pointer, variant == 0)
                 }
-                TagLayout::Niche { empty, value } => {
-                    let scalar = &variants[1 - empty as usize].fields[0].ty.shape().words[0];
-                    let found = self.load_word(mem, scalar.word, scalar.offset, &scalar.name, facts);
-                    let op = if variant == empty { Opcode::IntEq } else { Opcode::IntNe };
+                TagLayout::Niche {
+                    niche,
+                    value,
+                    offset,
+                    word,
+                    ..
+                } => {
+                    let name = format!(".@{offset}");
+                    let found = self.load_word(mem, word, offset, &name, facts);
+                    let op = if variant == niche { Opcode::IntEq } else { Opcode::IntNe };
                     self.pure(op, found, Operand::int(value))
                 }
                 TagLayout::Separate { tag_offset, tag, .. } => {
@@ -775,7 +767,7 @@ impl Builder {
                 }
                 TagLayout::Unknown => {
                     let at = self.address(mem);
-                    let found = natives::access(self, "variant", shims::variant_shim as *const (), at, access);
+                    let found = natives::access(self, "variant", assembly::variant_shim as *const (), at, access);
                     self.pure(Opcode::IntEq, found, Operand::int(variant.into()))
                 }
             },
@@ -799,9 +791,9 @@ impl Builder {
     }
 }
 
-/// How a word lies in a slot of whole words.
-fn held_whole(word: Word) -> Word {
-    match word.kind() {
+/// How a register's content lies in a slot of whole words.
+pub(crate) fn held_whole(kind: Kind) -> Word {
+    match kind {
         Kind::Int => Word::U64,
         Kind::Ref => Word::Ref,
         Kind::Float => Word::F64,

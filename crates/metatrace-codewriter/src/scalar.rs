@@ -3,11 +3,11 @@
 //! Narrow integers are kept extended to 64 bits according to their signedness. Checked operations compute wide, look
 //! whether the result fits, and go to a cold block that panics as Rust does.
 
+use crate::assembly;
 use crate::builder::{Builder, ValueId, with};
 use crate::graph::{Op, Operand, Term};
 use crate::handles::{JitType, Place, Var};
 use crate::natives::{Callee, Facts, native, panic, peek, std_call};
-use crate::shims;
 use crate::types::{Scalar, Type, TypeIsJit, TypeShape};
 use metatrace_ir::{Const, Kind, Opcode};
 use std::mem::ManuallyDrop;
@@ -606,7 +606,7 @@ pub(crate) fn constant_words(ty: Type, words: &[u64]) -> Vec<Operand> {
 #[inline(never)]
 pub fn lit<T: JitConst>(value: T) -> Var<T> {
     let ty = Type::of::<T>();
-    Var::new(constant(ty, &shims::words_of(ty, value)))
+    Var::new(constant(ty, &assembly::words_of(ty, value)))
 }
 
 fn constant(ty: Type, words: &[u64]) -> ValueId {
@@ -836,6 +836,7 @@ macro_rules! int_methods {
 const ELIDABLE: Facts = Facts {
     effect: metatrace_ir::Effect::Elidable,
     can_panic: true,
+    aborts: false,
 };
 
 int_methods!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);

@@ -224,7 +224,7 @@ fn vec_push(vec: PlaceId, value: ValueId, item: Type, grow: Callee) {
         b.goto(room);
         b.current = full;
         let reference = b.reference(vec);
-        crate::natives::emit_call(b, "Vec::reserve", Facts::STD, grow.catching(), reference, None);
+        crate::natives::emit_call(b, "Vec::reserve", Facts::STD, grow.images(), reference, None);
         b.goto(room);
         b.current = room;
         let data = SliceData::Pointer(b.vec_word(vec, VecWord::Data));

@@ -12,8 +12,8 @@
 //! Where a value lies in memory as its words say, it is loaded and stored word by word ([`Shape::direct`]); otherwise
 //! native code takes it apart and puts it together ([`crate::shims`]).
 
+use crate::assembly::SumAccess;
 use crate::layout::{self, TagLayout};
-use crate::shims::SumAccess;
 use crate::types::{FieldShape, Scalar, Type, TypeShape, VariantShape};
 use metatrace_ir::{Kind, Pointee, Word};
 
@@ -75,7 +75,7 @@ pub(crate) enum Tagging {
     Niche {
         source: Source,
         word: Word,
-        empty: u32,
+        niche: u32,
         value: u64,
     },
     /// By native code, in memory.
@@ -163,15 +163,35 @@ impl Shape {
         shape
     }
 
-    /// A tag and the fields of all variants, where they lie in memory.
-    fn overlay(tag: ShapeWord, variants: &[VariantShape]) -> Shape {
-        let all: Vec<ShapeWord> = variants
-            .iter()
-            .flat_map(|variant| &variant.fields)
-            .flat_map(held)
-            .collect();
+    /// A tag and the fields of all variants, where they lie in memory. Where the tag is part of a field, as niches are, it
+    /// is a word all the same: native code writes it as such, and what is written in one piece is best read so.
+    fn overlay(mut tag: ShapeWord, variants: &[VariantShape]) -> Shape {
+        let mut rest = Vec::new();
+        for field in variants.iter().flat_map(|variant| &variant.fields).flat_map(held) {
+            let (start, end) = (tag.offset, tag.offset + tag.word.size());
+            let field_end = field.offset + field.word.size();
+            if field_end <= start || end <= field.offset {
+                rest.push(field);
+            } else if field.offset == start && field.word.size() == tag.word.size() {
+                tag = ShapeWord {
+                    name: tag.name,
+                    ..field
+                };
+            } else {
+                let mut piece = |offset, size| {
+                    rest.push(ShapeWord {
+                        word: unsigned(size),
+                        offset,
+                        pointee: Pointee::Unknown,
+                        ..field.clone()
+                    });
+                };
+                cut(field.offset, start, &mut piece);
+                cut(end, field_end, &mut piece);
+            }
+        }
         let mut words = vec![tag];
-        words.extend(clusters(all));
+        words.extend(clusters(rest));
         Shape::words(words)
     }
 
@@ -181,9 +201,14 @@ impl Shape {
                 let pointer = variants[1].fields[0].ty;
                 Shape::words(pointer.shape().words.clone())
             }
-            TagLayout::Niche { empty, .. } => {
-                let payload = variants[1 - empty as usize].fields[0].ty;
-                Shape::words(payload.shape().words.clone())
+            TagLayout::Niche {
+                offset,
+                word: held,
+                payloads,
+                ..
+            } if payloads_are_direct(variants) => {
+                let tag = word(held, offset, Pointee::Unknown, &format!(".@{offset}"));
+                Shape::overlay(tag, &placed(variants, &payloads))
             }
             TagLayout::Separate {
                 tag_offset,
@@ -254,7 +279,6 @@ impl View {
 
     /// A tag and fields where they lie in memory.
     fn tagged(shape: &Shape, tag: Word, offset: u32, variants: &[VariantShape], values: Vec<u64>) -> View {
-        let of_variant = |variant: &VariantShape| variant.fields.iter().map(|field| found(shape, field)).collect();
         let source = source(&shape.words, &word(tag, offset, Pointee::Unknown, ""));
         let tagging = if values.len() < 2 {
             Tagging::None
@@ -267,8 +291,13 @@ impl View {
         };
         View {
             tagging,
-            fields: variants.iter().map(of_variant).collect(),
+            fields: View::found_all(shape, variants),
         }
+    }
+
+    fn found_all(shape: &Shape, variants: &[VariantShape]) -> Vec<Vec<FieldWords>> {
+        let of_variant = |variant: &VariantShape| variant.fields.iter().map(|field| found(shape, field)).collect();
+        variants.iter().map(of_variant).collect()
     }
 
     fn of_sum(shape: &Shape, variants: &[VariantShape], access: &SumAccess) -> View {
@@ -284,20 +313,22 @@ impl View {
                     fields,
                 }
             }
-            TagLayout::Niche { empty, value } => {
-                let scalar = variants[1 - empty as usize].fields[0].ty.shape().words[0].word;
-                let source = source(&shape.words, &word(scalar, 0, Pointee::Unknown, ""));
-                let of_variant =
-                    |variant: &VariantShape| variant.fields.iter().map(|field| found(shape, field)).collect();
+            TagLayout::Niche {
+                niche,
+                value,
+                offset,
+                word: held,
+                payloads,
+            } if shape.direct && payloads_are_direct(variants) => {
                 let tagging = Tagging::Niche {
-                    source,
-                    word: scalar,
-                    empty,
+                    source: source(&shape.words, &word(held, offset, Pointee::Unknown, "")),
+                    word: held,
+                    niche,
                     value,
                 };
                 View {
                     tagging,
-                    fields: variants.iter().map(of_variant).collect(),
+                    fields: View::found_all(shape, &placed(variants, &payloads)),
                 }
             }
             TagLayout::Separate {
@@ -586,6 +617,101 @@ mod tests {
         assert_eq!(words(Type::learn::<Option<Box<u8>>>().shape()), "Ref@0");
         Type::learn_known::<&str>();
         assert_eq!(words(Type::learn::<Option<&str>>().shape()), "U64@0 U64@8");
+    }
+
+    /// Which variant the words of these values are of.
+    fn tags<T>(values: &[T]) -> Vec<usize> {
+        let ty = Type::of::<T>();
+        let tag = |value| crate::assembly::tag_of(&crate::assembly::words_at(ty, value), ty);
+        values.iter().map(tag).collect()
+    }
+
+    #[repr(u8)]
+    #[allow(dead_code, reason = "its layout matters")]
+    enum Failure {
+        At(u64) = 3,
+        With(String),
+        Nothing,
+    }
+
+    impl TypeIsJit for Failure {
+        fn shape() -> TypeShape {
+            Type::learn::<String>();
+            TypeShape::Enum {
+                name: "Failure",
+                variants: vec![
+                    variant("At", 3, vec![field::<u64>("0", 0)]),
+                    variant("With", 4, vec![field::<String>("0", 0)]),
+                    variant("Nothing", 5, vec![]),
+                ],
+            }
+        }
+    }
+
+    #[test]
+    fn niches_are_found_by_their_effect() {
+        crate::scalar::learn_scalars();
+        Type::learn::<String>();
+        let text = || String::from("text");
+        assert!(Type::learn::<Option<String>>().shape().direct);
+        assert_eq!(tags(&[None, Some(text()), Some(String::new())]), [0, 1, 1]);
+        assert!(Type::learn::<Result<u32, String>>().shape().direct);
+        assert_eq!(
+            tags(&[Ok(0), Ok(u32::MAX), Err(text()), Err(String::new())]),
+            [0, 0, 1, 1]
+        );
+        Type::learn::<Failure>();
+        assert!(Type::learn::<Result<(), Failure>>().shape().direct);
+        assert!(Type::learn::<Result<u8, Failure>>().shape().direct);
+        let values = [
+            Ok(0u8),
+            Ok(7),
+            Err(Failure::At(0)),
+            Err(Failure::With(text())),
+            Err(Failure::Nothing),
+        ];
+        assert_eq!(tags(&values), [0, 0, 1, 1, 1]);
+        assert_eq!(
+            tags(&[Ok(()), Err(Failure::At(u64::MAX)), Err(Failure::Nothing)]),
+            [0, 1, 1]
+        );
+    }
+
+    #[test]
+    fn niches_of_types_that_are_not_known() {
+        crate::scalar::learn_scalars();
+        assert!(Type::learn::<Result<u64, std::io::Error>>().shape().direct);
+        let error = || std::io::Error::other("why");
+        assert_eq!(tags(&[Ok(0u64), Ok(u64::MAX), Err(error())]), [0, 0, 1]);
+        assert_eq!(words(Type::learn::<Result<(), std::io::Error>>().shape()), "U64@0");
+        assert_eq!(tags(&[Ok(()), Err(error())]), [0, 1]);
+        let ty = Type::learn::<Result<u8, Unknown>>();
+        assert_eq!(words(ty.shape()), "U8@0 U8@1 U16@2 U32@4 U64@8 U64@16");
+        let values = [
+            Ok(0u8),
+            Ok(255),
+            Err(Unknown::Small(1)),
+            Err(Unknown::Large(0, 9)),
+            Err(Unknown::Io(error())),
+        ];
+        assert_eq!(tags(&values), [0, 0, 1, 1, 1]);
+    }
+
+    #[allow(dead_code, reason = "its layout matters")]
+    enum Unknown {
+        Small(u8),
+        Large(u64, u64),
+        Io(std::io::Error),
+    }
+
+    #[test]
+    fn what_cannot_be_found_is_left_to_native_code() {
+        crate::scalar::learn_scalars();
+        type Count = std::num::NonZero<u8>;
+        let ty = Type::learn::<Result<Count, Count>>();
+        assert!(!ty.shape().direct);
+        let count = Count::new(5).expect("it is not 0");
+        assert_eq!(tags(&[Ok(count), Err(count)]), [0, 1]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 // What panics in these methods' cold paths is std's own method, for its message.
 #![allow(clippy::unnecessary_literal_unwrap)]
 
+use crate::assembly::SumAccess;
 use crate::builder::{Builder, ValueId, with};
 use crate::control;
 use crate::graph::Operand;
@@ -10,7 +11,6 @@ use crate::handles::{JitType, Place, Var, tmp};
 use crate::natives::{Callee, Facts, native, panic};
 use crate::place::{Mem, PlaceId};
 use crate::shape::{FieldWords, Source, Tagging};
-use crate::shims::SumAccess;
 use crate::types::{Type, TypeIsJit, TypeShape, VariantShape, field};
 use metatrace_ir::{Const, Kind, Opcode};
 use std::fmt;
@@ -76,8 +76,8 @@ impl Builder {
                 self.put_source(&mut words, source, Operand::int(values[variant as usize]));
             }
             Some(Tagging::Niche {
-                source, empty, value, ..
-            }) if *empty == variant => {
+                source, niche, value, ..
+            }) if *niche == variant => {
                 self.put_source(&mut words, source, Operand::int(*value));
             }
             _ => {}
@@ -138,13 +138,14 @@ impl Builder {
         let args = vec![slot, Operand::int(variant.into()), payload, access];
         let facts = Facts {
             can_panic: false,
+            aborts: false,
             ..Facts::STD
         };
         crate::natives::emit_call(
             self,
             &format!("make_variant<{}>", ty.name),
             facts,
-            crate::shims::make_shim as *const () as u64,
+            crate::assembly::make_shim as *const () as u64,
             args,
             None,
         );

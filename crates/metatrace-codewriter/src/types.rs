@@ -5,13 +5,15 @@
 //! its derive, from the std types that the runtime knows, from constructors; the [`Shape`] that its values have in
 //! registers is settled when the first value is made, and never changes.
 
+use crate::assembly::{Assembly, SumAccess};
 use crate::shape::{Shape, View};
-use crate::shims::{DropShims, SumAccess};
+use crate::shims::DropShims;
 use metatrace_ir::{Pointee, Word};
 use std::any::TypeId;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// A type.
@@ -54,6 +56,7 @@ pub struct TypeInfo {
     learning: Cell<bool>,
     shape: OnceCell<Shape>,
     view: OnceCell<View>,
+    assembly: OnceCell<Assembly>,
 }
 
 /// A scalar's interpretation of its word.
@@ -246,6 +249,7 @@ impl Type {
             learning: Cell::new(false),
             shape: OnceCell::new(),
             view: OnceCell::new(),
+            assembly: OnceCell::new(),
         };
         TYPES.with_borrow_mut(|types| *types.entry(id).or_insert_with(|| Type(Box::leak(Box::new(make())))))
     }
@@ -288,12 +292,9 @@ impl Type {
         Some(self.0.view.get_or_init(|| View::of(self, structure)))
     }
 
-    pub(crate) fn from_info(info: &'static TypeInfo) -> Type {
-        Type(info)
-    }
-
-    pub(crate) fn info(self) -> &'static TypeInfo {
-        self.0
+    /// How its values in memory and their words are made of each other.
+    pub(crate) fn assembly(self) -> &'static Assembly {
+        self.0.assembly.get_or_init(|| Assembly::of(self))
     }
 
     /// Whether its values are pointers that are never null, which gives `Option` a guaranteed layout.
@@ -324,6 +325,19 @@ impl TypeShape {
             TypeShape::Enum { variants, .. } | TypeShape::Sum { variants, .. } => &variants[variant].fields,
             _ => &[],
         }
+    }
+
+    /// Where the fields of a variant lie, native code willing to tell.
+    pub(crate) fn payload_ranges(&self, variant: usize) -> impl Iterator<Item = Range<u32>> {
+        let payload = match self {
+            TypeShape::Sum { variants, access } => access.layout(variants).payload(variant),
+            _ => None,
+        };
+        let range = move |field: &FieldShape| {
+            let start = payload.unwrap_or(field.offset);
+            start..start + field.ty.size
+        };
+        self.fields(variant).iter().map(range)
     }
 
     pub(crate) fn variants(&self) -> &[VariantShape] {

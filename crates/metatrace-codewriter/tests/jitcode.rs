@@ -33,17 +33,17 @@ fn a_loop_over_a_slice() {
     check(
         key(sum),
         expect![[r#"
-        jitcode sum(i0, i1) -> (int)
-            0  i2 = 0
-            1  i3 = 0
-            2  i4 = i3
-            3  branch uint_lt i3 i1 else 8  live [i0, i1, i2, i3, i4]
-            4  i3 = int_add i4 1
-            5  i5 = i0[i4].[i64]
-            6  i2 = int_add i2 i5
-            7  goto 2
-            8  return [i2]  live [i2]
-    "#]],
+            jitcode sum(i0, i1) -> (int)
+                0  i2 = 0
+                1  i3 = 0
+                2  branch uint_lt i3 i1 else 8  live [i0, i1, i2, i3]
+                3  i4 = i3
+                4  i3 = int_add i4 1
+                5  i5 = i0[i4].[i64]
+                6  i2 = int_add i2 i5
+                7  goto 2
+                8  return [i2]  live [i2]
+        "#]],
     );
 }
 

@@ -2,9 +2,8 @@
 //! native function through its shim. Machine code does both by itself and follows the same conventions.
 //!
 //! **Shims.** A residual call goes through an `extern "C"` function that takes up to [`CallDescr::MAX_ARGS`] words and
-//! returns a [`ShimResult`]. Floats travel as bits; a value of at most 8 bytes is its memory image, zero-extended; values
-//! of at most 16 bytes are two words; larger values, and results larger than 8 bytes, travel by address. A shim never
-//! unwinds: it catches a panic and hands the payload over as [`Payload`].
+//! returns a [`ShimResult`]. Floats travel as bits; what else the words mean is between the shim and the front end that made
+//! it. A shim never unwinds: it catches a panic and hands the payload over as [`Payload`].
 //!
 //! Absent: deciding *which* memory may be accessed. That is the front end's promise, made where it emits the operation.
 
@@ -78,11 +77,14 @@ pub fn catch(body: impl FnOnce() -> u64) -> ShimResult {
 pub unsafe fn load(address: u64, word: Word) -> u64 {
     // SAFETY: readable for that size, by the caller's promise.
     unsafe {
-        match word.size() {
-            1 => word.extend((address as *const u8).read_unaligned().into()),
-            2 => word.extend((address as *const u16).read_unaligned().into()),
-            4 => word.extend((address as *const u32).read_unaligned().into()),
-            _ => (address as *const u64).read_unaligned(),
+        match word {
+            Word::U8 => (address as *const u8).read_unaligned().into(),
+            Word::U16 => (address as *const u16).read_unaligned().into(),
+            Word::U32 => (address as *const u32).read_unaligned().into(),
+            Word::I8 => (address as *const i8).read_unaligned() as u64,
+            Word::I16 => (address as *const i16).read_unaligned() as u64,
+            Word::I32 => (address as *const i32).read_unaligned() as u64,
+            Word::U64 | Word::I64 | Word::Ref | Word::F64 => (address as *const u64).read_unaligned(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! From the flow graph to jitcode.
 //!
 //! ```text
-//! flatten ─▶ ownership ─▶ simplify (threads jumps, propagates copies, removes what is not used) ─▶ emit
+//! flatten ─▶ ownership ─▶ simplify (threads jumps, propagates copies, removes what is not used,
+//! sinks what one side of a branch needs) ─▶ emit
 //! ```
 
 mod cfg;
@@ -11,6 +12,7 @@ mod emit;
 mod facts;
 mod live;
 mod ownership;
+mod sink;
 
 use crate::builder::Builder;
 use crate::graph::{Graph, Op, Term};
@@ -60,6 +62,7 @@ fn simplify(graph: &mut Graph) {
     cfg::merge_blocks(graph);
     copies::coalesce(graph);
     live::remove_dead(graph);
+    sink::sink(graph);
     cfg::remove_unreachable(graph);
 }
 

@@ -300,6 +300,7 @@ fn drop_call(b: &mut Builder, ty: Type, at: Operand, unwind: Unwind, aborting: b
     let facts = Facts {
         effect: Effect::Any,
         can_panic: !aborting,
+        aborts: false,
     };
     natives::emit_call(b, &format!("drop<{}>", ty.name), facts, function as u64, vec![at], None);
     b.set_last_unwind(unwind);

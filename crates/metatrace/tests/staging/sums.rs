@@ -1,6 +1,6 @@
 //! `Option`, `Result`, `?`, enums with data: by value, in memory, nested.
 
-use crate::harness::agree;
+use crate::harness::{agree, event};
 use metatrace::jit;
 
 #[jit]
@@ -353,5 +353,68 @@ fn in_memory() {
         }
         agree!(s = [values(), vec![v]].concat() => pops(s));
         agree!(s = values()[..5].to_vec() => pops(s));
+    }
+}
+
+/// Something whose layout only native code knows: no variant of the `Result` can be made up by a probe.
+type Opaque = Result<std::num::NonZero<u8>, std::num::NonZero<u8>>;
+
+#[jit::dont_look_inside]
+fn opaque(n: u8) -> Opaque {
+    let number = std::num::NonZero::new(n).expect("not 0");
+    if n % 2 == 0 { Ok(number) } else { Err(number) }
+}
+
+#[jit::dont_look_inside]
+fn turned(value: Opaque) -> Opaque {
+    match value {
+        Ok(number) => Err(number),
+        Err(number) => Ok(number),
+    }
+}
+
+#[jit::dont_look_inside]
+fn large(text: String, value: (Opaque, u64, String), last: Opaque) -> (u64, Opaque, Result<String, Opaque>) {
+    let (inner, number, more) = value;
+    event(format_args!("{text} {inner:?} {number} {more} {last:?}"));
+    let result = if number > 5 {
+        Ok(text + &more)
+    } else {
+        Err(turned(last))
+    };
+    (number + 1, turned(inner), result)
+}
+
+#[jit::dont_look_inside]
+#[allow(clippy::too_many_arguments, reason = "more words than registers")]
+fn many(a: Opaque, b: (u64, u64), c: Opaque, d: String, e: Opaque, f: u64) -> Opaque {
+    event(format_args!("{a:?} {b:?} {c:?} {d} {e:?} {f}"));
+    assert!(f != 7, "seven");
+    turned(e)
+}
+
+#[jit]
+fn by_words(n: u8) -> (u64, Opaque, Result<String, Opaque>) {
+    let value = turned(opaque(n));
+    let pair = (turned(opaque(n)), n as u64, String::from("more"));
+    let last = many(
+        value,
+        (1, n as u64),
+        opaque(n),
+        String::from("text"),
+        turned(value),
+        n as u64,
+    );
+    let (number, inner, result) = large(String::from("text "), pair, last);
+    match inner {
+        Ok(_) => (number, turned(inner), result),
+        Err(_) => (number + 100, inner, result),
+    }
+}
+
+#[test]
+fn opaque_results_are_taken_apart_and_put_together() {
+    for n in 0..10 {
+        agree!(by_words(n));
     }
 }
