@@ -17,6 +17,11 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// So does that of the guide to what stages.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/STAGING.md")]
+struct Staging;
+
 mod driver;
 mod greens;
 
