@@ -258,6 +258,10 @@ pub fn range_inclusive_val<T>(start: Var<T>, end: Var<T>) -> Var<RangeInclusive<
     std_call::<_, (T, T), RangeInclusive<T>>("range_inclusive", Facts::PURE, callee, &[start.__id(), end.__id()])
 }
 
+crate::pointers::coerce_to_shared! {
+    [T] Range<T>; [T] RangeFrom<T>; [T] RangeTo<T>; [T] RangeInclusive<T>; [T] RangeToInclusive<T>;
+}
+
 impl<T> TypeIsJit for Range<T> {
     fn shape() -> TypeShape {
         let fields = vec![

@@ -341,6 +341,8 @@ fn tuple_value(ty: Type, args: &[u32]) -> ValueId {
 
 macro_rules! tuples {
     ($($tup:ident $tuple:ident $pat:ident $ctor:ident $call:ident ($($T:ident $v:ident $i:tt),*);)*) => {$(
+        crate::pointers::coerce_to_shared!([$($T)*] ($($T,)*););
+
         impl<$($T),*> TypeIsJit for ($($T,)*) {
             fn shape() -> TypeShape {
                 TypeShape::Struct { name: "tuple", fields: vec![$(field::<$T>(stringify!($i), offset_of!(Self, $i))),*] }

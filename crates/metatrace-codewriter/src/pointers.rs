@@ -351,57 +351,60 @@ impl<'a, T: 'a> CoerceMut<'a> for [T] {
     }
 }
 
-// blanket
-/// Derived for every `#[jit]` type; here for scalars and the std types that coerce no further.
-impl<'a, T: 'a + TypeIsJit> CoerceMut<'a> for T {
-    type Next = Var<&'a T>;
-    #[inline(never)]
-    fn next(reference: Var<&'a mut Self>) -> Self::Next {
-        as_shared(reference)
-    }
-}
-
 /// `&mut T` as `&T`: what derived coercions do.
 #[inline(never)]
 pub fn as_shared<T: ?Sized>(reference: Var<&mut T>) -> Var<&T> {
     retyped(reference)
 }
 
-#[cfg(any())]
-mod coerce_mut {
-    use super::*;
-
-    macro_rules! shared {
-        ($([$($T:ident)*] $t:ty;)*) => {$(
-            impl<'a, $($T: 'a),*> CoerceMut<'a> for $t {
-                type Next = Var<&'a Self>;
-                #[inline(never)]
-                fn next(reference: Var<&'a mut Self>) -> Self::Next {
-                    as_shared(reference)
-                }
+/// Types whose `&mut` coerces to `&`, as derives say of their types.
+macro_rules! coerce_to_shared {
+    ($([$($T:ident)*] $t:ty;)*) => {$(
+        impl<'a, $($T: 'a),*> crate::pointers::CoerceMut<'a> for $t {
+            type Next = crate::handles::Var<&'a Self>;
+            #[inline(never)]
+            fn next(reference: crate::handles::Var<&'a mut Self>) -> Self::Next {
+                crate::pointers::as_shared(reference)
             }
-        )*};
-    }
-    shared! {
-        [] u8; [] u16; [] u32; [] u64; [] usize; [] i8; [] i16; [] i32; [] i64; [] isize; [] f64; [] bool; [] char; [] ();
-        [T] Option<T>; [T E] Result<T, E>; [T] Cell<T>; [T] Rc<T>;
-        [A] (A,); [A B] (A, B); [A B C] (A, B, C); [A B C D] (A, B, C, D);
-    }
-
-    impl<'a, T: ?Sized + 'a> CoerceMut<'a> for Box<T> {
-        type Next = Var<&'a mut T>;
-        #[inline(never)]
-        fn next(reference: Var<&'a mut Self>) -> Self::Next {
-            pointee::<Box<T>, T>(deref_mut(reference), 0).__addr_mut()
         }
-    }
+    )*};
+}
+pub(crate) use coerce_to_shared;
 
-    impl<'a> CoerceMut<'a> for String {
-        type Next = Var<&'a mut str>;
-        #[inline(never)]
-        fn next(reference: Var<&'a mut Self>) -> Self::Next {
-            crate::sequences::string_str(deref_mut(reference)).__addr_mut()
-        }
+coerce_to_shared! {
+    [] u8; [] u16; [] u32; [] u64; [] usize; [] i8; [] i16; [] i32; [] i64; [] isize; [] f64; [] bool; [] char; [] ();
+    [] str; [T] Option<T>; [T E] Result<T, E>; [T] Cell<T>; [T] RefCell<T>; [T] Rc<T>;
+}
+
+impl<'a, 'b: 'a, T: ?Sized> CoerceMut<'a> for &'b T {
+    type Next = Var<&'a &'b T>;
+    #[inline(never)]
+    fn next(reference: Var<&'a mut Self>) -> Self::Next {
+        as_shared(reference)
+    }
+}
+
+impl<'a, 'b: 'a, T: ?Sized> CoerceMut<'a> for &'b mut T {
+    type Next = Var<&'a mut T>;
+    #[inline(never)]
+    fn next(reference: Var<&'a mut Self>) -> Self::Next {
+        pointee::<&'b mut T, T>(deref_mut(reference), 0).__addr_mut()
+    }
+}
+
+impl<'a, T: ?Sized + 'a> CoerceMut<'a> for Box<T> {
+    type Next = Var<&'a mut T>;
+    #[inline(never)]
+    fn next(reference: Var<&'a mut Self>) -> Self::Next {
+        pointee::<Box<T>, T>(deref_mut(reference), 0).__addr_mut()
+    }
+}
+
+impl<'a> CoerceMut<'a> for String {
+    type Next = Var<&'a mut str>;
+    #[inline(never)]
+    fn next(reference: Var<&'a mut Self>) -> Self::Next {
+        crate::sequences::string_str(deref_mut(reference)).__addr_mut()
     }
 }
 

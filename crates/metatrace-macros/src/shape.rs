@@ -200,7 +200,25 @@ impl<'a> Shaped<'a> {
         );
         let eq = self.implementing(&quote!(JitEq), &TokenStream::new());
         let clone = self.implementing(&quote!(statics::JitClone), &TokenStream::new());
-        quote!(#jit_type #eq #clone)
+        let coercion = self.coercion();
+        quote!(#jit_type #eq #clone #coercion)
+    }
+
+    /// `impl CoerceMut`: a mutable reference to this type coerces to a shared one.
+    fn coercion(&self) -> TokenStream {
+        let (stage, name) = (&self.stage, &self.input.ident);
+        let (params, args) = (&self.params, &self.args);
+        let clause = self.input.generics.where_clause.iter();
+        let bounds = clause.flat_map(|clause| &clause.predicates);
+        quote! {
+            #[allow(warnings, clippy::all, clippy::pedantic)]
+            impl<'__jit, #(#params),*> #stage::CoerceMut<'__jit> for #name<#(#args),*> where Self: '__jit, #(#bounds),* {
+                type Next = #stage::Var<&'__jit Self>;
+                fn next(reference: #stage::Var<&'__jit mut Self>) -> Self::Next {
+                    #stage::as_shared(reference)
+                }
+            }
+        }
     }
 
     fn struct_shape(&self, fields: &Punctuated<Field, Token![,]>) -> TokenStream {

@@ -2,6 +2,7 @@
 
 use crate::harness::agree;
 use metatrace::jit;
+use std::rc::Rc;
 
 #[jit]
 #[derive(Clone, Debug)]
@@ -201,4 +202,129 @@ fn branches_coerce() {
         agree!(comparisons(&[1, 2], &1, s, &t.to_string()));
         agree!(comparisons(&[3, 1], &1, s, &t.to_string()));
     }
+}
+
+#[jit]
+#[derive(Debug)]
+struct Node<'n, T: Copy>
+where
+    T: 'n,
+{
+    value: T,
+    names: &'n str,
+    next: Option<Box<Node<'n, T>>>,
+}
+
+#[jit]
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum Sign {
+    Plus(i64),
+    Minus,
+}
+
+#[jit]
+impl Node<'_, i64> {
+    fn add(&mut self, n: i64) -> i64 {
+        self.value += n;
+        self.value
+    }
+
+    fn value(&self) -> i64 {
+        self.value
+    }
+}
+
+#[jit]
+fn bump(node: &mut Node<'_, i64>) -> i64 {
+    node.add(1)
+}
+
+#[jit]
+fn look(node: &Node<'_, i64>) -> i64 {
+    node.value + node.names.len() as i64
+}
+
+#[jit]
+fn turn(sign: &mut Sign) -> i64 {
+    let old = read_sign(sign);
+    *sign = Sign::Plus(old + 1);
+    read_sign(sign)
+}
+
+#[jit]
+fn read_sign(sign: &Sign) -> i64 {
+    match sign {
+        Sign::Plus(n) => *n,
+        Sign::Minus => -1,
+    }
+}
+
+#[jit]
+fn str_len(text: &str) -> usize {
+    text.len()
+}
+
+#[jit]
+fn mut_str_len(text: &mut str) -> usize {
+    str_len(text)
+}
+
+#[jit]
+fn mutable_pointers(boxed: &mut Box<Node<'_, i64>>, text: &mut String, items: &mut Vec<u8>, sign: &mut Sign) -> i64 {
+    let a = bump(boxed) + bump(&mut *boxed) + look(boxed);
+    let b = boxed.add(3) + boxed.value();
+    let c = match &mut boxed.next {
+        Some(next) => bump(next) + next.add(5) + look(next),
+        None => 0,
+    };
+    let d = mut_str_len(text) + str_len(text) + text.len();
+    let e = set_first(items, &9) as usize + total(items);
+    a + b + c + (d + e) as i64 + turn(sign)
+}
+
+#[jit]
+fn counted(rc: &Rc<S>, mut shared: Rc<S>) -> usize {
+    let again = &mut shared;
+    rc.sum_with(&rc.v) + s_len(rc) + s_len(again) + again.sum_with(&[1])
+}
+
+#[jit]
+fn s_len(s: &S) -> usize {
+    s.v.len() + s.text.len()
+}
+
+#[jit]
+fn nested(outer: &mut &mut Node<'_, i64>, tuple: &mut (u8, i64)) -> i64 {
+    bump(outer) + outer.add(2) + second(tuple)
+}
+
+#[jit]
+fn second(tuple: &(u8, i64)) -> i64 {
+    tuple.1
+}
+
+#[test]
+fn mutable_pointers_coerce() {
+    let node = |next| Node {
+        value: 4i64,
+        names: "two",
+        next,
+    };
+    for sign in [Sign::Plus(3), Sign::Minus] {
+        for depth in 0..2 {
+            let state = || {
+                let inner = (depth > 0).then(|| Box::new(node(None)));
+                (Box::new(node(inner)), String::from("text"), vec![1, 2, 3], sign)
+            };
+            agree!(s = state() => mutable_pointers(&mut s.0, &mut s.1, &mut s.2, &mut s.3));
+        }
+    }
+    agree!(s = (node(None), (1, 20)) => nested(&mut &mut s.0, &mut s.1));
+    let shared = Rc::new(S {
+        v: vec![1, 2],
+        text: "four".into(),
+        boxed: Box::new([1, 2]),
+    });
+    agree!(counted(&shared, shared.clone()));
 }
