@@ -59,7 +59,7 @@ pub(crate) struct Marks {
 
 /// `#[jit::portal(driver = …, greens(…), location = …)]`
 pub(crate) struct PortalArgs {
-    /// A parameter, or a place that leads to the driver.
+    /// A parameter, or a place that holds a shared reference to the driver.
     pub(crate) driver: Expr,
     /// Parameters that identify a loop; empty where the merge point lists them.
     pub(crate) greens: Vec<Ident>,

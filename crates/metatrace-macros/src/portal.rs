@@ -5,19 +5,21 @@
 //!
 //! ```text
 //! fn run(jit: &JitDriver<'p>, pc: usize, …) -> R {          fn run(mut jit: &JitDriver<'p>, mut pc: usize, …) -> R {
-//!     loop {                                                    let mut hot = false;
+//!     loop {                                                    let (driver, mut hot) = (shared(jit), false);
 //!         jit_merge_point!();                                   '__portal: loop {
 //!         … pc = to; can_enter_jit!(); continue; …                  if hot {
 //!     }                                                                 hot = false;
-//! }                                                                     match enter(&jit, …, (pc, program), &mut [&raw mut jit …]) {
+//! }                                                                     match enter(driver, …, (pc, program), &mut [&raw mut jit …]) {
 //!                                                                           Next::Go => {}
 //!                                                                           Next::Return(r) => return r,
 //!                                                                       }
 //!                                                                   }
 //!                                                                   loop { … pc = to;
-//!                                                                       if jit.back_edge((pc, program)) { hot = true; continue '__portal; }
+//!                                                                       if driver.back_edge((pc, program)) { hot = true; continue '__portal; }
 //!                                                                       continue; … } } }
 //! ```
+//!
+//! The driver is found once, and must be a shared reference: whatever the loop does, it cannot drop the driver under its feet.
 //!
 //! In the twin the loop's head is marked (`header`), then the greens are evaluated and the merge point recorded. A `while`
 //! has its merge point before its condition, which comes to the same.
@@ -204,8 +206,8 @@ impl Portal {
     /// The native function's body. `build` is the key of the twin's.
     pub(crate) fn native_block(&self, name: &str, build: &TokenStream) -> TokenStream {
         let (module, hot, outer) = (names::driver(), names::local("hot", 0), names::label("portal", 0));
-        let (driver, key) = (&self.driver, self.key());
-        let driver_ref = quote_spanned!(driver.span()=> &#driver);
+        let (expression, key, driver) = (&self.driver, self.key(), names::local("driver", 0));
+        let shared = quote_spanned!(expression.span()=> #module::shared(#expression));
         let (addresses, result) = (names::local("addresses", 0), names::local("result", 0));
         let variables = self.params.iter().map(|(name, _)| name);
         let location = match &self.location {
@@ -215,7 +217,7 @@ impl Portal {
         let mut block = self.block.clone();
         Native {
             back_edge: parse_quote! {
-                if ::metatrace::JitDriver::back_edge(#driver_ref, #key) {
+                if ::metatrace::JitDriver::back_edge(#driver, #key) {
                     #hot = true;
                     continue #outer;
                 }
@@ -242,6 +244,7 @@ impl Portal {
             _ => quote!(#repeat),
         };
         quote! {{
+            let #driver = #shared;
             let mut #hot = false;
             #outer: loop {
                 if #hot {
@@ -250,7 +253,7 @@ impl Portal {
                     // SAFETY: these are the addresses of all parameters, in order, and none is borrowed here.
                     let #result = unsafe {
                         #module::enter(
-                            #driver_ref,
+                            #driver,
                             &#module::Portal { build: #build, name: #name, location: #location },
                             #key,
                             &mut #addresses,

@@ -150,6 +150,36 @@ fn backend(params: &Parameters) -> Result<Box<dyn metatrace_backend::Backend>, m
     Ok(Box::new(metatrace_x64::X64Backend::new(options)?))
 }
 
+/// A way to a driver that nobody can replace while its code runs: a shared reference, and nothing else. Behind a unique
+/// reference, or in a field of what the portal changes, a driver could be dropped by a call that its own code makes.
+#[diagnostic::on_unimplemented(
+    message = "a portal's driver is a shared reference `&JitDriver`, and this is `{Self}`",
+    label = "not a `&JitDriver`",
+    note = "the driver owns the code that runs: take `jit: &JitDriver<'p>` as a parameter, or keep such a reference"
+)]
+pub trait SharedDriver<'j, 'p>: sealed::Sealed {
+    /// The reference.
+    fn shared(self) -> &'j JitDriver<'p>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for &super::JitDriver<'_> {}
+}
+
+impl<'j, 'p> SharedDriver<'j, 'p> for &'j JitDriver<'p> {
+    #[inline(always)]
+    fn shared(self) -> &'j JitDriver<'p> {
+        self
+    }
+}
+
+/// The driver of a portal's activation.
+#[inline(always)]
+pub fn shared<'j, 'p, D: SharedDriver<'j, 'p>>(driver: D) -> &'j JitDriver<'p> {
+    driver.shared()
+}
+
 /// How a portal's native function goes on after [`enter`].
 #[derive(Debug)]
 pub enum Next<R> {

@@ -48,7 +48,7 @@ pub mod __stage {
 /// What a portal's native function calls. Not for authors.
 #[doc(hidden)]
 pub mod __driver {
-    pub use crate::driver::{Next, Portal, enter};
+    pub use crate::driver::{Next, Portal, SharedDriver, enter, shared};
     #[cfg(feature = "jit")]
     pub use metatrace_codewriter::stage::build_twins;
 
