@@ -14,6 +14,8 @@ mod flow;
 mod generics;
 #[path = "staging/harness.rs"]
 mod harness;
+#[path = "staging/leaks.rs"]
+mod leaks;
 #[path = "staging/literals.rs"]
 mod literals;
 #[path = "staging/macros.rs"]

@@ -693,6 +693,45 @@ fn log_true(n: u32) -> bool {
     true
 }
 
+/// A block's value belongs to the statement around the block.
+#[jit]
+fn discarded(c: bool) -> u32 {
+    {
+        {
+            make(1)
+        };
+        log(2);
+        {
+            let _a = make(3);
+            {
+                make(4)
+            };
+            log(5);
+        }
+        log(6);
+    }
+    {
+        if c {
+            make(7)
+        } else {
+            make(8)
+        };
+        log(9);
+        match c {
+            true => {
+                let a = make(10);
+                log(a.0);
+                a
+            }
+            false => make(11),
+        };
+        log(12);
+    }
+    let n = { { make(13) }.0 } + { log_true(14) as u32 };
+    log(n);
+    n
+}
+
 /// What the pattern did not take goes before the `else`.
 #[jit]
 fn let_else_fails(n: u32) -> u32 {
@@ -774,7 +813,7 @@ macro_rules! for_both {
 #[test]
 fn scopes_and_temporaries() {
     for_both!(scopes temporaries extended if_lets tails assignments vectors pairs arguments shadowed);
-    for_both!(if_let_operand if_let_tail nested_tails lazy_operands);
+    for_both!(if_let_operand if_let_tail nested_tails lazy_operands discarded);
     for n in 0..3 {
         agree!(let_else_fails(n));
     }
