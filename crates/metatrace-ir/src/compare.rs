@@ -104,7 +104,7 @@ impl<'a> Comparison<'a> {
                 .iter()
                 .zip(&right.roots)
                 .all(|(l, r)| l.kind == r.kind && self.same_value(l.value, r.value));
-        if !same_roots {
+        if !same_roots || left.derived != right.derived {
             return Err(whole("the roots differ"));
         }
         for (n, (l, r)) in left.ops.iter().zip(&right.ops).enumerate() {

@@ -6,6 +6,7 @@
 //! - [`trace`]: a [`Trace`], its guards' snapshots, its roots, and the builder;
 //! - [`eval`]: what each pure operation computes, on plain words: the one definition of Rust's arithmetic that constant
 //!   folding, the jitcode interpreter and the reference executor share;
+//! - [`ownership`]: which pointers may lead to the same memory, and who may change it;
 //! - [`text`]: the textual form, printed and parsed; [`mod@verify`]: the invariants, checked;
 //! - [`compare`]: whether two traces are the same.
 //!
@@ -17,6 +18,7 @@ pub mod compare;
 pub mod descr;
 pub mod eval;
 pub mod op;
+pub mod ownership;
 #[cfg(feature = "random")]
 pub mod random;
 pub mod text;
@@ -28,6 +30,6 @@ pub use descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };
 pub use op::{Class, OpInfo, Opcode};
-pub use trace::{Frame, GuardId, JitCodeId, Op, Root, RootKind, Snapshot, SnapshotId, Trace};
+pub use trace::{Derived, Frame, GuardId, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace};
 pub use value::{Const, Kind, Ref};
 pub use verify::verify;

@@ -8,7 +8,7 @@ use crate::descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };
 use crate::op::{Class, Opcode, Operands};
-use crate::trace::{Frame, GuardId, JitCodeId, Op, Root, RootKind, Snapshot, SnapshotId, Trace};
+use crate::trace::{Derived, Frame, GuardId, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace};
 use crate::value::{Const, Kind, Ref};
 use std::rc::Rc;
 
@@ -77,6 +77,7 @@ pub fn trace(seeds: &[u64], config: &Config) -> Trace {
         guards: 0,
     };
     generator.roots();
+    generator.derived();
     for seed in seeds {
         generator.random = Random(*seed);
         let opcode = *generator.random.pick(&config.opcodes);
@@ -168,6 +169,20 @@ impl Generator<'_> {
                     value: Ref::value(n),
                     kind,
                 });
+            }
+        }
+    }
+
+    fn derived(&mut self) {
+        let exclusive = self.trace.roots.iter().filter(|root| root.kind == RootKind::Exclusive);
+        let exclusive: Vec<Ref> = exclusive.map(|root| root.value).collect();
+        for n in 0..self.trace.inputs.len() {
+            let value = Ref::value(n);
+            let is_root = self.trace.roots.iter().any(|root| root.value == value);
+            if !exclusive.is_empty() && !is_root && self.random.one_in(3) {
+                let root = *self.random.pick(&exclusive);
+                let reach = *self.random.pick(&[Reach::Inside, Reach::Below, Reach::Perhaps]);
+                self.trace.derived.push(Derived { value, root, reach });
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! # root p0 = exclusive
+//! # derived i1 = below p0
 //! # descr Point.x = field(offset=8, u8, frozen, pointee=owned)
 //! # descr Point = size(16, align=8, vtable=0x1000, memory=gc)
 //! # descr Tape = array(item_size=8, offset=0, i64)
@@ -15,7 +16,7 @@
 //! jump(p0, i2, descr=TargetToken(1))
 //! ```
 //!
-//! **Full form**: header lines declare roots and descriptors, so that parsing what was printed gives an equal trace. A
+//! **Full form**: header lines declare roots, what derives from them, and descriptors, so that parsing what was printed gives an equal trace. A
 //! guard lists its frames, outermost first: jitcode, position, live values; a trace written by hand just lists values.
 //! A fact that has its default is left out: `memory=rust`, `pointee=unknown`, `align=8`, an array's `offset=0`, no
 //! `args`. Two descriptors of one name get different labels, and the second a `name=`. Names are quoted where they are
@@ -37,7 +38,7 @@ pub use parse::{ParseError, parse};
 pub use print::{Offsets, PrintOptions, Printed, Style};
 
 use crate::descr::{Effect, Memory, Pointee, Word};
-use crate::trace::RootKind;
+use crate::trace::{Reach, RootKind};
 
 /// A word of the syntax for each variant of an enum, in both directions.
 macro_rules! words {
@@ -71,6 +72,8 @@ words!(effects: Effect {
 words!(roots: RootKind {
     RootKind::Exclusive => "exclusive", RootKind::Shared => "shared", RootKind::Green => "green",
 });
+
+words!(reaches: Reach { Reach::Inside => "inside", Reach::Below => "below", Reach::Perhaps => "perhaps" });
 
 /// Whether a name can stand in the full form without quotes.
 fn is_plain(name: &str) -> bool {

@@ -128,6 +128,29 @@ pub struct Root {
     pub kind: RootKind,
 }
 
+/// How a pointer leads into the memory of an exclusive root.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reach {
+    /// Into the memory that the root points to.
+    Inside,
+    /// Into memory that is owned by that, at any distance.
+    Below,
+    /// Into either, or into other memory.
+    Perhaps,
+}
+
+/// A fact about an input that is no root itself: it was computed from an exclusive root, so it leads into the root's
+/// memory. There may be several about one input, if they all say [`Reach::Perhaps`]. Behind a `label` they are forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Derived {
+    /// The input.
+    pub value: Ref,
+    /// An exclusive root.
+    pub root: Ref,
+    /// How far into it.
+    pub reach: Reach,
+}
+
 /// A trace. See the module's documentation.
 #[derive(Clone, Default, Debug)]
 pub struct Trace {
@@ -135,6 +158,8 @@ pub struct Trace {
     pub inputs: Vec<Kind>,
     /// Facts about inputs.
     pub roots: Vec<Root>,
+    /// Inputs that lead into the memory of roots.
+    pub derived: Vec<Derived>,
     /// The operations.
     pub ops: Vec<Op>,
     /// The constants, without repetition.
@@ -226,6 +251,12 @@ impl Trace {
                     .unwrap_or_else(|| panic!("{} has no result", op.opcode.name()))
             }
         }
+    }
+
+    /// What is still known of roots behind a label with these arguments, if no label is before it.
+    pub fn roots_behind(&self, args: &[Ref]) -> Vec<Root> {
+        let is_arg = |root: &&Root| args.contains(&root.value);
+        self.roots.iter().filter(is_arg).copied().collect()
     }
 
     /// Appends a snapshot.

@@ -3,7 +3,7 @@
 
 use crate::descr::{ArrayDescr, CallDescr, Descr, Effect, SizeDescr, TargetToken};
 use crate::op::{Class, Opcode, Operands};
-use crate::trace::{GuardId, Op, SnapshotId, Trace};
+use crate::trace::{GuardId, Op, Reach, RootKind, SnapshotId, Trace};
 use crate::value::{Kind, Ref};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt;
@@ -90,6 +90,20 @@ impl Verifier<'_> {
             })?;
             check(seen.insert(root.value), || {
                 format!("two facts about the root {:?}", root.value)
+            })?;
+        }
+        for derived in &self.trace.derived {
+            let root = self.trace.roots.iter().find(|root| root.value == derived.root);
+            check(root.is_some_and(|root| root.kind == RootKind::Exclusive), || {
+                format!("{:?} derives from what is no exclusive root", derived.value)
+            })?;
+            let input = derived.value.as_value().is_some_and(|n| n < self.trace.inputs.len());
+            check(input && !seen.contains(&derived.value), || {
+                format!("{:?}, which is derived, is a root or no input", derived.value)
+            })?;
+            let facts = self.trace.derived.iter().filter(|other| other.value == derived.value);
+            check(derived.reach == Reach::Perhaps || facts.count() == 1, || {
+                format!("{:?} has two origins", derived.value)
             })?;
         }
         Ok(())

@@ -8,8 +8,7 @@
 //!
 //! - [`warm`]: back-edge counters; [`params`]: tuning; [`stats`]: what has been done; [`abort`]: reasons to give up;
 //! - [`recorder`]: the tracer; [`assemble`]: loops cut out of recordings;
-//! - [`heapcache`]: what the tracer knows of memory;
-//! - [`resume`]: frames at a guard, written once, read by blackhole and bridge tracer; [`roots`]: what bridges inherit;
+//! - [`resume`]: frames at a guard, written once, read by blackhole and bridge tracer;
 //! - [`engine`]: green keys, loops, guards, and the protocol of entering and leaving code.
 //!
 //! Invariants: no interior borrow is held while user code, machine code or a recording runs, so portals may be re-entered;
@@ -19,11 +18,9 @@
 pub mod abort;
 pub mod assemble;
 pub mod engine;
-pub mod heapcache;
 pub mod params;
 pub mod recorder;
 pub mod resume;
-pub mod roots;
 pub mod stats;
 pub mod value;
 pub mod warm;

@@ -4,20 +4,25 @@
 //! operands are all constants are not recorded; loads from frozen memory behind a constant are constants. Giving up never
 //! disturbs the execution: once [`Recorder::end`] is set, the recorder only passes words on until the next merge point.
 //!
+//! **Memory.** An interpreter that keeps its position in a frame stores a constant there and loads it again a few operations
+//! later; the recording must know that it *is* the constant, or the next bytecode's dispatch is not folded. So what is
+//! recorded is also told to [`Contents`], and what is known to be in memory is not loaded again. Words in registers are
+//! extended after their type, so what a narrow store leaves behind is the register's own content.
+//!
 //! **Closing.** At a merge point behind a back-edge, the recorder jumps to the loop of that green key if there is one, else
 //! closes the loop if the recording has passed this key before, else remembers the place (a [`Mark`]). A loop that closes
 //! at a mark behind the recording's start is cut out of it: inner loops are so compiled first. What makes the cut right is
 //! that a [header](metatrace_jitcode::Insn::Header) leaves nothing in the registers but the parameters: greens, which are
 //! made constants there, and reds, which are made distinct values of the trace (a constant or repeated red becomes a
-//! `same_as`). The heap cache begins anew with them, and the frame is the only one. So nothing recorded behind a mark, no
+//! `same_as`). What memory holds is forgotten, and the frame is the only one. So nothing recorded behind a mark, no
 //! snapshot either, refers to what was recorded before it.
 
 use crate::abort::Abort;
-use crate::heapcache::HeapCache;
 use crate::value::{Source, Value};
+use metatrace_ir::ownership::{Contents, Part};
 use metatrace_ir::{
-    CallDescr, Const, Descr, Effect, FieldDescr, Frame, Kind, Memory, Op, Opcode, Pointee, Ref, RootKind, Snapshot,
-    SnapshotId, TargetToken, Trace, Word,
+    CallDescr, Const, Descr, Effect, FieldDescr, Frame, Kind, Memory, Op, Opcode, Pointee, Ref, Root, RootKind,
+    Snapshot, SnapshotId, TargetToken, Trace, Word,
 };
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
@@ -104,7 +109,11 @@ pub struct Recorder<'a> {
     pub heapcached: u64,
     surroundings: &'a dyn Surroundings,
     limits: Limits,
-    heap: HeapCache,
+    memory: Contents,
+    /// By operation: the word that it computed.
+    words: Vec<u64>,
+    /// The first operation behind the last header: what was computed before may be another value in a loop that is cut out.
+    part: usize,
     /// What is known of the reds' memory at a merge point.
     red_roots: &'a [Option<RootKind>],
     counter: Option<u64>,
@@ -154,7 +163,9 @@ impl<'a> Recorder<'a> {
             counter,
         } = setting;
         Recorder {
-            heap: HeapCache::new(trace.roots.iter().map(|root| (root.value, root.kind))),
+            memory: Contents::new(&trace.roots, &trace.derived),
+            words: Vec::new(),
+            part: 0,
             trace,
             end: None,
             executed: 0,
@@ -193,7 +204,12 @@ impl<'a> Recorder<'a> {
         if self.trace.ops.len() >= self.limits.ops {
             self.abort(Abort::TraceTooLong);
         }
-        self.trace.push(op)
+        let value = self.trace.push(op);
+        let (trace, start) = (&self.trace, self.part);
+        let op = trace.ops.last().expect("just pushed");
+        self.memory.observe(op, value, &Part { trace, start });
+        self.words.resize(trace.ops.len(), 0);
+        value
     }
 
     /// How the trace writes a value.
@@ -203,14 +219,6 @@ impl<'a> Recorder<'a> {
             Source::Trace(reference) => reference,
             Source::Const => self.trace.constant(Const { kind, bits }),
             Source::Frozen => self.trace.constant(Const { kind, bits }).green(),
-        }
-    }
-
-    /// The reference of a value that is no constant.
-    fn trace_ref(&self, value: Value) -> Ref {
-        match value.source {
-            Source::Trace(reference) => reference,
-            Source::Const | Source::Frozen => panic!("{value:?} is a constant"),
         }
     }
 
@@ -226,7 +234,35 @@ impl<'a> Recorder<'a> {
             descr: descr.cloned(),
             ..Op::new(opcode, &[])
         });
+        *self.words.last_mut().expect("just pushed") = result;
         Value::traced(kind, result, value)
+    }
+
+    /// What is known to be behind a pointer; the load gave `result`.
+    fn known(&mut self, base: Value, index: Option<Value>, descr: &Descr, result: u64) -> Option<Value> {
+        let (kind, word) = match descr {
+            Descr::Field(field) => (field.word.kind(), field.word),
+            descr => (descr.array().word.kind(), descr.array().word),
+        };
+        let (base, index) = (self.reference(base), index.map(|index| self.reference(index)));
+        let (trace, start) = (&self.trace, self.part);
+        let content = self.memory.behind(base, index, descr, &Part { trace, start })?;
+        let value = content.value;
+        if content.word() != word || trace.kind(value) != kind {
+            return None;
+        }
+        if cfg!(debug_assertions) {
+            let known = trace.defining_op(value).map(|op| self.words[op]);
+            let known = known.or_else(|| trace.as_const(value).map(|constant| constant.bits));
+            assert!(
+                known.is_none_or(|known| known == result),
+                "what {descr:?} is known to hold\n{trace}"
+            );
+        }
+        Some(match trace.as_const(value) {
+            Some(constant) => Value::of_constant(constant, value.is_green()),
+            None => Value::traced(kind, result, value),
+        })
     }
 
     fn guard(&mut self, frames: &[Activation<Value>], opcode: Opcode, args: &[Value], position: Position) {
@@ -296,7 +332,8 @@ impl<'a> Recorder<'a> {
         let constant = Value { source, ..value };
         if let Source::Trace(reference) = value.source {
             self.guard(frames, Opcode::GuardValue, &[value, constant], Position::Before);
-            self.heap.became_const(reference, constant);
+            let constant = self.reference(constant);
+            self.memory.learned(reference, constant);
         }
         constant
     }
@@ -363,15 +400,7 @@ impl Domain for Recorder<'_> {
                 Value::constant(kind, result)
             };
         }
-        let value = self.record(op, args, None, result);
-        match op {
-            Opcode::SameAsI | Opcode::SameAsR | Opcode::CastPtrToInt | Opcode::CastIntToPtr => {
-                self.heap.copied(self.trace_ref(value), args[0]);
-            }
-            Opcode::IntAdd | Opcode::IntSub => self.heap.derived(self.trace_ref(value), args),
-            _ => {}
-        }
-        value
+        self.record(op, args, None, result)
     }
 
     fn overflow(
@@ -409,9 +438,7 @@ impl Domain for Recorder<'_> {
         } else {
             Opcode::PtrField
         };
-        let value = self.record(opcode, &operands(base, index), Some(descr), result);
-        self.heap.address(self.trace_ref(value), base, index, descr);
-        value
+        self.record(opcode, &operands(base, index), Some(descr), result)
     }
 
     fn load(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, result: u64) -> Value {
@@ -429,8 +456,7 @@ impl Domain for Recorder<'_> {
         if !self.recording() {
             return Value::constant(kind, result);
         }
-        if let Some(known) = self.heap.load(base, index, descr) {
-            debug_assert_eq!(known.bits, result, "what {descr:?} is known to hold");
+        if let Some(known) = self.known(base, index, descr, result) {
             self.heapcached += 1;
             return known;
         }
@@ -439,9 +465,7 @@ impl Domain for Recorder<'_> {
         } else {
             Opcode::getfield(kind)
         };
-        let value = self.record(opcode, &operands(base, index), Some(descr), result);
-        self.heap.loaded(base, index, descr, value);
-        value
+        self.record(opcode, &operands(base, index), Some(descr), result)
     }
 
     fn store(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, value: Value) {
@@ -454,7 +478,6 @@ impl Domain for Recorder<'_> {
             let mut args = operands(base, index);
             args.push(value);
             self.record(opcode, &args, Some(code.descr(descr)), 0);
-            self.heap.store(base, index, code.descr(descr), value);
         }
     }
 
@@ -462,9 +485,7 @@ impl Domain for Recorder<'_> {
         if !self.recording() {
             return Value::constant(Kind::Ref, address);
         }
-        let value = self.record(Opcode::Alloca, &[], Some(code.descr(descr)), address);
-        self.heap.alloca(self.trace_ref(value));
-        value
+        self.record(Opcode::Alloca, &[], Some(code.descr(descr)), address)
     }
 
     fn branch(&mut self, frames: &[Activation<Value>], cond: Value, holds: bool) {
@@ -533,11 +554,6 @@ impl Domain for Recorder<'_> {
         operands.push(Value::constant(Kind::Int, call.function));
         operands.extend_from_slice(args);
         let value = self.record(opcode, &operands, Some(&call.descr), result);
-        if elidable {
-            self.heap.elidable_call(args);
-        } else {
-            self.heap.call(args);
-        }
         if descr.can_panic {
             self.guard(frames, Opcode::GuardNoException, &[], Position::Unwinding);
         }
@@ -591,7 +607,13 @@ impl Domain for Recorder<'_> {
             seen.push(fresh);
         }
         let roots = seen.iter().zip(self.red_roots);
-        self.heap = HeapCache::new(roots.filter_map(|(red, kind)| kind.map(|kind| (*red, kind))));
+        let root = |(value, kind): (&Ref, &Option<RootKind>)| {
+            let (value, kind) = (*value, (*kind)?);
+            Some(Root { value, kind })
+        };
+        let roots: Vec<Root> = roots.filter_map(root).collect();
+        self.part = self.trace.ops.len();
+        self.memory.start(&[], &[], &roots);
         self.header = Some(Mark {
             key: GreenKey::new(),
             op: self.trace.ops.len(),

@@ -6,8 +6,8 @@
 //! Frames are a chain, innermost first. The chain's outer part is shared by all guards inside one call: the positions of
 //! the exit's values are numbered from the outermost frame on ([`Trace::exit_args`]), so they agree.
 
-use crate::roots::Derivations;
-use metatrace_ir::{Const, JitCodeId, Kind, Opcode, Ref, RootKind, SnapshotId, Trace};
+use metatrace_ir::ownership::{Ownership, Part};
+use metatrace_ir::{Const, Derived, JitCodeId, Kind, Opcode, Ref, Root, SnapshotId, Trace};
 use metatrace_jitcode::{Activation, JitCodeSource, Pc, Position};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -38,7 +38,9 @@ pub struct ResumeData {
     /// Kinds of the exit's values.
     pub kinds: Box<[Kind]>,
     /// Facts about the exit's values that a bridge may rely on.
-    pub roots: Box<[Option<RootKind>]>,
+    pub roots: Vec<Root>,
+    /// Which of them lead into the memory of others.
+    pub derived: Vec<Derived>,
     /// The guard.
     pub opcode: Opcode,
 }
@@ -96,25 +98,40 @@ impl ResumeData {
 
 /// The resume data of all guards of a trace, in the order of its operations; `None` for operations that cannot exit.
 pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
-    let derivations = Derivations::of(trace);
+    let mut ownership = Ownership::new(&trace.roots, &trace.derived);
+    let mut part = 0;
     let consts: Rc<[Const]> = trace.consts().into();
     let mut shared: FxHashMap<SnapshotId, Rc<FrameRecipe>> = FxHashMap::default();
-    trace
-        .ops
-        .iter()
-        .map(|op| {
-            let snapshot = op.snapshot?;
+    let mut encoded = Vec::new();
+    for (n, op) in trace.ops.iter().enumerate() {
+        let resume = op.snapshot.map(|snapshot| {
             let args = trace.exit_args(snapshot);
             let numbers: FxHashMap<_, _> = args.iter().enumerate().map(|(n, arg)| (*arg, n as u32)).collect();
-            Some(ResumeData {
+            let (roots, derived) = ownership.inherited(&args);
+            ResumeData {
                 innermost: recipe(trace, snapshot, &numbers, &mut shared),
                 consts: consts.clone(),
                 kinds: args.iter().map(|arg| trace.kind(*arg)).collect(),
-                roots: derivations.inherited(&args),
+                roots,
+                derived,
                 opcode: op.opcode,
-            })
-        })
-        .collect()
+            }
+        });
+        encoded.push(resume);
+        let values = Part { trace, start: part };
+        let change = ownership.change(op, &values);
+        ownership.observe(op, trace.result(n), change, &values);
+        match op.opcode {
+            Opcode::Label => {
+                part = n + 1;
+                let roots = trace.roots_behind(&op.args);
+                ownership.start(&op.args, &op.args, &roots);
+            }
+            Opcode::GuardValue => ownership.learned(op.args[0], op.args[1]),
+            _ => {}
+        }
+    }
+    encoded
 }
 
 fn recipe(

@@ -1,7 +1,7 @@
 //! What the passes may ask of the trace that is being built, and what they tell each other.
 
 use crate::range::{Range, transfer};
-use metatrace_ir::{Const, Descr, Kind, Op, Ref, Root, SnapshotId, Trace};
+use metatrace_ir::{Const, Derived, Descr, Kind, Op, Ref, Root, SnapshotId, Trace};
 
 /// The new trace as the passes see it: they read definitions, make constants and add facts, but only the driver adds
 /// operations.
@@ -28,6 +28,7 @@ impl Context {
         let mut trace = Trace::new(input.inputs.clone());
         trace.ops.reserve(input.ops.len());
         trace.roots = input.roots.clone();
+        trace.derived = input.derived.clone();
         let inputs = input.inputs.len();
         Context {
             part: inputs,
@@ -78,6 +79,11 @@ impl Context {
             (_, Some(n)) => self.ranges[n],
             _ => Range::FULL,
         }
+    }
+
+    /// At the start of the trace: what derives from roots. Behind a label nothing is known of that.
+    pub(crate) fn derived(&self) -> Option<&[Derived]> {
+        self.trace.ops.is_empty().then_some(&self.trace.derived[..])
     }
 
     /// What is known of the memory behind values of this part.

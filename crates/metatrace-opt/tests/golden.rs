@@ -25,7 +25,9 @@ fn golden_files() -> Vec<PathBuf> {
 }
 
 fn is_declaration(line: &str) -> bool {
-    line.starts_with("# root ") || line.starts_with("# descr ")
+    ["# root ", "# derived ", "# descr "]
+        .iter()
+        .any(|declaration| line.starts_with(declaration))
 }
 
 fn valid(text: &str) -> Result<Trace, String> {

@@ -1,11 +1,11 @@
 //! Parses traces in either form. Never panics; what it accepts is well-formed but not verified.
 
-use super::{effects, memories, pointees, roots, words};
+use super::{effects, memories, pointees, reaches, roots, words};
 use crate::descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };
 use crate::op::Opcode;
-use crate::trace::{Frame, GuardId, JitCodeId, Op, Root, RootKind, Snapshot, SnapshotId, Trace};
+use crate::trace::{Derived, Frame, GuardId, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace};
 use crate::value::{Const, Kind, Ref};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -230,6 +230,7 @@ struct Parser<'t> {
     inline_descrs: FxHashMap<Descr, DescrRef>,
     /// Declared before the inputs, which they name.
     roots: Vec<(Cursor<'t>, RootKind)>,
+    derived: Vec<(Cursor<'t>, Reach, Cursor<'t>)>,
     snapshots: FxHashMap<Snapshot, SnapshotId>,
 }
 
@@ -258,6 +259,19 @@ impl<'t> Parser<'t> {
                 }
                 cursor.end()
             }
+            "derived" => {
+                let value = *cursor;
+                cursor.take_while(|c| c != '=');
+                cursor.expect("=")?;
+                let reach = cursor.choice(reaches::parse, reaches::ALL)?;
+                let root = *cursor;
+                cursor.take_while(|_| true);
+                self.derived.push((value, reach, root));
+                if self.has_inputs {
+                    self.resolve_roots()?
+                }
+                cursor.end()
+            }
             "descr" => {
                 let label = cursor.name()?;
                 cursor.expect("=")?;
@@ -274,6 +288,16 @@ impl<'t> Parser<'t> {
             let value = self.operand(&mut cursor)?;
             cursor.expect("=")?;
             self.trace.roots.push(Root { value, kind });
+        }
+        for (mut cursor, reach, mut root) in std::mem::take(&mut self.derived) {
+            let value = self.operand(&mut cursor)?;
+            cursor.expect("=")?;
+            let at = root;
+            let root = self.operand(&mut root)?;
+            if !self.trace.roots.iter().any(|known| known.value == root) {
+                return Err(at.error("no root".to_owned()));
+            }
+            self.trace.derived.push(Derived { value, root, reach });
         }
         Ok(())
     }

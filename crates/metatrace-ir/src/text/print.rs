@@ -1,6 +1,6 @@
 //! Prints traces. Total: whatever a trace contains, even what the verifier would refuse, prints.
 
-use super::{LogName, effects, is_plain, log_name, memories, pointees, roots, words};
+use super::{LogName, effects, is_plain, log_name, memories, pointees, reaches, roots, words};
 use crate::descr::{CallDescr, Descr, Effect, Memory, Pointee, Word};
 use crate::op::{Class, Opcode};
 use crate::trace::{Snapshot, SnapshotId, Trace};
@@ -74,6 +74,10 @@ impl Display for Printed<'_> {
         if self.options.style == Style::Full {
             for root in &trace.roots {
                 writeln!(f, "# root {} = {}", self.value(root.value), roots::word(root.kind))?;
+            }
+            for derived in &trace.derived {
+                let (value, root) = (self.value(derived.value), self.value(derived.root));
+                writeln!(f, "# derived {value} = {} {root}", reaches::word(derived.reach))?;
             }
             for (descr, label) in &self.names.declared {
                 writeln!(f, "# descr {} = {}", name(label), declaration(descr, label))?;

@@ -97,7 +97,8 @@ impl Engine {
             let guard = guard_cell.borrow();
             let resume = &guard.resume;
             let mut trace = Trace::new(resume.kinds.to_vec());
-            trace.roots = roots_of_inputs(&resume.roots);
+            trace.roots = resume.roots.clone();
+            trace.derived = resume.derived.clone();
             let inputs: Vec<Value> = (0..exit.values.len())
                 .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
                 .collect();
