@@ -156,6 +156,8 @@ pub struct Ownership {
     reach: Vec<Regions>,
     /// The exclusive roots of this part.
     roots: Vec<(Ref, Regions)>,
+    /// Regions into which constants lead.
+    constants: Regions,
     /// Constants that were proved to be pointers of an earlier part: they may lead anywhere.
     promoted: Vec<Ref>,
 }
@@ -269,6 +271,7 @@ impl Ownership {
                 ..unknown(constant)
             };
             self.pointers.insert(constant, pointer);
+            self.constants = Regions::ALL;
         }
         for root in roots {
             let own = exclusive_regions.get(&root.value).copied().unwrap_or(Regions::NONE);
@@ -513,6 +516,7 @@ impl Ownership {
     /// A guard has proved the pointer to be this constant, which from now on stands for it.
     pub fn learned(&mut self, value: Ref, constant: Ref) {
         let pointer = self.pointer(value);
+        self.constants = self.constants | pointer.regions;
         if let Some(known) = self.pointers.get_mut(&constant) {
             known.regions = known.regions | pointer.regions;
         } else if self.pointers.contains_key(&value) {
@@ -592,9 +596,8 @@ impl Ownership {
     pub fn inherited(&self, values: &[Ref]) -> (Vec<Root>, Vec<Derived>) {
         let (mut roots, mut derived) = (Vec::new(), Vec::new());
         // where the bridge finds pointers besides: in memory, and in constants
-        let constants = self.pointers.iter().filter(|(value, _)| value.is_const());
-        let elsewhere = self.reach.iter().fold(self.escaped, |all, regions| all | *regions);
-        let elsewhere = constants.fold(elsewhere, |all, (_, pointer)| all | pointer.regions);
+        let known = self.escaped | self.constants;
+        let elsewhere = self.reach.iter().fold(known, |all, regions| all | *regions);
         let is_frozen = |value: &Ref| {
             let pointer = self.pointer(*value);
             pointer.is_frozen && pointer.regions == Regions::UNKNOWN

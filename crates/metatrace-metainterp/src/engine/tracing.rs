@@ -96,11 +96,11 @@ impl Engine {
         let (recorder, frames) = {
             let guard = guard_cell.borrow();
             let resume = &guard.resume;
-            let mut trace = Trace::new(resume.kinds.to_vec());
-            trace.roots = resume.roots.clone();
-            trace.derived = resume.derived.clone();
+            let known = resume.inputs();
+            let mut trace = Trace::new(known.kinds);
+            (trace.roots, trace.derived) = (known.roots, known.derived);
             let inputs: Vec<Value> = (0..exit.values.len())
-                .map(|n| Value::traced(resume.kinds[n], exit.values[n], trace.input(n)))
+                .map(|n| Value::traced(trace.inputs[n], exit.values[n], trace.input(n)))
                 .collect();
             let frames = resume.rebuild(&*self.source, |n| inputs[n], Value::of_constant);
             let known = if exit.may_be_forced {

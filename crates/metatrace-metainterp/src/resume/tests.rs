@@ -1,0 +1,137 @@
+//! What is read is what was written.
+
+use super::*;
+use metatrace_ir::random::{Config, Random, trace};
+use metatrace_ir::text::parse;
+use metatrace_ir::{Frame, Op};
+
+/// A random trace whose snapshots all name their frames.
+fn random_trace(seed: u64) -> Trace {
+    let mut random = Random(seed);
+    let seeds: Vec<u64> = (0..random.below(60)).map(|_| random.word()).collect();
+    let mut trace = trace(&seeds, &Config::everything());
+    for (n, snapshot) in trace.snapshots.iter_mut().enumerate() {
+        let (jitcode, pc) = (JitCodeId(n as u32 % 3), random.below(1000) as u32);
+        snapshot.frame.get_or_insert(Frame { jitcode, pc });
+        if let Some(&first) = snapshot.values.first()
+            && random.one_in(3)
+        {
+            snapshot.values.push(first);
+        }
+    }
+    trace
+}
+
+fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
+    let snapshot = op.snapshot.expect("an exit has a snapshot");
+    let args = trace.exit_args(snapshot);
+    let frames: Vec<&Snapshot> = trace.frames(snapshot).collect();
+    let read = resume.frames();
+    assert_eq!(read.len(), frames.len());
+    assert_eq!(resume.opcode, op.opcode);
+    let mut kinds = Vec::new();
+    for (read, written) in read.iter().zip(&frames).rev() {
+        let (jitcode, pc) = (read.jitcode, read.pc);
+        assert_eq!(Some(Frame { jitcode, pc }), written.frame);
+        let words = read.all_words(&resume.pool, &mut kinds);
+        assert_eq!(words.len(), written.values.len());
+        for (word, value) in words.into_iter().zip(&written.values) {
+            match word {
+                Word::Exit(n) => assert_eq!(args[n], *value),
+                Word::Const(constant, green) => {
+                    assert_eq!((Some(constant), green), (trace.as_const(*value), value.is_green()));
+                }
+            }
+        }
+    }
+    let expected: Vec<Kind> = args.iter().map(|arg| trace.kind(*arg)).collect();
+    assert_eq!(kinds, expected);
+    assert_eq!(resume.inputs().kinds, expected);
+}
+
+#[test]
+fn frames_are_read_as_they_were_written() {
+    let mut guards = 0;
+    for seed in 1..400 {
+        let trace = random_trace(seed);
+        for (op, resume) in trace.ops.iter().zip(encode(&trace)) {
+            assert_eq!(op.snapshot.is_some(), resume.is_some());
+            if let Some(resume) = resume {
+                check_guard(&trace, op, &resume);
+                guards += 1;
+            }
+        }
+    }
+    assert!(guards > 1000, "{guards}");
+}
+
+/// Roots and derived inputs that mean nothing are written as well as others.
+#[test]
+fn facts_are_read_as_they_were_written() {
+    for seed in 1..200 {
+        let trace = random_trace(seed);
+        let mut writer = Writer::new(&trace);
+        let mut random = Random(seed);
+        let mut value = || Ref::value(random.below(300));
+        let roots = ROOTS.map(|kind| Root { value: value(), kind });
+        let derived = REACHES.map(|reach| {
+            let (value, root) = (value(), value());
+            Derived { value, root, reach }
+        });
+        let roots = &roots[..seed as usize % 4];
+        let mut starts = Vec::new();
+        for op in &trace.ops {
+            starts.extend(op.snapshot.map(|snapshot| writer.guard(snapshot, roots, &derived)));
+        }
+        let pool = Rc::new(Pool {
+            bytes: writer.bytes.into(),
+            consts: writer.consts.into(),
+        });
+        for start in starts {
+            let (pool, opcode) = (pool.clone(), Opcode::GuardTrue);
+            let inputs = ResumeData { pool, start, opcode }.inputs();
+            assert_eq!((&inputs.roots[..], &inputs.derived[..]), (roots, &derived[..]));
+        }
+    }
+}
+
+const GUARDS: &str = "# root p0 = exclusive
+# descr S.data = field(offset=8, u64, frozen, pointee=owned)
+[p0, i1, f2]
+i3 = getfield_gc_i(p0, descr=S.data)
+guard_true(i1) [j4@17: p0, i1, 5, -3 | j9@300: f2, i3, i1, GreenPtr(0x5500), ConstPtr(0x5500)]
+guard_false(i3) [j4@17: p0, i1, 5, -3 | j9@302: i3, f2]
+guard_false(i3) [j4@17: p0, i1, 5, -3 | j9@302: i3, f2]
+finish() [j4@2: ]";
+
+#[test]
+fn resume_data_prints_its_facts_and_frames() {
+    let trace = parse(GUARDS).expect("parses");
+    let printed: Vec<String> = encode(&trace)
+        .iter()
+        .flatten()
+        .map(|resume| format!("{resume:?}"))
+        .collect();
+    let facts = "e0 Exclusive e3 Below e0 [j4@17: e0 e1 0x5 0xfffffffffffffffd]";
+    let swapped = facts.replace("e3", "e2");
+    assert_eq!(
+        printed,
+        [
+            format!("guard_true {facts} [j9@300: e2 e3 e1 green 0x5500 0x5500]"),
+            format!("guard_false {swapped} [j9@302: e2 e3]"),
+            format!("guard_false {swapped} [j9@302: e2 e3]"),
+            "finish [j4@2:]".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn what_guards_have_in_common_is_there_once() {
+    let trace = parse(GUARDS).expect("parses");
+    let resume: Vec<ResumeData> = encode(&trace).into_iter().flatten().collect();
+    assert_eq!(resume[1].start, resume[2].start);
+    let outermost = |n: usize| resume[n].frames().last().expect("a frame").at_words;
+    assert_eq!(outermost(0), outermost(1));
+    // frame 4@17: 8 bytes; frame 9@300: 10, its record 6; frame 9@302: 7, its record 6; frame 4@2: 4, its record 3
+    assert_eq!((resume[0].pool.bytes.len(), resume[0].pool.consts.len()), (44, 1));
+}
