@@ -126,6 +126,10 @@ pub trait JitType {
     fn target(place: Place<Self>) -> Self::Target;
 }
 
+/// Says that a type has parts that staged code may use; nothing happens.
+#[inline(always)]
+pub fn parts_of<T: JitType + ?Sized>() {}
+
 /// A reference for `Deref`, which has nowhere to keep its target. The handles of a source text are finitely many.
 pub(crate) fn leak<'a, T>(target: T) -> &'a T {
     Box::leak(Box::new(target))

@@ -288,10 +288,36 @@ fn pattern(name: &str, ty: Type, scrutinee: PlaceId, fail: Blk) -> u32 {
     })
 }
 
+/// Scrutinees of a type that patterns take apart. Projections of what is none are errors that rustc has already reported,
+/// and reports no more of.
+pub trait AdtScrut: Copy {
+    /// The type.
+    type Of;
+    /// A part's scrutinee.
+    type Part<X>;
+    /// Tests for the variant that a constructor stands for.
+    fn is_made_by<F>(self, fail: Blk) -> u32;
+    /// A field of a variant.
+    fn part<X>(self, variant: u32, index: u32) -> Self::Part<X>;
+}
+
+impl<T: TypeIsJit, M> AdtScrut for Scrut<T, M> {
+    type Of = T;
+    type Part<X> = Scrut<X, M>;
+
+    fn is_made_by<F>(self, fail: Blk) -> u32 {
+        pattern(std::any::type_name::<F>(), Type::learn::<T>(), self.0.__id(), fail)
+    }
+
+    fn part<X>(self, variant: u32, index: u32) -> Scrut<X, M> {
+        self.__variant_field::<X>(variant, index)
+    }
+}
+
 /// A constructor pattern without subpatterns, `V(..)`.
 #[inline(never)]
-pub fn pat_any<F, E: TypeIsJit, M>(_: &F, scrutinee: Scrut<E, M>, fail: Blk) {
-    pattern(std::any::type_name::<F>(), Type::learn::<E>(), scrutinee.0.__id(), fail);
+pub fn pat_any<F, K: AdtScrut>(_: &F, scrutinee: K, fail: Blk) {
+    scrutinee.is_made_by::<F>(fail);
 }
 
 /// Function items with fields as arguments, for `V(a, ..)`.
@@ -392,11 +418,11 @@ macro_rules! tuples {
 
         /// A constructor pattern.
         #[inline(never)]
-        pub fn $pat<F: Fn($($T),*) -> E, $($T,)* E: TypeIsJit, M>(
-            _: &F, scrutinee: Scrut<E, M>, fail: Blk,
-        ) -> ($(Scrut<$T, M>,)*) {
-            let variant = pattern(std::any::type_name::<F>(), Type::learn::<E>(), scrutinee.0.__id(), fail);
-            ($(scrutinee.__variant_field::<$T>(variant, $i),)*)
+        pub fn $pat<F: Fn($($T),*) -> E, $($T,)* E, Scrutinee: AdtScrut<Of = E>>(
+            _: &F, scrutinee: Scrutinee, fail: Blk,
+        ) -> ($(Scrutinee::Part<$T>,)*) {
+            let variant = scrutinee.is_made_by::<F>(fail);
+            ($(scrutinee.part::<$T>(variant, $i),)*)
         }
 
         /// A constructor in an expression.

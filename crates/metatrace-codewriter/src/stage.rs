@@ -5,7 +5,7 @@ pub use crate::control::{
     scope24, snap, switch, test, trunc, unit, unreachable_, unwind_to,
 };
 pub use crate::graph::Blk;
-pub use crate::handles::{AnyVar, JitType, Mv, Place, Rf, RfMut, Var, coerce, tmp, typed};
+pub use crate::handles::{AnyVar, JitType, Mv, Place, Rf, RfMut, Var, coerce, parts_of, tmp, typed};
 pub use crate::iter::{
     IntoJitIter, JitIter, range, range_from, range_full, range_inclusive, range_inclusive_val, range_to,
     range_to_inclusive, range_val,
@@ -40,5 +40,5 @@ pub use crate::scalar::{
 pub use crate::sequences::{JitIndex, array, array_repeat, vec_of, vec_repeat};
 pub use crate::statics;
 pub use crate::sums::{JitFromResidual, JitTry, none, try_};
-pub use crate::types::{FieldShape, KnownType, TypeIsJit, TypeShape, VariantShape, field, fields_of};
+pub use crate::types::{FieldShape, KnownType, TypeIsJit, TypeShape, VariantShape, field};
 pub use crate::{ctor, edition_2024, probe, probe_value};

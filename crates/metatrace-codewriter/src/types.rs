@@ -194,10 +194,6 @@ pub trait TypeIsJit: Sized {
     fn shape() -> TypeShape;
 }
 
-/// Says that a type has fields that staged code may use; nothing happens.
-#[inline(always)]
-pub fn fields_of<T: TypeIsJit>() {}
-
 /// Types that patterns look through, or that coerce further, and whose shape the JIT knows: references, `Box`, `Vec` …
 pub trait KnownType: Sized {
     /// What the type consists of.

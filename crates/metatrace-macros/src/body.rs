@@ -78,8 +78,8 @@ pub(crate) struct Body {
     pub(crate) portal: Option<PortalTwin>,
     /// Types of the parameters that have names.
     params: Vec<(Ident, Type)>,
-    /// Indices of those whose fields are used.
-    with_fields: BTreeSet<usize>,
+    /// Indices of those whose fields are used, or that constructors' patterns match.
+    taken_apart: BTreeSet<usize>,
 }
 
 /// The body of a twin's `build`.
@@ -96,7 +96,7 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         output: source.output.clone(),
         portal: source.portal,
         params: named_params(source.receiver, source.params),
-        with_fields: BTreeSet::new(),
+        taken_apart: BTreeSet::new(),
     };
     let begin = begin(&source.name, source.output, source.block, source.overflow_checks);
     let params = source.params.iter().map(|(_, ty)| ty);
@@ -112,7 +112,7 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
             },
         )
     });
-    let fields = body.fields_known();
+    let parts = body.parts_known();
     let mut lookups = lookups(&body.methods, &body.associated);
     lookups.extend(turbofished(&body.turbofished));
     *errors = std::mem::take(&mut body.errors);
@@ -122,7 +122,7 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         use #stage as __mt;
         use #stage::statics::*;
         #lookups
-        #fields
+        #parts
         #begin
         #probes
         #portal
@@ -381,30 +381,28 @@ fn named_params(receiver: Option<&Type>, params: &[(Pat, Type)]) -> Vec<(Ident, 
 }
 
 impl Body {
-    /// Notes that fields of a variable are used, if it is a parameter.
-    pub(crate) fn uses_fields(&mut self, name: &Ident) {
-        if !self.is_shadowed(name)
+    /// Notes that an expression is taken apart, if it is a parameter.
+    pub(crate) fn takes_apart(&mut self, expr: &Expr) {
+        if let Some(name) = self.as_variable(expr)
+            && !self.is_shadowed(name)
             && let Some(n) = self.params.iter().position(|(param, _)| param == name)
         {
-            self.with_fields.insert(n);
+            self.taken_apart.insert(n);
         }
     }
 
-    /// That fields are missing, rustc would say of the handle; that a type is unknown, it says of the type.
-    fn fields_known(&self) -> TokenStream {
-        const POINTERS: [&str; 7] = ["Arc", "Box", "ManuallyDrop", "Pin", "Rc", "Ref", "RefMut"];
+    /// That parts are missing, rustc would say of the handle; that a type is unknown, it says of the type.
+    fn parts_known(&self) -> TokenStream {
         let mut out = TokenStream::new();
-        for n in &self.with_fields {
+        for n in &self.taken_apart {
             let mut ty = &self.params[*n].1;
             while let Type::Reference(reference) = ty {
                 ty = &reference.elem;
             }
-            let Type::Path(path) = ty else { continue };
-            let name = path.path.segments.last().map(|segment| names::plain(&segment.ident));
-            if name.is_some_and(|name| !POINTERS.contains(&&*name)) {
+            if let Type::Path(_) = ty {
                 let mut ty = ty.clone();
                 Elide.visit_type_mut(&mut ty);
-                out.extend(quote_spanned!(ty.span()=> __mt::fields_of::<#ty>();));
+                out.extend(quote_spanned!(ty.span()=> __mt::parts_of::<#ty>();));
             }
         }
         out

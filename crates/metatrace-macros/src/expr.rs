@@ -185,9 +185,7 @@ impl Body {
                 None => quote_spanned!(span=> __mt::static_place(&#path)),
             },
             Expr::Field(field) => {
-                if let Some(name) = self.as_variable(&field.base).cloned() {
-                    self.uses_fields(&name);
-                }
+                self.takes_apart(&field.base);
                 let (base, member) = (self.place_in(&field.base, context), &field.member);
                 quote_spanned!(member.span()=> (#base).#member)
             }

@@ -80,6 +80,9 @@ impl Body {
 
     pub(crate) fn match_(&mut self, matching: &ExprMatch, context: Context<'_>) -> TokenStream {
         let (join, scrutinee) = (self.local("j"), self.local("m"));
+        if matching.arms.iter().any(|arm| syntax::has_constructor(&arm.pat)) {
+            self.takes_apart(&matching.expr);
+        }
         let place = self.place(&matching.expr);
         let arms: Vec<TokenStream> = matching
             .arms
@@ -136,6 +139,9 @@ impl Body {
     pub(crate) fn condition(&mut self, condition: &Expr, fail: &Ident) -> TokenStream {
         match condition {
             Expr::Let(binding) => {
+                if syntax::has_constructor(&binding.pat) {
+                    self.takes_apart(&binding.expr);
+                }
                 let scrutinee = self.local("s");
                 let place = self.place(&binding.expr);
                 let matcher = self.pattern(&binding.pat, &scrutinee.to_token_stream(), fail);

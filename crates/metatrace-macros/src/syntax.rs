@@ -225,6 +225,16 @@ pub(crate) fn has_break(body: &Block, label: Option<&Lifetime>) -> bool {
     breaks.found
 }
 
+/// Whether a pattern is certainly one of a struct or an enum.
+pub(crate) fn has_constructor(pat: &Pat) -> bool {
+    match pat {
+        Pat::TupleStruct(_) | Pat::Struct(_) => true,
+        Pat::Paren(inner) => has_constructor(&inner.pat),
+        Pat::Or(alternatives) => alternatives.cases.iter().any(has_constructor),
+        _ => false,
+    }
+}
+
 /// The names that a pattern binds, each once. Bindings only: a capitalised name is a constant.
 pub(crate) fn bound_names(pat: &Pat) -> Vec<Ident> {
     struct Names(Vec<Ident>);

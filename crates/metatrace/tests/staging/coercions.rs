@@ -12,6 +12,37 @@ struct S {
     boxed: Box<[i64; 2]>,
 }
 
+type Link = Box<Pointed>;
+type Lent<'a> = &'a Pointed;
+
+#[jit]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pointed {
+    pub n: i64,
+    pub next: Option<Link>,
+}
+
+/// The parameters' types do not look like what they are.
+#[jit]
+fn aliased(link: Link, lent: Lent<'_>) -> i64 {
+    let n = link.n + lent.n;
+    match lent {
+        Pointed { next: Some(next), .. } => n + next.n,
+        _ => n,
+    }
+}
+
+#[test]
+fn aliases() {
+    let last = Pointed { n: 5, next: None };
+    let first = Pointed {
+        n: 7,
+        next: Some(Box::new(last.clone())),
+    };
+    agree!(aliased(Box::new(last.clone()), &first));
+    agree!(aliased(Box::new(first.clone()), &last));
+}
+
 #[jit]
 fn total(v: &[u8]) -> usize {
     let mut t = 0;
