@@ -52,6 +52,11 @@ impl Program {
         self.path.extension().is_some_and(|extension| extension == "b")
     }
 
+    /// Whether it is brainfuck in its default form.
+    pub fn is_plain_brainfuck(&self) -> bool {
+        self.is_brainfuck() && self.options.is_empty()
+    }
+
     fn input(&self) -> Result<Stdio, String> {
         let path = self.path.with_extension("in");
         if !path.is_file() {
@@ -100,6 +105,12 @@ impl<'a> Contender<'a> {
             command,
             args: Vec::new(),
         }
+    }
+
+    /// With one more argument.
+    pub fn with_arg(mut self, arg: String) -> Contender<'a> {
+        self.args.push(arg);
+        self
     }
 
     /// One run: its wall time and output.

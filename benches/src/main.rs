@@ -1,4 +1,5 @@
-//! `bench`: whole-process times of the interpreters with the JIT on and off, and of the same programs as C under `gcc -O2`.
+//! `bench`: whole-process times of the interpreters with the JIT on and off, of the same programs as C under `gcc -O2`, and of
+//! the same brainfuck interpreter in RPython.
 //!
 //! Every program is run by each contender in turn, several rounds; the table gives medians and their ratios, so what the
 //! machine does besides hits all contenders alike. A run whose output differs from the others' is an error. A peer that
@@ -12,6 +13,7 @@
 
 mod contender;
 mod report;
+mod rpython;
 mod translate;
 
 use contender::{Contender, Program};
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const HELP: &str = "\
-Usage: bench [--rounds N] [--only NAME] [--jit PARAMS] [--gate]
+Usage: bench [--rounds N] [--only NAME] [--jit PARAMS] [--rpython] [--gate]
 
 Runs the brainfuck and stackvm programs with the JIT and without it, and gcc -O2
 of the brainfuck programs, in turn; prints medians of whole-process wall times
@@ -28,6 +30,8 @@ and their ratios. Build first: cargo build --release
   --rounds N     runs of each contender (default 5)
   --only NAME    only the program of this name, in all forms
   --jit PARAMS   parameters for the JIT's runs (default: default)
+  --rpython      the same brainfuck interpreter in RPython as one more peer; it is
+                 translated first, which takes minutes
   --gate         no peers; fails where the JIT makes a program slower than the
                  plain interpreter, by more than 5% and 20 ms
 ";
@@ -36,6 +40,7 @@ struct Options {
     rounds: usize,
     only: String,
     jit: String,
+    rpython: bool,
     gate: bool,
 }
 
@@ -55,6 +60,7 @@ fn options() -> Result<Option<Options>, String> {
         rounds: 5,
         only: String::new(),
         jit: "default".to_owned(),
+        rpython: false,
         gate: false,
     };
     let mut args = lexopt::Parser::from_env();
@@ -72,6 +78,10 @@ fn options() -> Result<Option<Options>, String> {
                 .value()
                 .and_then(|value| value.string())
                 .map(|jit| options.jit = jit),
+            Long("rpython") => {
+                options.rpython = true;
+                Ok(())
+            }
             Long("gate") => {
                 options.gate = true;
                 Ok(())
@@ -101,6 +111,13 @@ fn run(options: &Options) -> Result<(), String> {
         .into_iter()
         .filter(|program| options.only.is_empty() || program.stem() == options.only)
         .collect();
+    let rpython = match options.rpython && !options.gate {
+        true => rpython::interpreter(&root.join("benches/rpython/bf.py"), &bin.join("rpython-peer")),
+        false => Err("not asked for (--rpython)".to_owned()),
+    };
+    if let (Err(why), false) = (&rpython, options.gate) {
+        println!("RPython is absent: {why}");
+    }
     report::header();
     let mut slower = Vec::new();
     for program in programs {
@@ -113,6 +130,10 @@ fn run(options: &Options) -> Result<(), String> {
                 Ok(binary) => contenders.push(Contender::binary("gcc -O2", binary, &program)),
                 Err(why) => println!("{}: gcc -O2 is absent: {why}", program.name),
             }
+        }
+        if let (Ok(binary), true) = (&rpython, program.is_plain_brainfuck()) {
+            let path = program.path.display().to_string();
+            contenders.push(Contender::binary("rpython", binary.clone(), &program).with_arg(path));
         }
         let medians = contender::measure(&contenders, options.rounds)?;
         report::row(&program, &medians);

@@ -5,8 +5,8 @@ use crate::contender::{Median, Program};
 /// Prints the columns' names.
 pub fn header() {
     println!(
-        "{:<28} {:>9} {:>9} {:>9} {:>12} {:>9}",
-        "seconds", "native", "jit", "gcc -O2", "native/jit", "jit/gcc"
+        "{:<28} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9} {:>12}",
+        "seconds", "native", "jit", "gcc -O2", "rpython", "native/jit", "jit/gcc", "jit/rpython"
     );
 }
 
@@ -35,18 +35,17 @@ pub fn row(program: &Program, medians: &[Median]) {
         (Some(a), Some(b)) => format!("{:.2}", a / b),
         _ => "-".to_owned(),
     };
-    let (native, jit, gcc) = (
-        seconds(medians, "native"),
-        seconds(medians, "jit"),
-        seconds(medians, "gcc -O2"),
-    );
+    let [native, jit, gcc, rpython] =
+        ["native", "jit", "gcc -O2", "rpython"].map(|contender| seconds(medians, contender));
     println!(
-        "{:<28} {:>9} {:>9} {:>9} {:>12} {:>9}",
+        "{:<28} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9} {:>12}",
         program.name,
         show(native),
         show(jit),
         show(gcc),
+        show(rpython),
         ratio(native, jit),
-        ratio(jit, gcc)
+        ratio(jit, gcc),
+        ratio(jit, rpython)
     );
 }
