@@ -29,6 +29,8 @@ use std::time::Instant;
 pub enum LogError {
     /// No file name.
     NoFile,
+    /// No section's name begins so.
+    UnknownSection(String),
     /// The file cannot be written.
     File(String, io::Error),
 }
@@ -40,12 +42,46 @@ impl Display for LogError {
                 f,
                 "PYPYLOG names no file: 'prefix,prefix:file', ':file' or 'file' expected"
             ),
+            LogError::UnknownSection(prefix) => write!(
+                f,
+                "PYPYLOG: no section's name begins with '{prefix}' (sections: {})",
+                SECTIONS.join(", ")
+            ),
             LogError::File(name, error) => write!(f, "PYPYLOG: cannot write '{name}': {error}"),
         }
     }
 }
 
 impl std::error::Error for LogError {}
+
+/// The sections that RPython's logs know; not all of them are written here.
+pub const SECTIONS: &[&str] = &[
+    "gc-collect-done",
+    "gc-collect-step",
+    "gc-major",
+    "gc-minor",
+    "gc-minor-walkroots",
+    "jit-abort",
+    "jit-abort-longest-function",
+    "jit-backend",
+    "jit-backend-addr",
+    "jit-backend-counts",
+    "jit-backend-dump",
+    "jit-disableinlining",
+    "jit-invalidate-quasi-immutable",
+    "jit-log-noopt",
+    "jit-log-opt-bridge",
+    "jit-log-opt-loop",
+    "jit-log-short-preamble",
+    "jit-mem-collect",
+    "jit-mem-looptoken-alloc",
+    "jit-mem-looptoken-free",
+    "jit-optimize",
+    "jit-regalloc-stats",
+    "jit-summary",
+    "jit-trace-done",
+    "jit-tracing",
+];
 
 /// Which sections are written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,7 +117,7 @@ impl Log {
     /// Opens the log that the environment variable `PYPYLOG` asks for; none where it is unset or empty.
     ///
     /// # Errors
-    /// The value names no file, or one that cannot be written.
+    /// The value names no file, or one that cannot be written, or a section that does not exist.
     pub fn from_env() -> Result<Option<Log>, LogError> {
         match std::env::var("PYPYLOG") {
             Ok(value) if !value.is_empty() => Log::open(&value).map(Some),
@@ -92,13 +128,13 @@ impl Log {
     /// Opens the log that a value of `PYPYLOG` asks for.
     ///
     /// # Errors
-    /// The value names no file, or one that cannot be written.
+    /// The value names no file, or one that cannot be written, or a section that does not exist.
     pub fn open(value: &str) -> Result<Log, LogError> {
         // as RPython does, at the first colon: no section has one in its name, but a file may
         let (selection, file) = match value.split_once(':') {
             None => (Selection::Markers, value),
             Some((prefixes, file)) => (
-                Selection::Prefixes(prefixes.split(',').map(str::to_owned).collect()),
+                Selection::Prefixes(prefixes.split(',').map(known_prefix).collect::<Result<_, _>>()?),
                 file,
             ),
         };
@@ -134,6 +170,10 @@ impl Log {
 
     /// Begins a section, which ends when the returned value is dropped.
     pub fn section(&self, category: &'static str) -> Section<'_> {
+        debug_assert!(
+            SECTIONS.contains(&category),
+            "{category} is not in the list of sections"
+        );
         let is_marked = *self.selection == Selection::Markers || self.wants(category);
         if is_marked {
             self.write(format_args!("[{:x}] {{{category}\n", self.ticks()));
@@ -175,6 +215,14 @@ impl Log {
             Some(error) => Err(error),
             None => output.writer.flush(),
         }
+    }
+}
+
+/// What sections' names are selected by.
+fn known_prefix(prefix: &str) -> Result<String, LogError> {
+    match SECTIONS.iter().any(|section| section.starts_with(prefix)) {
+        true => Ok(prefix.to_owned()),
+        false => Err(LogError::UnknownSection(prefix.to_owned())),
     }
 }
 
@@ -283,5 +331,12 @@ mod tests {
             .expect_err("no such folder")
             .to_string();
         assert!(error.contains("/no/such/folder/log"), "{error}");
+        let error = Log::open("jit-log,jti-summary:log")
+            .expect_err("no such section")
+            .to_string();
+        assert!(
+            error.contains("'jti-summary'") && error.contains("jit-summary"),
+            "{error}"
+        );
     }
 }

@@ -114,6 +114,10 @@ impl Body {
             let probes = owner_type(path).map(|owner| body::probes([&owner]));
             return quote_spanned!(span=> { #probes #function(#(&#args),*) });
         }
+        if path.path.is_ident("drop") && args.len() == 1 {
+            // std's, which is in everybody's scope without an import; an author's own does the same natively.
+            return self.native_call(path, args);
+        }
         if owner.is_some_and(|owner| owner == "mem") && ["swap", "take", "replace"].iter().any(|f| last.ident == f) {
             let function = format_ident!("mem_{}", last.ident, span = last.ident.span());
             return quote_spanned!(span=> __mt::#function(#path, #(&#args),*));

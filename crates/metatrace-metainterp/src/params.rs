@@ -87,7 +87,10 @@ impl fmt::Display for ConfigError {
             ConfigError::BadValue { name, value, expected } => {
                 write!(f, "JIT parameter '{name}' cannot be '{value}': {expected} expected")
             }
-            ConfigError::NoValue(text) => write!(f, "JIT parameter '{text}' has no value: 'name=value' expected"),
+            ConfigError::NoValue(text) => write!(
+                f,
+                "JIT parameter '{text}' is neither 'off' nor 'default' nor of the form 'name=value'"
+            ),
         }
     }
 }
@@ -213,6 +216,7 @@ mod tests {
             ("threshold=many", "a whole number"),
             ("threshold=0", "above 0"),
             ("threshold", "name=value"),
+            ("OFF", "neither 'off' nor"),
             ("strict=yes", "0 or 1"),
         ] {
             let error = params.apply(text).expect_err("a bad text").to_string();

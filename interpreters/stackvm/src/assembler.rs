@@ -44,11 +44,14 @@ type Result<T, E = AssembleError> = std::result::Result<T, E>;
 /// `LESS`, `LESS_EQUAL`, `GREATER`, `NOT`, `NEW_ARRAY`, `ARRAY_GET`, `ARRAY_SET`, `ARRAY_LEN`, `PRINT`; [`Op`] tells what
 /// they do.
 ///
+/// A byte order mark at the start is not part of it.
+///
 /// # Errors
 /// The first mistake, with its place.
 pub fn assemble(source: &str) -> Result<Code> {
     let mut assembler = Assembler::default();
     let mut last = 1;
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     for (index, text) in source.lines().enumerate() {
         last = index + 1;
         assembler.line(&words(text, last))?;

@@ -28,6 +28,9 @@ fn main() -> ExitCode {
 fn print(text: &str) -> ExitCode {
     match stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(stderr(), "stackvm: cannot write: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

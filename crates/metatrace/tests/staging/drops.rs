@@ -597,6 +597,19 @@ fn inner_unwinds(limit: u32, d: D) -> u32 {
 fn drop_in_callee(_d: D) {}
 
 #[jit]
+fn drops_early(n: u32, c: bool) -> u32 {
+    let (a, b) = (make(n), make(n + 1));
+    let list = vec![make(n + 2), make(n + 3)];
+    if c {
+        drop(a);
+    }
+    drop(list);
+    log(4);
+    drop((b, make(n + 4)));
+    n
+}
+
+#[jit]
 fn strings(a: String, b: &String) -> bool {
     let c: String = format!("{a}!");
     let r = a == c || *b == a;
@@ -871,6 +884,12 @@ fn unwinding() {
         agree!(unwinds(limit, false));
         agree!(unwinds(limit, true));
     }
+}
+
+#[test]
+fn dropped_by_calls() {
+    agree!(drops_early(10, true));
+    agree!(drops_early(10, false));
 }
 
 #[test]
