@@ -110,7 +110,14 @@ thread_local! {
 /// # Panics
 /// Outside of a twin's run.
 pub(crate) fn with<R>(f: impl FnOnce(&mut Builder) -> R) -> R {
-    CURRENT.with_borrow_mut(|current| f(current.as_mut().expect("handles are used only while a twin runs")))
+    let (mut f, mut result) = (Some(f), None);
+    with_current(&mut |builder| result = f.take().map(|f| f(builder)));
+    result.expect("it has been called once")
+}
+
+/// The part that authors' crates do not compile again for each caller.
+fn with_current(f: &mut dyn FnMut(&mut Builder)) {
+    CURRENT.with_borrow_mut(|current| f(current.as_mut().expect("handles are used only while a twin runs")));
 }
 
 /// Gives a function up that cannot be staged: unwinds to the library, which has a twin run.

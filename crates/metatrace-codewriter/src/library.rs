@@ -25,9 +25,12 @@ thread_local! {
 pub fn key<P, F: Fn(PhantomData<P>)>(twin: F) -> fn() {
     std::mem::forget(twin);
     let key: fn() = shims::run_twin::<P, F>;
-    let name = std::any::type_name::<F>();
-    KEYS.with_borrow_mut(|keys| keys.insert(key as usize, (key, name)));
+    name_key(key, std::any::type_name::<F>());
     key
+}
+
+fn name_key(key: fn(), name: &'static str) {
+    KEYS.with_borrow_mut(|keys| keys.insert(key as usize, (key, name)));
 }
 
 /// A readable name of the function whose twin this is.

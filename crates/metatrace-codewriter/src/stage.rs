@@ -40,5 +40,5 @@ pub use crate::scalar::{
 pub use crate::sequences::{JitIndex, array, array_repeat, vec_of, vec_repeat};
 pub use crate::statics;
 pub use crate::sums::{JitFromResidual, JitTry, none, try_};
-pub use crate::types::{FieldShape, KnownType, TypeIsJit, TypeShape, VariantShape, field};
+pub use crate::types::{FieldShape, KnownType, TypeIsJit, TypeShape, VariantShape, field, push_variant};
 pub use crate::{ctor, edition_2024, probe, probe_value};

@@ -184,6 +184,22 @@ pub struct VariantShape {
     pub fields: Vec<FieldShape>,
 }
 
+/// Adds the next variant to those of an enum.
+pub fn push_variant(
+    variants: &mut Vec<VariantShape>,
+    name: &'static str,
+    ctor: &'static str,
+    discriminant: u8,
+    fields: &[FieldShape],
+) {
+    variants.push(VariantShape {
+        name,
+        ctor,
+        discriminant,
+        fields: fields.to_vec(),
+    });
+}
+
 /// Types that patterns take apart and whose shape the JIT knows: those with a derive, scalars, tuples, `Option` …
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known to the JIT",
@@ -207,8 +223,12 @@ thread_local! {
 
 /// The readable name of a type that may be unsized.
 pub(crate) fn name_of<T: ?Sized>() -> Rc<str> {
-    let name = || short_name(std::any::type_name::<T>()).into();
-    NAMES.with_borrow_mut(|names| names.entry(typeid::of::<T>()).or_insert_with(name).clone())
+    readable(typeid::of::<T>(), std::any::type_name::<T>())
+}
+
+fn readable(id: TypeId, name: &str) -> Rc<str> {
+    let short = || short_name(name).into();
+    NAMES.with_borrow_mut(|names| names.entry(id).or_insert_with(short).clone())
 }
 
 /// What rustc knows of a type.

@@ -352,12 +352,9 @@ impl<'a> Shaped<'a> {
                 .map(|(_, value)| quote!(discriminant = #value;));
             quote! {
                 #explicit
-                variants.push(#stage::VariantShape {
-                    name: #text,
-                    ctor: #constructor,
-                    discriminant,
-                    fields: ::std::vec![#(#stage::field::<#types>(#texts, 0)),*],
-                });
+                #stage::push_variant(
+                    &mut variants, #text, #constructor, discriminant, &[#(#stage::field::<#types>(#texts, 0)),*],
+                );
                 discriminant = discriminant.wrapping_add(1);
             }
         });
