@@ -745,6 +745,37 @@ fn discarded(c: bool) -> u32 {
     n
 }
 
+/// What the update does not take of its base stays there.
+#[jit]
+fn updates(c: bool) -> u32 {
+    let base = P {
+        a: make(1),
+        b: make(2),
+        n: 3,
+    };
+    let one = P { n: 4, ..base };
+    let two = if c {
+        P {
+            a: make(5),
+            n: 6,
+            ..one
+        }
+    } else {
+        P {
+            b: make(7),
+            a: make(8),
+            ..P {
+                a: make(9),
+                b: make(10),
+                n: 11,
+            }
+        }
+    };
+    log(two.a.0);
+    log(two.b.0);
+    two.n
+}
+
 /// What the pattern did not take goes before the `else`.
 #[jit]
 fn let_else_fails(n: u32) -> u32 {
@@ -826,7 +857,7 @@ macro_rules! for_both {
 #[test]
 fn scopes_and_temporaries() {
     for_both!(scopes temporaries extended if_lets tails assignments vectors pairs arguments shadowed);
-    for_both!(if_let_operand if_let_tail nested_tails lazy_operands discarded);
+    for_both!(if_let_operand if_let_tail nested_tails lazy_operands discarded updates);
     for n in 0..3 {
         agree!(let_else_fails(n));
     }
