@@ -23,9 +23,13 @@
 //! [`reference`](mod@reference) is the executor that interprets traces. The module `conformance`, behind the feature
 //! of that name, is the suite that every backend passes.
 
+#![deny(unsafe_code)]
+
 #[cfg(any(test, feature = "conformance"))]
+#[allow(unsafe_code, reason = "runs code on memory of its own")]
 pub mod conformance;
 pub mod forcing;
+#[allow(unsafe_code, reason = "works on the guest's real memory")]
 pub mod reference;
 
 use metatrace_ir::{GuardId, Opcode, TargetToken, Trace};
@@ -139,6 +143,7 @@ pub trait Backend {
     ///
     /// # Safety
     /// `args` are valid inputs of the loop's trace: the trace's memory operations are allowed on what they point to.
+    #[allow(unsafe_code, reason = "the contract is unsafe, nothing here")]
     unsafe fn execute(&self, token: LoopToken, args: &[u64], handler: &mut dyn ExitHandler);
 
     /// Gives up the loop and its bridges. Their memory is reused once no activation runs in them; other code must not

@@ -11,8 +11,10 @@
 //!
 //! Unsafe code is in `shims` (generated native code), `assembly` (values by address) and `library` (evaluation) only.
 
+#![deny(unsafe_code)]
 #![allow(clippy::type_complexity)]
 
+#[allow(unsafe_code, reason = "values by address")]
 mod assembly;
 mod builder;
 mod control;
@@ -21,6 +23,7 @@ mod graph;
 mod handles;
 mod iter;
 mod layout;
+#[allow(unsafe_code, reason = "runs jitcode on values by address")]
 mod library;
 mod lower;
 mod memory;
@@ -33,6 +36,7 @@ mod portal;
 mod scalar;
 mod sequences;
 mod shape;
+#[allow(unsafe_code, reason = "generated native code")]
 mod shims;
 pub mod stage;
 pub mod statics;

@@ -23,8 +23,11 @@
 //! **Panics.** A native call that panics delivers a payload. It goes to the instruction's unwind target, whose code drops
 //! what the frame owns and ends in [`Insn::ResumeUnwind`], or straight to the caller's frame.
 
+#![deny(unsafe_code)]
+
 pub mod domain;
 pub mod insn;
+#[allow(unsafe_code, reason = "works on the guest's real memory")]
 pub mod interp;
 pub mod liveness;
 pub mod portal;

@@ -15,8 +15,11 @@
 //! at most one recording is under way; giving up never disturbs an execution. Absent: any knowledge of a particular
 //! backend or of how jitcode is made.
 
+#![deny(unsafe_code)]
+
 pub mod abort;
 pub mod assemble;
+#[allow(unsafe_code, reason = "runs jitcode and machine code")]
 pub mod engine;
 pub mod params;
 pub mod recorder;

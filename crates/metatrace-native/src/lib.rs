@@ -7,6 +7,8 @@
 //!
 //! Absent: deciding *which* memory may be accessed. That is the front end's promise, made where it emits the operation.
 
+#![allow(unsafe_code, reason = "this crate is the module of these primitives")]
+
 use metatrace_ir::{CallDescr, Word};
 use std::any::Any;
 use std::fmt;

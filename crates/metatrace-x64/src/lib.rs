@@ -14,21 +14,26 @@
 //! Unsafe code is in `code_memory`, `exits` and the one call of `backend`. On other machines
 //! [`X64Backend::new`] says that the backend is unavailable.
 
+#![deny(unsafe_code)]
+
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod allocate;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[allow(unsafe_code, reason = "enters machine code")]
 mod backend;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod calls;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod code;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[allow(unsafe_code, reason = "maps memory")]
 mod code_memory;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod control;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod encode;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[allow(unsafe_code, reason = "entry into machine code and exits from it")]
 mod exits;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod features;
@@ -52,6 +57,7 @@ mod walk;
 #[cfg(any(test, feature = "disasm"))]
 mod disasm;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[allow(unsafe_code, reason = "implements an unsafe contract")]
 mod unavailable;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -92,4 +98,5 @@ impl Default for Options {
 }
 
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[allow(unsafe_code, reason = "runs machine code")]
 mod tests;

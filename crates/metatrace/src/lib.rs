@@ -12,6 +12,8 @@
 //!
 //! Deleting all of it leaves a working interpreter. `docs/ARCHITECTURE.md` says how it works.
 
+#![deny(unsafe_code)]
+
 /// The README's code runs as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
@@ -22,7 +24,9 @@ struct Readme;
 #[doc = include_str!("../../../docs/STAGING.md")]
 struct Staging;
 
+#[allow(unsafe_code, reason = "enters the engine")]
 mod driver;
+#[allow(unsafe_code, reason = "makes references of words")]
 mod greens;
 
 pub use driver::{JitDriver, Next, Portal, enter};
