@@ -154,6 +154,8 @@ pub struct Ownership {
     escaped: Regions,
     /// By region: those into which pointers were stored there.
     reach: Vec<Regions>,
+    /// The first operation of this part, where a trace is [followed](Ownership::follow).
+    part: usize,
     /// The exclusive roots of this part.
     roots: Vec<(Ref, Regions)>,
     /// Regions into which constants lead.
@@ -577,6 +579,25 @@ impl Ownership {
                 }
             }
             Some(Change(Kinds::Call { reached, .. })) => self.escape(reached),
+        }
+    }
+
+    /// Notes operation `n` of a trace, those before it having been noted, and what follows if it is a label or a guard.
+    pub fn follow(&mut self, trace: &Trace, n: usize) {
+        let op = &trace.ops[n];
+        let values = Part {
+            trace,
+            start: self.part,
+        };
+        let change = self.change(op, &values);
+        self.observe(op, trace.result(n), change, &values);
+        match op.opcode {
+            Opcode::Label => {
+                self.start(&op.args, &op.args, &trace.roots_behind(&op.args));
+                self.part = n + 1;
+            }
+            Opcode::GuardValue => self.learned(op.args[0], op.args[1]),
+            _ => {}
         }
     }
 

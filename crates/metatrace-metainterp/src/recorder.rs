@@ -667,3 +667,81 @@ impl Domain for Recorder<'_> {
         self.behind_back_edge = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metatrace_ir::JitCodeId;
+    use metatrace_jitcode::Insn;
+    use metatrace_jitcode::liveness::Liveness;
+
+    struct Nowhere;
+
+    impl Surroundings for Nowhere {
+        fn target(&self, _: &[u64]) -> Option<TargetToken> {
+            None
+        }
+
+        fn location(&self, _: &[u64]) -> Option<String> {
+            None
+        }
+    }
+
+    /// `fn (p0) { promote p0; i1 = p0.x; return i1 }`
+    fn code() -> Rc<JitCode> {
+        let field = FieldDescr {
+            name: "S.x".into(),
+            offset: 0,
+            word: Word::U64,
+            memory: Memory::Rust,
+            frozen: true,
+            pointee: Pointee::Unknown,
+        };
+        let load = Insn::Load {
+            dst: Reg(1),
+            base: Reg(0),
+            descr: DescrIndex(0),
+        };
+        let mut code = JitCode {
+            id: JitCodeId(0),
+            name: "promotes".into(),
+            params: vec![Kind::Ref],
+            results: vec![Kind::Int],
+            registers: vec![Kind::Ref, Kind::Int],
+            consts: Vec::new(),
+            insns: vec![Insn::Promote { reg: Reg(0) }, load, Insn::Return { values: 0 }],
+            descrs: vec![Rc::new(Descr::Field(field))],
+            native_calls: Vec::new(),
+            inline_calls: Vec::new(),
+            switches: Vec::new(),
+            returns: vec![Box::new([Reg(1)])],
+            merge_point: None,
+            liveness: Liveness::default(),
+        };
+        code.liveness = Liveness::compute(&code);
+        Rc::new(code)
+    }
+
+    #[test]
+    fn a_pointer_with_the_word_of_a_green_is_promoted_and_is_not_green() {
+        let (code, word) = (code(), 0x5500);
+        let trace = Trace::new(vec![Kind::Ref]);
+        let pointer = Value::traced(Kind::Ref, word, trace.input(0));
+        let setting = Setting {
+            surroundings: &Nowhere,
+            limits: Limits { ops: 10, depth: 1 },
+            red_roots: &[],
+            counter: None,
+        };
+        let mut recorder = Recorder::new_bridge(trace, setting, 1, None);
+        let green = frozen(Kind::Ref, word);
+        let load = |recorder: &mut Recorder<'_>, base| recorder.load(&code, DescrIndex(0), base, None, 7);
+        assert_eq!(load(&mut recorder, green), Value::constant(Kind::Int, 7));
+        let frames = [Activation::new(code.clone(), 0, pointer)];
+        let promoted = recorder.promote(&frames, pointer);
+        assert_eq!(promoted, Value::constant(Kind::Ref, word));
+        assert!(!load(&mut recorder, promoted).is_const(), "its memory may change");
+        let opcodes: Vec<Opcode> = recorder.trace.ops.iter().map(|op| op.opcode).collect();
+        assert_eq!(opcodes, [Opcode::GuardValue, Opcode::GetfieldGcI]);
+    }
+}

@@ -25,7 +25,7 @@
 #[cfg(test)]
 mod tests;
 
-use metatrace_ir::ownership::{Ownership, Part};
+use metatrace_ir::ownership::Ownership;
 use metatrace_ir::{Const, Derived, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind, Snapshot, SnapshotId, Trace};
 use metatrace_jitcode::{Activation, JitCodeSource, Pc, Position};
 use rustc_hash::FxHashMap;
@@ -315,7 +315,6 @@ fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
 /// If a snapshot does not name its frame.
 pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     let mut ownership = Ownership::new(&trace.roots, &trace.derived);
-    let mut part = 0;
     let mut writer = Writer::new(trace);
     let mut starts = Vec::new();
     for (n, op) in trace.ops.iter().enumerate() {
@@ -324,18 +323,7 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
             writer.guard(snapshot, &roots, &derived)
         };
         starts.push(op.snapshot.map(guard));
-        let values = Part { trace, start: part };
-        let change = ownership.change(op, &values);
-        ownership.observe(op, trace.result(n), change, &values);
-        match op.opcode {
-            Opcode::Label => {
-                part = n + 1;
-                let roots = trace.roots_behind(&op.args);
-                ownership.start(&op.args, &op.args, &roots);
-            }
-            Opcode::GuardValue => ownership.learned(op.args[0], op.args[1]),
-            _ => {}
-        }
+        ownership.follow(trace, n);
     }
     let pool = Rc::new(Pool {
         bytes: writer.bytes.into(),

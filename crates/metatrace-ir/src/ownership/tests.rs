@@ -347,17 +347,7 @@ fn what_is_known_of_a_pointer_holds_for_the_constant_that_it_is() {
 fn inherited(facts: &str, ops: &str, inputs: &[&str]) -> Vec<String> {
     let trace = trace(facts, ops);
     let mut ownership = Ownership::new(&trace.roots, &trace.derived);
-    let values = Part {
-        trace: &trace,
-        start: 0,
-    };
-    for (n, op) in trace.ops.iter().enumerate() {
-        let change = ownership.change(op, &values);
-        ownership.observe(op, trace.result(n), change, &values);
-        if op.opcode == Opcode::GuardValue {
-            ownership.learned(op.args[0], op.args[1]);
-        }
-    }
+    (0..trace.ops.len()).for_each(|n| ownership.follow(&trace, n));
     let printed = trace.print(&crate::text::PrintOptions::default());
     let all: Vec<Ref> = (0..trace.value_count()).map(Ref::value).collect();
     let named = |name: &&str| all.iter().copied().find(|value| printed.value(*value) == **name);
