@@ -19,6 +19,8 @@ use std::rc::Rc;
 thread_local! {
     /// The twins that have been named on this thread, by the address of their key.
     static KEYS: RefCell<HashMap<usize, (fn(), &'static str)>> = RefCell::default();
+
+    static OF_THREAD: Rc<Library> = Rc::default();
 }
 
 /// A twin's key, erased: `F` is the twin, whose parameter is zero-sized.
@@ -86,9 +88,9 @@ impl std::fmt::Debug for Library {
 }
 
 impl Library {
-    /// An empty store.
-    pub fn new() -> Library {
-        Library::default()
+    /// The store that all drivers of this thread share: what a twin builds does not depend on who asks.
+    pub fn of_thread() -> Rc<Library> {
+        OF_THREAD.with(Rc::clone)
     }
 
     fn next_id(&self) -> JitCodeId {
@@ -255,19 +257,16 @@ impl Library {
     }
 }
 
-thread_local! {
-    static LIBRARY: Library = Library::new();
-}
-
 /// Runs a function's jitcode: arguments are addresses and sizes of values, which are given away.
 ///
 /// # Safety
 /// `twin` is the key of a twin whose parameter types are those of the values, in order, and whose result type is `R`.
 pub unsafe fn run<R>(twin: fn(), args: &[(*const u8, usize)]) -> R {
-    LIBRARY.with(|library| library.check_sizes(twin, args));
+    let library = Library::of_thread();
+    library.check_sizes(twin, args);
     let args: Vec<u64> = args.iter().map(|(address, _)| *address as u64).collect();
     // SAFETY: forwarded; evaluation writes the result or unwinds.
-    unsafe { shims::filled(|result| LIBRARY.with(|library| library.evaluate(twin, &args, result))) }
+    unsafe { shims::filled(|result| library.evaluate(twin, &args, result)) }
 }
 
 /// Stages a portal and all functions that it may trace into, in a library of its own.
@@ -275,10 +274,10 @@ pub unsafe fn run<R>(twin: fn(), args: &[(*const u8, usize)]) -> R {
 /// # Errors
 /// The first function that cannot be staged.
 pub fn build_twins(twin: fn()) -> Result<Twins, Unstageable> {
-    Library::new().build_twins(CalleeKey(twin as usize))
+    Library::default().build_twins(CalleeKey(twin as usize))
 }
 
 /// The jitcode of a function as text, for tests and for reading.
 pub fn show(twin: fn()) -> String {
-    LIBRARY.with(|library| library.show(twin).to_string())
+    Library::of_thread().show(twin).to_string()
 }

@@ -80,7 +80,7 @@ pub type BackendFactory = Box<dyn Fn(&Parameters) -> Result<Box<dyn Backend>, Ba
 pub struct Engine {
     params: RefCell<Parameters>,
     counters: Counters,
-    source: Box<dyn PortalSource>,
+    source: Rc<dyn PortalSource>,
     make_backend: BackendFactory,
     backend: OnceCell<Result<Box<dyn Backend>, BackendError>>,
     state: RefCell<State>,
@@ -101,7 +101,7 @@ enum Action {
 
 impl Engine {
     /// A cold engine. Nothing is staged, and no backend made, before something gets hot.
-    pub fn new(params: Parameters, source: Box<dyn PortalSource>, make_backend: BackendFactory) -> Engine {
+    pub fn new(params: Parameters, source: Rc<dyn PortalSource>, make_backend: BackendFactory) -> Engine {
         let counters = Counters::new(if params.enabled { params.threshold } else { u32::MAX });
         Engine {
             params: RefCell::new(params),

@@ -306,7 +306,7 @@ fn run_guest(guest: Rc<JitCode>, step: fn(&mut Variables), n: u64, params: &str,
             executions_left: Cell::new(executions),
         }) as Box<dyn Backend>)
     };
-    let engine = Engine::new(parameters, Box::new(Source::new(guest)), Box::new(make_backend));
+    let engine = Engine::new(parameters, Rc::new(Source::new(guest)), Box::new(make_backend));
     let mut vars = [0u64, 0, n, 0];
     let mut result = 0u64;
     loop {

@@ -41,7 +41,7 @@ impl<'p> JitDriver<'p> {
     /// A cold driver with these parameters.
     #[cfg(feature = "jit")]
     pub fn with_parameters(params: Parameters) -> JitDriver<'p> {
-        let library = Box::new(metatrace_codewriter::Library::new());
+        let library = metatrace_codewriter::Library::of_thread();
         JitDriver {
             engine: Engine::new(params, library, Box::new(backend)),
             _invariant: PhantomData,
