@@ -55,7 +55,7 @@ fn forced_exits_change_nothing() {
     for guest in small() {
         let mut exits = 0;
         for seed in 1..5 {
-            let machine = format!("threshold=2,trace_eagerness=3,force_exits=13,seed={seed}");
+            let machine = format!("threshold=2,trace_eagerness=3,demotion=0,force_exits=13,seed={seed}");
             let reference = format!("{machine},backend=reference");
             exits += same(&guest, &[&machine, &reference])
                 .iter()
@@ -69,7 +69,7 @@ fn forced_exits_change_nothing() {
 #[test]
 fn each_guard_in_turn_may_fail() {
     for guest in [own_brainfuck("hello", Form::Plain), own_stackvm("count", &[50])] {
-        let params = "threshold=2,trace_eagerness=3";
+        let params = "threshold=2,trace_eagerness=3,demotion=0";
         let unforced = guest.run(params).stats;
         // Guards are numbered through; a trace that ends in `finish` numbers that, too.
         let guards = unforced.opt_guards + unforced.loops + unforced.bridges;
@@ -97,7 +97,7 @@ fn loops_are_compiled_entered_and_never_given_up() {
         (own_stackvm("sieve", &[20_000]), (2, 3)),
     ];
     for (guest, compiled) in expected {
-        let stats = guest.run("strict=1,threshold=101,trace_eagerness=20").stats;
+        let stats = guest.run("strict=1,demotion=0,threshold=101,trace_eagerness=20").stats;
         assert_eq!((stats.loops, stats.bridges), compiled, "{guest:?}: {stats:?}");
         assert!(stats.entries > 0, "{guest:?}: {stats:?}");
         assert_eq!(stats.total_aborts(), 0, "{guest:?}: {stats:?}");
@@ -106,7 +106,7 @@ fn loops_are_compiled_entered_and_never_given_up() {
 
 #[test]
 fn a_loop_with_a_branch_stays_in_machine_code() {
-    let stats = own_stackvm("count", &[1_000_000]).run("strict=1").stats;
+    let stats = own_stackvm("count", &[1_000_000]).run("strict=1,demotion=0").stats;
     assert_eq!((stats.loops, stats.bridges), (1, 1), "{stats:?}");
     assert!(stats.exits < 1000, "{stats:?}");
 }

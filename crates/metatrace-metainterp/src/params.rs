@@ -19,6 +19,9 @@ pub struct Parameters {
     pub max_bridges: u32,
     /// Whether traces are optimised.
     pub optimize: bool,
+    /// Whether loops whose entries do not pay are left alone for a while. What pays is judged by time, so a test that counts
+    /// what is compiled turns it off.
+    pub demotion: bool,
     /// Whether any abort is a failure (a panic that says why): for tests.
     pub strict: bool,
     /// Whether compiled code counts the merge points it passes, which slows it down: for measuring its share.
@@ -45,6 +48,7 @@ impl Default for Parameters {
             max_inline_depth: 64,
             max_bridges: 1000,
             optimize: true,
+            demotion: true,
             strict: false,
             count: false,
             force_exits: 0,
@@ -107,6 +111,7 @@ impl Parameters {
         "max_inline_depth",
         "max_bridges",
         "enable_opts",
+        "demotion",
         "strict",
         "count",
         "force_exits",
@@ -146,6 +151,7 @@ impl Parameters {
             "max_inline_depth" => self.max_inline_depth = number(name, value, 0)?,
             "max_bridges" => self.max_bridges = number(name, value, 0)?,
             "enable_opts" => self.optimize = choice(name, value, &[("all", true), ("", false), ("none", false)])?,
+            "demotion" => self.demotion = choice(name, value, &[("1", true), ("0", false)])?,
             "strict" => self.strict = choice(name, value, &[("1", true), ("0", false)])?,
             "count" => self.count = choice(name, value, &[("1", true), ("0", false)])?,
             "force_exits" => self.force_exits = number(name, value, 0)?,

@@ -69,7 +69,8 @@ impl Engine {
     /// Draws the balance of the loop that was entered, and demotes it where it loses: entering it was the decision, wherever
     /// in the code it led to the exit was.
     fn balance(&self, token: LoopToken, inside_ns: u64, blackhole_steps: u64) {
-        if self.backend().is_ok_and(|backend| !backend.makes_machine_code()) {
+        let is_interpreted = self.backend().is_ok_and(|backend| !backend.makes_machine_code());
+        if is_interpreted || !self.params.borrow().demotion {
             return;
         }
         let state = &mut *self.state.borrow_mut();
