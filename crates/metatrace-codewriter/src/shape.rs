@@ -5,8 +5,9 @@
 //! - An enum with `#[repr(u8)]` is its tag, then words that its variants share: each group of overlapping fields is cut
 //!   into words with *one* memory offset each, so that loading, storing and copying a value needs no test of its tag.
 //!   Fields that overlap with differing types are bits of an int word.
-//! - `Option` of a pointer is the pointer's words, null for `None`. Other `Option`s and `Result`s have a tag of their own
-//!   and words that the variants share.
+//! - `Option` of a pointer is the pointer's words, null for `None`. Other `Option`s and `Result`s are their tag or niche and
+//!   their payloads as they lie in memory, where each word of a payload is a word of theirs. Otherwise they are the
+//!   variant's number, then words of our own order that the variants share.
 //! - A type of which nothing is known is the words of its memory image.
 //!
 //! Where a value lies in memory as its words say, it is loaded and stored word by word ([`Shape::direct`]); otherwise
@@ -27,6 +28,8 @@ pub(crate) struct ShapeWord {
     pub(crate) pointee: Pointee,
     /// Whether no cell is crossed within the value.
     pub(crate) frozen: bool,
+    /// Whether it is bytes of a type of which nothing is known: they are moved, nobody computes with them.
+    pub(crate) image: bool,
     /// What is appended to the name of the place, `.field` or nothing.
     pub(crate) name: String,
 }
@@ -141,6 +144,7 @@ impl Shape {
             };
             words.push(ShapeWord {
                 frozen: false,
+                image: true,
                 name,
                 ..word(unsigned(size), offset, Pointee::Unknown, "")
             });
@@ -208,7 +212,7 @@ impl Shape {
                 ..
             } if payloads_are_direct(variants) => {
                 let tag = word(held, offset, Pointee::Unknown, &format!(".@{offset}"));
-                Shape::overlay(tag, &placed(variants, &payloads))
+                Shape::as_placed(tag, &placed(variants, &payloads))
             }
             TagLayout::Separate {
                 tag_offset,
@@ -216,9 +220,22 @@ impl Shape {
                 payloads,
             } if payloads_are_direct(variants) => {
                 let tag = word(tag, tag_offset, Pointee::Unknown, ".tag");
-                Shape::overlay(tag, &placed(variants, &payloads))
+                Shape::as_placed(tag, &placed(variants, &payloads))
             }
             _ => Shape::own_order(variants),
+        }
+    }
+
+    /// As the value lies in memory, unless that would make a payload's word bits of others: values live in registers, where
+    /// these would be cut and joined again and again.
+    fn as_placed(tag: ShapeWord, variants: &[VariantShape]) -> Shape {
+        let shape = Shape::overlay(tag, variants);
+        let is_whole = |word: &ShapeWord| word.image || matches!(source(&shape.words, word), Source::Whole(_));
+        let fields = variants.iter().flat_map(|variant| &variant.fields);
+        if fields.flat_map(held).all(|word| is_whole(&word)) {
+            shape
+        } else {
+            Shape::own_order(variants)
         }
     }
 
@@ -241,6 +258,7 @@ impl Shape {
                             shared.pointee = Pointee::Unknown;
                         }
                         shared.frozen &= own.frozen;
+                        shared.image &= own.image;
                     }
                 }
             }
@@ -404,6 +422,7 @@ fn word(word: Word, offset: u32, pointee: Pointee, name: &str) -> ShapeWord {
         offset,
         pointee,
         frozen: true,
+        image: false,
         name: name.to_owned(),
     }
 }
@@ -470,11 +489,13 @@ fn clusters(mut fields: Vec<ShapeWord>) -> Vec<ShapeWord> {
             Pointee::Unknown
         };
         let frozen = group.iter().all(|field| field.frozen);
+        let image = group.iter().all(|field| field.image);
         let make = |kind, offset| ShapeWord {
             word: kind,
             offset,
             pointee,
             frozen,
+            image,
             name: format!(".@{offset}"),
         };
         if group.iter().all(same) {
