@@ -103,6 +103,12 @@ pub(crate) enum Op {
         dst: VReg,
         src: Operand,
     },
+    /// A copy of `src`, which is not `never`: the payload of a variant that is told from the other one by a niche.
+    Distinct {
+        dst: VReg,
+        src: Operand,
+        never: u64,
+    },
     Pure {
         op: Opcode,
         dst: VReg,
@@ -281,6 +287,7 @@ impl Op {
     pub(crate) fn for_each_def(&self, mut visit: impl FnMut(VReg)) {
         match self {
             Op::Move { dst, .. }
+            | Op::Distinct { dst, .. }
             | Op::Pure { dst, .. }
             | Op::PtrField { dst, .. }
             | Op::PtrItem { dst, .. }
@@ -297,6 +304,7 @@ impl Op {
     pub(crate) fn for_each_def_mut(&mut self, mut visit: impl FnMut(&mut VReg)) {
         match self {
             Op::Move { dst, .. }
+            | Op::Distinct { dst, .. }
             | Op::Pure { dst, .. }
             | Op::PtrField { dst, .. }
             | Op::PtrItem { dst, .. }
@@ -312,7 +320,7 @@ impl Op {
     /// The operands that it reads; the merge point's are the graph's.
     pub(crate) fn for_each_use_mut(&mut self, mut visit: impl FnMut(&mut Operand)) {
         match self {
-            Op::Move { src, .. } => visit(src),
+            Op::Move { src, .. } | Op::Distinct { src, .. } => visit(src),
             Op::Pure { op, a, b, .. } => {
                 visit(a);
                 if is_binary(*op) {
@@ -355,7 +363,7 @@ impl Op {
             }
         };
         match self {
-            Op::Move { src, .. } => operand(src),
+            Op::Move { src, .. } | Op::Distinct { src, .. } => operand(src),
             Op::Pure { op, a, b, .. } => {
                 operand(a);
                 if is_binary(*op) {
@@ -403,6 +411,7 @@ impl Op {
     pub(crate) fn is_removable(&self) -> bool {
         match self {
             Op::Move { .. }
+            | Op::Distinct { .. }
             | Op::Pure { .. }
             | Op::PtrField { .. }
             | Op::PtrItem { .. }

@@ -723,6 +723,9 @@ impl Builder {
                     value,
                 } => {
                     let found = self.read_word(&project_word(&locs, source, *word), false);
+                    if *word == Word::Ref {
+                        return self.is_null(found, variant == *niche);
+                    }
                     let op = if variant == *niche {
                         Opcode::IntEq
                     } else {

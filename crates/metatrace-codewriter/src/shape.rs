@@ -338,8 +338,14 @@ impl View {
                 word: held,
                 payloads,
             } if shape.direct && payloads_are_direct(variants) => {
+                let source = source(&shape.words, &word(held, offset, Pointee::Unknown, ""));
+                // A pointer is looked at as one.
+                let held = match source {
+                    Source::Whole(index) if value == 0 && shape.words[index].word == Word::Ref => Word::Ref,
+                    Source::Whole(_) | Source::Bits(_) => held,
+                };
                 let tagging = Tagging::Niche {
-                    source: source(&shape.words, &word(held, offset, Pointee::Unknown, "")),
+                    source,
                     word: held,
                     niche,
                     value,
@@ -676,7 +682,9 @@ mod tests {
         let text = || String::from("text");
         assert!(Type::learn::<Option<String>>().shape().direct);
         assert_eq!(tags(&[None, Some(text()), Some(String::new())]), [0, 1, 1]);
-        assert!(Type::learn::<Result<u32, String>>().shape().direct);
+        // The `u32` lies within the string's pointer.
+        let mixed = Type::learn::<Result<u32, String>>();
+        assert_eq!(words(mixed.shape()), "U64@0 U64@8 U64@16 U64@24");
         assert_eq!(
             tags(&[Ok(0), Ok(u32::MAX), Err(text()), Err(String::new())]),
             [0, 0, 1, 1]

@@ -6,7 +6,7 @@
 use crate::assembly::SumAccess;
 use crate::builder::{Builder, ValueId, with};
 use crate::control;
-use crate::graph::Operand;
+use crate::graph::{Op, Operand};
 use crate::handles::{JitType, Place, Var, tmp};
 use crate::natives::{Callee, Facts, native, panic};
 use crate::place::{Mem, PlaceId};
@@ -103,7 +103,30 @@ impl Builder {
                 self.put_source(&mut words, source, *value);
             }
         }
+        self.tell_from_niche(ty, variant, &mut words);
         words
+    }
+
+    /// Makes it known that the payload of this variant is not the niche, so that a test of what has just been made is none.
+    fn tell_from_niche(&mut self, ty: Type, variant: u32, words: &mut [Operand]) {
+        let (source, never) = match ty.view().map(|view| &view.tagging) {
+            Some(Tagging::Niche {
+                source, niche, value, ..
+            }) if *niche != variant => (source, *value),
+            Some(Tagging::Null { source, .. }) if variant == SOME => (source, 0),
+            _ => return,
+        };
+        if let Source::Whole(index) = *source
+            && words[index].as_reg().is_some()
+        {
+            let dst = self.reg(self.graph.kind(words[index]));
+            self.emit(Op::Distinct {
+                dst,
+                src: words[index],
+                never,
+            });
+            words[index] = Operand::Reg(dst);
+        }
     }
 
     /// The words of an `Option` of an integer that is there where `exact` is 1.

@@ -36,5 +36,7 @@ mod places;
 mod portals;
 #[path = "staging/second_panic.rs"]
 mod second_panic;
+#[path = "staging/shapes.rs"]
+mod shapes;
 #[path = "staging/sums.rs"]
 mod sums;

@@ -3,7 +3,7 @@
 
 use crate::graph::{Blk, Block, Graph, Op, Operand, Term, VReg};
 use metatrace_ir::{Opcode, eval};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Which blocks can be reached.
 pub(crate) fn reachable(graph: &Graph) -> Vec<bool> {
@@ -226,7 +226,7 @@ const DUPLICATED: usize = 8;
 
 /// Jumps to empty blocks go where these go; a jump to a branch that is decided on this path goes where the branch goes.
 pub(crate) fn thread_jumps(graph: &mut Graph) {
-    let addresses = addresses(graph);
+    let never = never(graph);
     let preds: Vec<usize> = predecessors(graph).iter().map(Vec::len).collect();
     for n in 0..graph.blocks.len() {
         let mut term = graph.blocks[n].term.clone();
@@ -234,7 +234,7 @@ pub(crate) fn thread_jumps(graph: &mut Graph) {
         graph.blocks[n].term = term;
         for _ in 0..16 {
             let Term::Goto(to) = graph.blocks[n].term else { break };
-            if to.0 as usize == n || !thread_branch(graph, n, to, preds[to.0 as usize], &addresses) {
+            if to.0 as usize == n || !thread_branch(graph, n, to, preds[to.0 as usize], &never) {
                 break;
             }
         }
@@ -242,15 +242,39 @@ pub(crate) fn thread_jumps(graph: &mut Graph) {
     remove_unreachable(graph);
 }
 
-/// Registers that hold nothing but addresses of places, which are never null.
-fn addresses(graph: &Graph) -> HashSet<VReg> {
+/// What registers never hold: addresses of places are not null, what is distinct from a niche is not that.
+fn never(graph: &Graph) -> HashMap<VReg, u64> {
     let definitions = super::copies::definitions(graph);
     let ops = graph.blocks.iter().flat_map(|block| &block.ops);
-    let addresses = ops.filter_map(|op| match op {
-        Op::PtrField { dst, .. } | Op::PtrItem { dst, .. } | Op::Alloca { dst, .. } => Some(*dst),
+    let never = ops.filter_map(|op| match op {
+        Op::PtrField { dst, .. } | Op::PtrItem { dst, .. } | Op::Alloca { dst, .. } => Some((*dst, 0)),
+        Op::Distinct { dst, never, .. } => Some((*dst, *never)),
         _ => None,
     });
-    addresses.filter(|dst| definitions[dst.0 as usize] == 1).collect()
+    never.filter(|(dst, _)| definitions[dst.0 as usize] == 1).collect()
+}
+
+/// What a test for a value gives where that value does not occur: the value, and the result.
+fn without_value(op: Opcode, b: Option<u64>) -> Option<(u64, bool)> {
+    match op {
+        Opcode::PtrEq | Opcode::IntEq => Some((b?, false)),
+        Opcode::PtrNe | Opcode::IntNe => Some((b?, true)),
+        Opcode::IntIsZero => Some((0, false)),
+        Opcode::IntIsTrue => Some((0, true)),
+        _ => None,
+    }
+}
+
+/// What is distinct has served: from now on it is a copy like others. Whether there was any.
+pub(crate) fn forget_distinctions(graph: &mut Graph) -> bool {
+    let mut any = false;
+    for op in graph.blocks.iter_mut().flat_map(|block| &mut block.ops) {
+        if let Op::Distinct { dst, src, .. } = *op {
+            *op = Op::Move { dst, src };
+            any = true;
+        }
+    }
+    any
 }
 
 fn skip_empty(graph: &Graph, mut to: Blk) -> Blk {
@@ -266,29 +290,24 @@ fn skip_empty(graph: &Graph, mut to: Blk) -> Blk {
 
 /// Block `n` jumps to `to`: where `to` is short and its branch is decided by what `n` has set, `n` does its work and goes
 /// on to the branch's target.
-fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, addresses: &HashSet<VReg>) -> bool {
+fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, never: &HashMap<VReg, u64>) -> bool {
     let target = &graph.blocks[to.0 as usize];
     let short = target.ops.len() <= DUPLICATED
         && target
             .ops
             .iter()
-            .all(|op| matches!(op, Op::Move { .. } | Op::Pure { .. }));
+            .all(|op| matches!(op, Op::Move { .. } | Op::Distinct { .. } | Op::Pure { .. }));
     if !short || preds < 2 {
         return false;
     }
     let mut known: HashMap<VReg, Operand> = HashMap::new();
     for op in graph.blocks[n].ops.iter().chain(&target.ops) {
-        learn(op, &mut known, addresses);
+        learn(op, &mut known, never);
     }
-    let is_address = |operand: &Operand| match operand {
-        Operand::Const(_) => false,
-        Operand::Reg(reg) => {
-            addresses.contains(reg)
-                || known
-                    .get(reg)
-                    .and_then(|operand| operand.as_reg())
-                    .is_some_and(|reg| addresses.contains(&reg))
-        }
+    let never_holds = |operand: &Operand| {
+        let reg = operand.as_reg()?;
+        let copied = || known.get(&reg).and_then(|operand| never.get(&operand.as_reg()?));
+        never.get(&reg).or_else(copied).copied()
     };
     let bits = |operand: &Operand| match operand {
         Operand::Const(constant) => Some(constant.bits),
@@ -296,19 +315,14 @@ fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, addresses: 
     };
     let decided = match &target.term {
         Term::If { cond, then, or } => bits(cond).map(|bits| if bits != 0 { *then } else { *or }),
-        Term::Compare {
-            op: op @ (Opcode::PtrEq | Opcode::PtrNe),
-            a,
-            b,
-            then,
-            or,
-        } if bits(b) == Some(0) && is_address(a) => Some(if *op == Opcode::PtrNe { *then } else { *or }),
         Term::Compare { op, a, b, then, or } => {
+            let distinct = without_value(*op, bits(b)).filter(|(value, _)| never_holds(a) == Some(*value));
             let b = if crate::graph::is_binary(*op) { b } else { a };
-            bits(a)
-                .zip(bits(b))
-                .and_then(|(a, b)| eval::eval(*op, &[a, b]))
-                .map(|bits| if bits != 0 { *then } else { *or })
+            let evaluated = || bits(a).zip(bits(b)).and_then(|(a, b)| eval::eval(*op, &[a, b]));
+            let holds = distinct
+                .map(|(_, holds)| holds)
+                .or_else(|| evaluated().map(|bits| bits != 0));
+            holds.map(|holds| if holds { *then } else { *or })
         }
         Term::Switch { value, cases, default } => bits(value).map(|bits| {
             cases
@@ -325,12 +339,12 @@ fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, addresses: 
     true
 }
 
-/// Follows constants and addresses through moves and pure operations.
-fn learn(op: &Op, known: &mut HashMap<VReg, Operand>, addresses: &HashSet<VReg>) {
+/// Follows constants and what never holds some value through moves and pure operations.
+fn learn(op: &Op, known: &mut HashMap<VReg, Operand>, never: &HashMap<VReg, u64>) {
     let value = match op {
         Op::Move { src, .. } => match src {
             Operand::Const(_) => Some(*src),
-            Operand::Reg(reg) if addresses.contains(reg) => Some(*src),
+            Operand::Reg(reg) if never.contains_key(reg) => Some(*src),
             Operand::Reg(reg) => known.get(reg).copied(),
         },
         Op::Pure { op, a, b, .. } => {

@@ -273,7 +273,7 @@ impl Emitter<'_> {
 
     fn op(&mut self, op: &Op) {
         let insn = match op {
-            Op::Move { dst, src } => Insn::Move {
+            Op::Move { dst, src } | Op::Distinct { dst, src, .. } => Insn::Move {
                 dst: self.reg(*dst),
                 src: self.operand(*src),
             },

@@ -236,6 +236,7 @@ impl Known {
         self.note_address(op, slots);
         match op {
             Op::Move { dst, src } if *src != Operand::Reg(*dst) => self.insert(Fact::Copy(*dst), *src),
+            Op::Distinct { dst, never, .. } => self.note_distinct(*dst, *never),
             // What has been stored is what a load gives: registers hold words as loads extend them.
             Op::Store { base, src, descr } => self.insert(Fact::Load(*base, descr.clone()), *src),
             Op::StoreItem {
@@ -253,6 +254,20 @@ impl Known {
                     self.insert(fact, Operand::Reg(dst));
                 }
             }
+        }
+    }
+
+    fn note_distinct(&mut self, dst: VReg, never: u64) {
+        let dst = Operand::Reg(dst);
+        let mut know = |op, b, holds: bool| self.insert(Fact::pure(op, dst, b), Operand::int(holds.into()));
+        know(Opcode::IntEq, Operand::int(never), false);
+        know(Opcode::IntNe, Operand::int(never), true);
+        if never == 0 {
+            let null = Operand::Const(Const::ptr(0));
+            know(Opcode::IntIsZero, dst, false);
+            know(Opcode::IntIsTrue, dst, true);
+            know(Opcode::PtrEq, null, false);
+            know(Opcode::PtrNe, null, true);
         }
     }
 

@@ -49,13 +49,10 @@ fn simplify(graph: &mut Graph) {
     copies::single_definitions(graph);
     cfg::fuse_comparisons(graph);
     for _ in 0..3 {
-        cfg::remove_impossible(graph);
-        cfg::thread_jumps(graph);
-        cfg::merge_blocks(graph);
-        copies::single_definitions(graph);
-        facts::apply(graph);
-        live::remove_dead(graph);
-        cfg::fuse_comparisons(graph);
+        propagate(graph);
+    }
+    if cfg::forget_distinctions(graph) {
+        propagate(graph);
     }
     cfg::switches(graph);
     cfg::thread_jumps(graph);
@@ -64,6 +61,16 @@ fn simplify(graph: &mut Graph) {
     live::remove_dead(graph);
     sink::sink(graph);
     cfg::remove_unreachable(graph);
+}
+
+fn propagate(graph: &mut Graph) {
+    cfg::remove_impossible(graph);
+    cfg::thread_jumps(graph);
+    cfg::merge_blocks(graph);
+    copies::single_definitions(graph);
+    facts::apply(graph);
+    live::remove_dead(graph);
+    cfg::fuse_comparisons(graph);
 }
 
 /// The kinds of the result's words.
