@@ -705,7 +705,7 @@ impl Builder {
             return Operand::int(1);
         }
         match self.locate(place) {
-            Located::Mem(mem) => self.is_variant_in_memory(&mem, structure, variant),
+            Located::Mem(mem) => self.is_variant_in_memory(&mem, ty.shape(), structure, variant),
             Located::Words(locs, _) => match &view.tagging {
                 Tagging::None => Operand::int(1),
                 Tagging::Word { source, word, values } => {
@@ -742,7 +742,7 @@ impl Builder {
         }
     }
 
-    fn is_variant_in_memory(&mut self, mem: &Mem, structure: &TypeShape, variant: u32) -> Operand {
+    fn is_variant_in_memory(&mut self, mem: &Mem, shape: &Shape, structure: &TypeShape, variant: u32) -> Operand {
         let facts = (true, Pointee::Unknown);
         match structure {
             TypeShape::Sum { variants, access } => match access.layout(variants) {
@@ -759,6 +759,16 @@ impl Builder {
                     word,
                     ..
                 } => {
+                    let is_pointer = |own: &&ShapeWord| own.offset == offset && own.word == Word::Ref;
+                    let pointer = shape
+                        .words
+                        .iter()
+                        .filter(|_| shape.direct && value == 0)
+                        .find(is_pointer);
+                    if let Some(own) = pointer {
+                        let found = self.load_word(mem, own.word, offset, &own.name, (own.frozen, own.pointee));
+                        return self.is_null(found, variant == niche);
+                    }
                     let name = format!(".@{offset}");
                     let found = self.load_word(mem, word, offset, &name, facts);
                     let op = if variant == niche { Opcode::IntEq } else { Opcode::IntNe };

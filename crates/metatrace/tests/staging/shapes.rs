@@ -70,6 +70,22 @@ fn leave(frames: &mut Vec<Frame<'_>>) -> usize {
     }
 }
 
+#[jit]
+fn name_of(slot: &mut Option<Frame<'_>>) -> u64 {
+    match slot {
+        Some(frame) => *frame.name,
+        None => 0,
+    }
+}
+
+#[jit]
+fn whole_of(slot: &mut Option<Cell>) -> i64 {
+    match slot {
+        Some(Cell::Whole(number)) => *number,
+        _ => 0,
+    }
+}
+
 fn check(twin: fn(), expected: Expect) {
     expected.assert_eq(&show(twin));
 }
@@ -156,4 +172,40 @@ fn they_do_the_same() {
     let frame = Frame { name: &5, pc: 7 };
     agree!(frames = vec![frame] => leave(frames));
     agree!(frames = Vec::new() => leave(frames));
+    for slot in [Some(frame), None] {
+        agree!(state = slot => name_of(state));
+    }
+    for slot in [Some(Cell::Whole(3)), Some(Cell::Small(4)), None] {
+        agree!(state = slot => whole_of(state));
+    }
+}
+
+#[test]
+fn a_niche_in_memory_is_read_as_the_word_that_it_is_part_of() {
+    check(
+        key(<name_of>::build),
+        expect![[r#"
+        jitcode name_of(p0) -> (int)
+            0  p2 = p0.Option<Frame<'_>>.@0
+            1  branch ptr_ne p2 ptr(0x0) else 5  live [p0, p2]
+            2  p2 = p0.Frame<'_>.name
+            3  i1 = p2.u64
+            4  return [i1]  live [i1]
+            5  i1 = 0
+            6  goto 4
+    "#]],
+    );
+    check(
+        key(<whole_of>::build),
+        expect![[r#"
+        jitcode whole_of(p0) -> (int)
+            0  i1 = p0.Option<Cell>.@0
+            1  branch int_ne i1 3 else 5  live [p0, i1]
+            2  branch int_eq i1 0 else 5  live [p0, i1]
+            3  i2 = p0.Option<Cell>.@8
+            4  return [i2]  live [i2]
+            5  i2 = 0
+            6  goto 4
+    "#]],
+    );
 }
