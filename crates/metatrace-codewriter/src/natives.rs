@@ -5,6 +5,7 @@ use crate::builder::{Builder, Value, ValueId, with};
 use crate::graph::{Inline, Native, Op, Operand, Term, Unwind};
 use crate::handles::Var;
 use crate::place::{Mem, held_whole};
+use crate::scalar::JitScalar;
 use crate::shape::{Shape, ShapeWord};
 use crate::shims::{Arguments, Invoke, Shim, ShimAddress, Signature, WordsArgument};
 use crate::types::Type;
@@ -66,15 +67,33 @@ impl From<NativeFlags> for Facts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Callee {
     images: ShimAddress,
-    worded: ShimAddress,
+    /// Scalars lie in memory as their words say: callees that take and return nothing else have no such shim.
+    worded: Option<ShimAddress>,
 }
+
+/// Arguments that are all scalars.
+pub(crate) trait ScalarArguments: Arguments {}
+
+impl ScalarArguments for () {}
+impl<A: JitScalar> ScalarArguments for (A,) {}
+impl<A: JitScalar, B: JitScalar> ScalarArguments for (A, B) {}
+impl<A: JitScalar, B: JitScalar, C: JitScalar> ScalarArguments for (A, B, C) {}
 
 impl Callee {
     pub(crate) fn of<F: Invoke<A, R>, A: Arguments, R>(callee: F) -> Callee {
         std::mem::forget(callee);
         Callee {
             images: Shim::<F, A, R>::IMAGES,
-            worded: Shim::<F, A, R>::WORDED,
+            worded: Some(Shim::<F, A, R>::WORDED),
+        }
+    }
+
+    /// A callee from scalars to a scalar that is never called as one that aborts.
+    pub(crate) fn of_scalars<F: Invoke<A, R>, A: ScalarArguments, R: JitScalar>(callee: F) -> Callee {
+        std::mem::forget(callee);
+        Callee {
+            images: Shim::<F, A, R>::IMAGES,
+            worded: None,
         }
     }
 
@@ -105,7 +124,10 @@ pub(crate) fn native(b: &mut Builder, name: &str, facts: Facts, callee: Callee, 
     let words = if is_direct && !facts.aborts {
         call_by_images(b, name, facts, callee.images, &args, result)
     } else {
-        call_by_words(b, name, facts, callee.worded, &args, result)
+        let worded = callee
+            .worded
+            .expect("scalars are direct, and what only takes them does not abort");
+        call_by_words(b, name, facts, worded, &args, result)
     };
     b.owned_value(result, words)
 }
@@ -612,4 +634,16 @@ pub(crate) fn std_call<F: Invoke<A, R>, A: Arguments, R>(
     args: &[u32],
 ) -> Var<R> {
     Var::number(call(name, facts, Callee::of::<F, A, R>(f), args, Type::of::<R>()))
+}
+
+/// The same of one from scalars to a scalar.
+#[inline(never)]
+pub(crate) fn scalar_call<F: Invoke<A, R>, A: ScalarArguments, R: JitScalar>(
+    name: &'static str,
+    facts: Facts,
+    f: F,
+    args: &[u32],
+) -> Var<R> {
+    let callee = Callee::of_scalars::<F, A, R>(f);
+    Var::number(call(name, facts, callee, args, Type::of::<R>()))
 }

@@ -7,7 +7,7 @@ use crate::assembly;
 use crate::builder::{Builder, ValueId, with};
 use crate::graph::{Op, Operand, Term};
 use crate::handles::{JitType, Place, Var};
-use crate::natives::{Callee, Facts, native, panic, peek, std_call};
+use crate::natives::{Callee, Facts, native, panic, peek, scalar_call, std_call};
 use crate::types::{Scalar, Type, TypeIsJit, TypeShape};
 use metatrace_ir::{Const, Kind, Opcode};
 use std::mem::ManuallyDrop;
@@ -231,7 +231,7 @@ impl Builder {
             Arith::Mul => Opcode::FloatMul,
             Arith::Div => Opcode::FloatTruediv,
             Arith::Rem => {
-                let callee = Callee::of::<_, (f64, f64), f64>(|a: f64, b: f64| a % b);
+                let callee = Callee::of_scalars::<_, (f64, f64), f64>(|a: f64, b: f64| a % b);
                 let ty = Type::of::<f64>();
                 let (a, b) = (self.value(ty, vec![a]), self.value(ty, vec![b]));
                 let result = native(self, "fmod", Facts::PURE, callee, &[a.0, b.0], ty);
@@ -417,7 +417,7 @@ impl Builder {
     fn cast_float(&mut self, to: Scalar, a: Operand) -> Operand {
         macro_rules! saturate {
             ($t:ty) => {{
-                let callee = Callee::of::<_, (f64,), $t>(|value: f64| value as $t);
+                let callee = Callee::of_scalars::<_, (f64,), $t>(|value: f64| value as $t);
                 let value = self.value(Type::of::<f64>(), vec![a]);
                 let result = native(
                     self,
@@ -737,7 +737,7 @@ macro_rules! int_methods {
             int_methods!(# $t $t: wrapping_div($t), wrapping_rem($t), saturating_add($t), saturating_sub($t), saturating_mul($t));
             int_methods!(# $t $t: rem_euclid($t), div_euclid($t), wrapping_pow(u32), saturating_pow(u32));
             int_methods!(# $t $t: rotate_left(u32), rotate_right(u32), swap_bytes(), abs_diff_as_self($t));
-            int_methods!(# $t Option<$t>: checked_div($t), checked_rem($t), checked_pow(u32), checked_shl(u32), checked_shr(u32), checked_neg());
+            int_methods!(? $t Option<$t>: checked_div($t), checked_rem($t), checked_pow(u32), checked_shl(u32), checked_shr(u32), checked_neg());
 
             /// `pow`.
             #[inline(never)]
@@ -748,9 +748,9 @@ macro_rules! int_methods {
                         Some(power) => power,
                         None => panic!("attempt to multiply with overflow"),
                     };
-                    std_call::<_, ($t, u32), $t>("pow", ELIDABLE, checked, &args)
+                    scalar_call::<_, ($t, u32), $t>("pow", ELIDABLE, checked, &args)
                 } else {
-                    std_call::<_, ($t, u32), $t>("pow", Facts::PURE, |a: $t, b: u32| a.wrapping_pow(b), &args)
+                    scalar_call::<_, ($t, u32), $t>("pow", Facts::PURE, |a: $t, b: u32| a.wrapping_pow(b), &args)
                 }
             }
 
@@ -811,23 +811,26 @@ macro_rules! int_methods {
         }
     )*};
     (# $t:ident $r:ty: $($name:ident($($a:ty)?)),*) => {$(
-        int_methods!(~ $t $r, $name($($a)?));
+        int_methods!(~ scalar_call $t $r, $name($($a)?));
     )*};
-    (~ $t:ident $r:ty, abs_diff_as_self($a:ty)) => {};
-    (~ $t:ident $r:ty, $name:ident()) => {
+    (? $t:ident $r:ty: $($name:ident($($a:ty)?)),*) => {$(
+        int_methods!(~ std_call $t $r, $name($($a)?));
+    )*};
+    (~ $call:ident $t:ident $r:ty, abs_diff_as_self($a:ty)) => {};
+    (~ $call:ident $t:ident $r:ty, $name:ident()) => {
         #[doc = concat!("`", stringify!($name), "`.")]
         #[inline(never)]
         pub fn $name(self) -> Var<$r> {
             Type::learn::<$r>();
-            std_call::<_, ($t,), $r>(stringify!($name), ELIDABLE, |a: $t| a.$name(), &[self.__id()])
+            $call::<_, ($t,), $r>(stringify!($name), ELIDABLE, |a: $t| a.$name(), &[self.__id()])
         }
     };
-    (~ $t:ident $r:ty, $name:ident($a:ty)) => {
+    (~ $call:ident $t:ident $r:ty, $name:ident($a:ty)) => {
         #[doc = concat!("`", stringify!($name), "`.")]
         #[inline(never)]
         pub fn $name(self, other: &Var<$a>) -> Var<$r> {
             Type::learn::<$r>();
-            std_call::<_, ($t, $a), $r>(stringify!($name), ELIDABLE, |a: $t, b: $a| a.$name(b), &[self.__id(), other.__id()])
+            $call::<_, ($t, $a), $r>(stringify!($name), ELIDABLE, |a: $t, b: $a| a.$name(b), &[self.__id(), other.__id()])
         }
     };
 }
@@ -853,19 +856,19 @@ macro_rules! signed_methods {
             /// `signum`.
             #[inline(never)]
             pub fn signum(self) -> Var<$t> {
-                std_call::<_, ($t,), $t>("signum", Facts::PURE, |a: $t| a.signum(), &[self.__id()])
+                scalar_call::<_, ($t,), $t>("signum", Facts::PURE, |a: $t| a.signum(), &[self.__id()])
             }
 
             /// `unsigned_abs`.
             #[inline(never)]
             pub fn unsigned_abs(self) -> Var<$u> {
-                std_call::<_, ($t,), $u>("unsigned_abs", Facts::PURE, |a: $t| a.unsigned_abs(), &[self.__id()])
+                scalar_call::<_, ($t,), $u>("unsigned_abs", Facts::PURE, |a: $t| a.unsigned_abs(), &[self.__id()])
             }
 
             /// `wrapping_abs`.
             #[inline(never)]
             pub fn wrapping_abs(self) -> Var<$t> {
-                std_call::<_, ($t,), $t>("wrapping_abs", Facts::PURE, |a: $t| a.wrapping_abs(), &[self.__id()])
+                scalar_call::<_, ($t,), $t>("wrapping_abs", Facts::PURE, |a: $t| a.wrapping_abs(), &[self.__id()])
             }
 
             /// `is_negative`.
@@ -935,7 +938,7 @@ macro_rules! float_methods {
                 #[doc = concat!("`", stringify!($name), "`.")]
                 #[inline(never)]
                 pub fn $name(self $(, $arg: &Var<$a>)*) -> Var<$r> {
-                    std_call::<_, (f64, $($a),*), $r>(
+                    scalar_call::<_, (f64, $($a),*), $r>(
                         stringify!($name), Facts::PURE, |a: f64 $(, $arg: $a)*| a.$name($($arg),*), &[self.__id() $(, $arg.__id())*],
                     )
                 }
@@ -973,14 +976,14 @@ float_methods! {
 }
 
 macro_rules! char_methods {
-    ($t:ident: $($name:ident($($arg:ident: $a:ty),*) -> $r:ty;)*) => {
+    ($t:ident $call:ident: $($name:ident($($arg:ident: $a:ty),*) -> $r:ty;)*) => {
         impl Var<$t> {
             $(
                 #[doc = concat!("`", stringify!($name), "`.")]
                 #[inline(never)]
                 pub fn $name(self $(, $arg: &Var<$a>)*) -> Var<$r> {
                     Type::learn::<$r>();
-                    std_call::<_, ($t, $($a),*), $r>(
+                    $call::<_, ($t, $($a),*), $r>(
                         stringify!($name), ELIDABLE, |a: $t $(, $arg: $a)*| a.$name($($arg),*), &[self.__id() $(, $arg.__id())*],
                     )
                 }
@@ -988,7 +991,7 @@ macro_rules! char_methods {
         }
     };
 }
-char_methods! { char:
+char_methods! { char scalar_call:
     is_alphabetic() -> bool;
     is_numeric() -> bool;
     is_alphanumeric() -> bool;
@@ -999,10 +1002,12 @@ char_methods! { char:
     is_ascii_alphanumeric() -> bool;
     to_ascii_uppercase() -> char;
     to_ascii_lowercase() -> char;
-    to_digit(radix: u32) -> Option<u32>;
     len_utf8() -> usize;
 }
-char_methods! { u8:
+char_methods! { char std_call:
+    to_digit(radix: u32) -> Option<u32>;
+}
+char_methods! { u8 scalar_call:
     is_ascii_digit() -> bool;
     is_ascii_alphabetic() -> bool;
     is_ascii_alphanumeric() -> bool;
