@@ -47,9 +47,14 @@ pub(crate) struct Scope {
     pub(crate) owned: Vec<OwnerId>,
 }
 
-/// The state of a join: the registers that its arms write.
-#[derive(Debug, Default)]
+/// The state of a join.
+#[derive(Debug)]
 pub(crate) struct JoinState {
+    /// Where its arms meet.
+    pub(crate) block: Blk,
+    /// How many scopes were open when it was made.
+    pub(crate) depth: usize,
+    /// The registers that its arms write.
     pub(crate) value: Option<(Type, Vec<VReg>)>,
     pub(crate) owned: bool,
 }

@@ -59,6 +59,16 @@ pub fn test(cond: Var<bool>, fail: Blk) {
     });
 }
 
+/// Closes the scopes of a condition, and goes on where it holds, else goes to `fail`.
+#[inline(never)]
+pub fn test_leaving(depth: usize, cond: Var<bool>, fail: Blk) {
+    with(|b| {
+        let cond = b.leave_scopes(depth, cond.__value());
+        let cond = b.word(cond);
+        b.test(cond, fail);
+    });
+}
+
 /// How many scopes are open.
 #[inline(never)]
 pub fn depth() -> usize {
@@ -163,23 +173,33 @@ pub fn unit() -> Var<()> {
 /// arm diverges.
 pub struct Join<V> {
     id: u32,
-    /// The block where they meet.
-    pub blk: Blk,
-    /// How many scopes were open when it was made.
-    pub depth: usize,
     of: PhantomData<fn() -> V>,
 }
 
-impl<V> std::fmt::Debug for Join<V> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Join({}, {:?})", self.id, self.blk)
+impl<V> Clone for Join<V> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-fn new_join() -> (u32, Blk, usize) {
+impl<V> Copy for Join<V> {}
+
+impl<V> std::fmt::Debug for Join<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Join({})", self.id)
+    }
+}
+
+fn new_join() -> u32 {
     with(|b| {
-        b.joins.push(JoinState::default());
-        (b.joins.len() as u32 - 1, b.graph.block(), b.scopes.len())
+        let (block, depth) = (b.graph.block(), b.scopes.len());
+        b.joins.push(JoinState {
+            block,
+            depth,
+            value: None,
+            owned: false,
+        });
+        b.joins.len() as u32 - 1
     })
 }
 
@@ -188,39 +208,46 @@ impl<V> Join<V> {
     #[allow(clippy::new_without_default)]
     #[inline(never)]
     pub fn new() -> Join<V> {
-        let (id, blk, depth) = new_join();
         Join {
-            id,
-            blk,
-            depth,
+            id: new_join(),
             of: PhantomData,
         }
     }
 
+    /// How many scopes were open when it was made.
+    #[inline(never)]
+    pub fn depth(self) -> usize {
+        join_depth(self.id)
+    }
+
     /// An edge to the join, which leaves every scope inside it.
     #[inline(never)]
-    pub fn brk(&mut self, value: V) {
+    pub fn brk(self, value: V) {
         let id = shims::number_of_handle(&value).expect("an arm that does not diverge has a value");
-        join_edge(self.id, self.blk, self.depth, ValueId(id));
+        join_edge(self.id, ValueId(id));
     }
 
     /// The end of an arm.
     #[inline(never)]
-    pub fn arm(&mut self, value: Option<V>) {
+    pub fn arm(self, value: Option<V>) {
         if let Some(value) = value {
             self.brk(value);
         }
-        trunc(self.depth);
+        trunc(self.depth());
     }
 
     /// Goes on where the arms meet; `None` where none gets there.
     #[inline(never)]
     pub fn end(self) -> Option<V> {
-        join_end(self.id, self.blk, self.depth).map(|id| shims::handle_of_number(id.0))
+        join_end(self.id).map(|id| shims::handle_of_number(id.0))
     }
 }
 
-fn join_edge(join: u32, block: Blk, depth: usize, value: ValueId) {
+fn join_depth(join: u32) -> usize {
+    with(|b| b.joins[join as usize].depth)
+}
+
+fn join_edge(join: u32, value: ValueId) {
     with(|b| {
         let (ty, words) = (b.get(value).ty, b.words(value));
         if b.joins[join as usize].value.is_none() {
@@ -238,13 +265,15 @@ fn join_edge(join: u32, block: Blk, depth: usize, value: ValueId) {
         }
         b.joins[join as usize].owned |= b.get(value).owner.is_some();
         b.consume(value);
+        let JoinState { block, depth, .. } = b.joins[join as usize];
         b.unwind_to(depth);
         b.goto(block);
     });
 }
 
-fn join_end(join: u32, block: Blk, depth: usize) -> Option<ValueId> {
+fn join_end(join: u32) -> Option<ValueId> {
     with(|b| {
+        let JoinState { block, depth, .. } = b.joins[join as usize];
         b.truncate_scopes(depth);
         b.current = block;
         let (ty, regs) = b.joins[join as usize].value.clone()?;

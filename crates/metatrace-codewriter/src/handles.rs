@@ -54,13 +54,13 @@ impl<T> Var<T> {
     }
 
     #[doc(hidden)]
-    #[inline(never)]
+    #[inline(always)]
     pub fn __any(self) -> AnyVar {
         AnyVar(self.id)
     }
 
     #[doc(hidden)]
-    #[inline(never)]
+    #[inline(always)]
     pub fn __arg(&self) -> Var<T> {
         *self
     }
@@ -155,7 +155,7 @@ impl<T: ?Sized, M> Place<T, M> {
     }
 
     #[doc(hidden)]
-    #[inline(never)]
+    #[inline(always)]
     pub fn __mode<N>(&self) -> Place<T, N> {
         self.__cast()
     }
@@ -200,14 +200,14 @@ impl<T, M> Place<T, M> {
     /// The value, without moving it.
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __peek(&self) -> Var<T> {
+    pub fn __peek(self) -> Var<T> {
         Var::new(peek(self.__id(), Type::of::<T>()))
     }
 
     /// The value, moved out.
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __get(&self) -> Var<T> {
+    pub fn __get(self) -> Var<T> {
         Var::new(get(self.__id(), Type::of::<T>()))
     }
 
@@ -221,15 +221,16 @@ impl<T, M> Place<T, M> {
     /// Writes without dropping what was there.
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __init(&self, value: &Var<T>) {
+    pub fn __init(self, value: &Var<T>) {
         init(self.__id(), value.__value());
     }
 
-    /// Assigns.
+    /// Assigns, which as an expression is `()`.
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __set(&self, value: &Var<T>) {
+    pub fn __assign(self, value: &Var<T>) -> Var<()> {
         set(self.__id(), value.__value());
+        crate::control::unit()
     }
 
     /// A value to be made part by part.
@@ -242,7 +243,7 @@ impl<T, M> Place<T, M> {
     /// It is complete.
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __owned(&self) -> Var<T> {
+    pub fn __owned(self) -> Var<T> {
         Var::new(complete(self.__id(), Type::of::<T>()))
     }
 
@@ -397,6 +398,14 @@ fn field(parent: PlaceId, ty: Type, variant: u32, index: u32) -> PlaceId {
     with(|b| b.field(parent, ty, variant, index))
 }
 
+/// A new local that holds the value, at the end of the scopes from `depth` upwards, of temporaries.
+#[inline(never)]
+pub fn bind_leaving<T>(depth: usize, value: Var<T>) -> Place<T> {
+    let place = bind(value.__value());
+    with(|b| b.pop_scopes(depth));
+    Place::new(place)
+}
+
 /// A temporary: dropped with its statement.
 #[inline(never)]
 pub fn tmp<T>(value: Var<T>) -> Place<T> {
@@ -407,13 +416,13 @@ pub fn tmp<T>(value: Var<T>) -> Place<T> {
 }
 
 /// Says the type of a value.
-#[inline(never)]
+#[inline(always)]
 pub fn typed<T>(value: &Var<T>) -> Var<T> {
     *value
 }
 
 /// A place where arguments are coerced.
-#[inline(never)]
+#[inline(always)]
 pub fn coerce<T>(value: &Var<T>) -> Var<T> {
     *value
 }

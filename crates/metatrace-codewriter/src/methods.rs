@@ -115,12 +115,12 @@ arg_tuples!(() (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E 
 
 /// Learns the shape of `T` where it is known; see [`probe!`](crate::probe).
 #[derive(Debug)]
-pub struct Probe<T>(PhantomData<fn() -> T>);
+pub struct Probe<T>(#[doc(hidden)] pub PhantomData<fn() -> T>);
 
 impl<T> Probe<T> {
     /// A probe.
     #[allow(clippy::new_without_default)]
-    #[inline(never)]
+    #[inline(always)]
     pub fn new() -> Probe<T> {
         Probe(PhantomData)
     }
@@ -165,7 +165,8 @@ macro_rules! probe {
     ($t:ty) => {{
         #[allow(unused_imports)]
         use $crate::stage::{ProbeJit as _, ProbeKnown as _, ProbeUnknown as _};
-        (&&&$crate::stage::Probe::<$t>::new()).__learn();
+        // A constant, which takes no room in the twin's frame.
+        (&&&$crate::stage::Probe::<$t>(::core::marker::PhantomData)).__learn();
     }};
 }
 
@@ -180,7 +181,7 @@ macro_rules! probe_value {
 }
 
 /// A probe of a value's type.
-#[inline(never)]
+#[inline(always)]
 pub fn probe_of<T>(_: &T) -> Probe<T> {
     Probe::new()
 }

@@ -62,14 +62,14 @@ impl<'a, X: ?Sized, M: Under> Deref for Scrut<&'a mut X, M> {
 
 impl<T: TypeIsJit, M> Scrut<T, M> {
     #[doc(hidden)]
-    #[inline(never)]
+    #[inline(always)]
     pub fn __adt(&self) -> Scrut<T, M> {
         *self
     }
 
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __test_variant(&self, variant: u32, fail: Blk) {
+    pub fn __test_variant(self, variant: u32, fail: Blk) {
         let ty = Type::learn::<T>();
         with(|b| b.test_variant(self.0.__id(), ty, variant, fail));
     }
@@ -91,7 +91,7 @@ impl<T: TypeIsJit, M> Scrut<T, M> {
     /// Whether it is this constant.
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __test_unit(&self, constant: &T, fail: Blk) {
+    pub fn __test_unit(self, constant: &T, fail: Blk) {
         let ty = Type::learn::<T>();
         let words = assembly::words_at(ty, constant);
         with(|b| b.test_constant(self.0.__id(), ty, &words, fail));
@@ -137,7 +137,7 @@ fn test_scalar(place: PlaceId, ty: Type, order: Compare, scalar: crate::types::S
 impl<T: JitScalar, M> Scrut<T, M> {
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __test_eq(&self, constant: T, fail: Blk) {
+    pub fn __test_eq(self, constant: T, fail: Blk) {
         self.test_order(Compare::Eq, constant, fail);
     }
 
@@ -149,7 +149,7 @@ impl<T: JitScalar, M> Scrut<T, M> {
 
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __test_range(&self, range: impl RangeBounds<T>, fail: Blk) {
+    pub fn __test_range(self, range: impl RangeBounds<T>, fail: Blk) {
         if let Bound::Included(start) = range.start_bound() {
             self.test_order(Compare::Ge, *start, fail);
         }
@@ -164,7 +164,7 @@ impl<T: JitScalar, M> Scrut<T, M> {
 impl<M> Scrut<str, M> {
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __test_eq(&self, constant: &'static str, fail: Blk) {
+    pub fn __test_eq(self, constant: &'static str, fail: Blk) {
         crate::control::test(eq(self.0.__addr(), lit_str(constant)), fail);
     }
 }
@@ -172,14 +172,14 @@ impl<M> Scrut<str, M> {
 impl<T> Scrut<T, Mv> {
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __bind(&self) -> Place<T> {
+    pub fn __bind(self) -> Place<T> {
         Place::__bind(self.0.__get())
     }
 
     /// A guard sees the value; it moves only when the guard has held.
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __peek(&self) -> Place<T> {
+    pub fn __peek(self) -> Place<T> {
         unowned(self.0.__peek())
     }
 }
@@ -197,13 +197,13 @@ macro_rules! by_reference {
         impl<T: ?Sized> Scrut<T, $M> {
             #[doc(hidden)]
             #[inline(never)]
-            pub fn __bind<'a>(&self) -> Place<&'a $($m)* T> {
+            pub fn __bind<'a>(self) -> Place<&'a $($m)* T> {
                 Place::__bind(self.0.$address())
             }
 
             #[doc(hidden)]
             #[inline(never)]
-            pub fn __peek<'a>(&self) -> Place<&'a $($m)* T> {
+            pub fn __peek<'a>(self) -> Place<&'a $($m)* T> {
                 self.__bind()
             }
         }
@@ -215,7 +215,7 @@ by_reference!(RfMut __addr_mut mut);
 impl<T, M> Scrut<T, M> {
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __or_moved(&self) {
+    pub fn __or_moved(self) {
         if typeid::of::<M>() == typeid::of::<Mv>() {
             self.0.__moved();
         }
@@ -225,13 +225,13 @@ impl<T, M> Scrut<T, M> {
 impl<T: ?Sized, M> Scrut<T, M> {
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __bind_ref<'a>(&self) -> Place<&'a T> {
+    pub fn __bind_ref<'a>(self) -> Place<&'a T> {
         Place::__bind(self.0.__addr())
     }
 
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __bind_mut<'a>(&self) -> Place<&'a mut T> {
+    pub fn __bind_mut<'a>(self) -> Place<&'a mut T> {
         Place::__bind(self.0.__addr_mut())
     }
 }
@@ -239,7 +239,7 @@ impl<T: ?Sized, M> Scrut<T, M> {
 impl<'a, T: ?Sized> Scrut<&'a T, Mv> {
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __deref_pat(&self) -> Scrut<T, Mv> {
+    pub fn __deref_pat(self) -> Scrut<T, Mv> {
         Scrut(pointee::<&'a T, T>(self.0, 0))
     }
 }
@@ -247,7 +247,7 @@ impl<'a, T: ?Sized> Scrut<&'a T, Mv> {
 impl<'a, T: ?Sized> Scrut<&'a mut T, Mv> {
     #[doc(hidden)]
     #[inline(never)]
-    pub fn __deref_mut_pat(&self) -> Scrut<T, Mv> {
+    pub fn __deref_mut_pat(self) -> Scrut<T, Mv> {
         Scrut(pointee::<&'a mut T, T>(self.0, 0))
     }
 }
@@ -266,7 +266,7 @@ pub struct Ctor<F, E, A>(F, PhantomData<fn() -> (E, A)>);
 
 impl<F, E, A> Ctor<F, E, A> {
     #[doc(hidden)]
-    #[inline(never)]
+    #[inline(always)]
     pub fn __probe(&self) -> Probe<E> {
         Probe::new()
     }
@@ -294,7 +294,7 @@ pub trait AdtScrut: Copy {
     /// The type.
     type Of;
     /// A part's scrutinee.
-    type Part<X>;
+    type Part<X>: Copy;
     /// Tests for the variant that a constructor stands for.
     fn is_made_by<F>(self, fail: Blk) -> u32;
     /// A field of a variant.
@@ -426,6 +426,7 @@ macro_rules! tuples {
         }
 
         /// A constructor in an expression.
+        #[inline(always)]
         #[allow(clippy::too_many_arguments)]
         pub fn $ctor<F: Fn($($T),*) -> E, $($T,)* E>(f: F) -> Ctor<F, E, ($($T,)*)> {
             Ctor(f, PhantomData)

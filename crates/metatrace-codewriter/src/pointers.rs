@@ -171,8 +171,7 @@ impl<T> CellProxy<T> {
     /// `Cell::set`.
     #[inline(never)]
     pub fn set(&self, value: &Var<T>) -> Var<()> {
-        self.0.__here().__field::<T>(0).__set(value);
-        crate::control::unit()
+        self.0.__here().__field::<T>(0).__assign(value)
     }
 
     /// `Cell::replace`.

@@ -409,7 +409,7 @@ pub(crate) fn offset_in_rc<T>(value: T) -> usize {
 /// A thunk that runs the twin `F`, for use as a key.
 pub(crate) fn run_twin<P, F: Fn(PhantomData<P>)>() {
     // SAFETY: `stage::key` was given a value of `F`.
-    let twin = unsafe { conjure::<F>() };
+    let twin = ManuallyDrop::new(unsafe { conjure::<F>() });
     twin(PhantomData);
 }
 

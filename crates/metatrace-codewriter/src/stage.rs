@@ -2,10 +2,10 @@
 
 pub use crate::control::{
     Join, Snapshot, again, begin, block, call, cont, cur, depth, drop_list, goto, leave, param, pop, ret, scope,
-    scope24, snap, switch, test, trunc, unit, unreachable_, unwind_to,
+    scope24, snap, switch, test, test_leaving, trunc, unit, unreachable_, unwind_to,
 };
 pub use crate::graph::Blk;
-pub use crate::handles::{AnyVar, JitType, Mv, Place, Rf, RfMut, Var, coerce, parts_of, tmp, typed};
+pub use crate::handles::{AnyVar, JitType, Mv, Place, Rf, RfMut, Var, bind_leaving, coerce, parts_of, tmp, typed};
 pub use crate::iter::{
     IntoJitIter, JitIter, range, range_from, range_full, range_inclusive, range_inclusive_val, range_to,
     range_to_inclusive, range_val,

@@ -489,7 +489,7 @@ impl<T> OptProxy<T> {
         let result = Type::learn::<Result<T, E>>();
         let (ty, payload) = (Self::ty(), Type::of::<T>());
         let place = self.0.__here().__id();
-        let mut join = control::Join::<Var<Result<T, E>>>::new();
+        let join = control::Join::<Var<Result<T, E>>>::new();
         let fail = control::block();
         with(|b| b.test_variant(place, ty, SOME, fail));
         let part = with(|b| b.field(place, ty, SOME, 0));
@@ -509,7 +509,7 @@ impl<'a, T: Copy> OptProxy<&'a T> {
         let option = Type::learn::<Option<T>>();
         let ty = Self::ty();
         let place = self.0.__here().__id();
-        let mut join = control::Join::<Var<Option<T>>>::new();
+        let join = control::Join::<Var<Option<T>>>::new();
         let fail = control::block();
         with(|b| b.test_variant(place, ty, SOME, fail));
         let part = Place::<&'a T>::new(with(|b| b.field(place, ty, SOME, 0)));
@@ -591,7 +591,7 @@ impl<T, E> ResProxy<T, E> {
         let option = Type::learn::<Option<P>>();
         let (ty, payload) = (Self::ty(), Type::of::<P>());
         let place = self.0.__here().__id();
-        let mut join = control::Join::<Var<Option<P>>>::new();
+        let join = control::Join::<Var<Option<P>>>::new();
         let fail = control::block();
         with(|b| b.test_variant(place, ty, variant, fail));
         let part = with(|b| b.field(place, ty, variant, 0));

@@ -15,13 +15,13 @@ fn sum(_: PhantomData<fn(&[i64]) -> i64>) {
     let items = param::<&[i64]>();
     let total = Place::__bind(lit(0i64));
     let iter = IntoJitIter::jit_iter(items.__get());
-    let mut join = Join::<Var<()>>::new();
+    let join = Join::<Var<()>>::new();
     let (head, done) = (block(), block());
     goto(head);
     switch(head);
     let item = tmp(JitIter::next(&iter, done));
     add_assign((*item).__get(), total);
-    again(Some(unit()), head, join.depth);
+    again(Some(unit()), head, join.depth());
     switch(done);
     join.arm(Some(unit()));
     join.end();

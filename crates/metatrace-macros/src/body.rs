@@ -9,7 +9,7 @@
 //! fn build(_: PhantomData<fn(u8) -> u8>) {
 //!     __mt::begin::<u8>("twice", …);
 //!     let x = __mt::param::<u8>();
-//!     let r: Option<Var<_>> = 'exit: { __mt::scope(true); Some({ …; __mt::add(Place::__get(&x), Place::__get(&x)) }) };
+//!     let r: Option<Var<_>> = 'exit: { __mt::scope(true); Some({ …; __mt::add(Place::__get(x), Place::__get(x)) }) };
 //!     if let Some(r) = r { __mt::ret::<u8>(&r); }
 //! }
 //! ```
@@ -190,6 +190,7 @@ fn lookups(methods: &BTreeSet<(String, usize)>, associated: &BTreeSet<(String, u
             impl<__T: __mt::MethodIsJit<#hash, (#(#types,)*), __R>, #(#types,)* __R> #lookup<#(#types,)* __R>
                 for __mt::Place<__T>
             {
+                #[inline(always)]
                 fn #method(&self, #(#args: &__mt::Var<#types>),*) -> __mt::Var<__R> {
                     <__T as __mt::MethodIsJit<#hash, (#(#types,)*), __R>>::stage(*self, (#(*#args,)*))
                 }
@@ -208,6 +209,7 @@ fn lookups(methods: &BTreeSet<(String, usize)>, associated: &BTreeSet<(String, u
                 fn #function(#(#args: &__mt::Var<#types>),*) -> __mt::Var<__R>;
             }
             impl<__T: __mt::AssocIsJit<#hash, (#(#types,)*), __R>, #(#types,)* __R> #lookup<#(#types,)* __R> for __T {
+                #[inline(always)]
                 fn #function(#(#args: &__mt::Var<#types>),*) -> __mt::Var<__R> {
                     <__T as __mt::AssocIsJit<#hash, (#(#types,)*), __R>>::stage((#(*#args,)*))
                 }
@@ -234,6 +236,7 @@ fn turbofished(methods: &BTreeSet<(String, usize)>) -> TokenStream {
             impl<__T: __mt::MethodIsJit<#hash, (#(#types,)*), __R, Generics = __G>, __G, #(#types,)* __R>
                 #lookup<__G, #(#types,)* __R> for __mt::Place<__T>
             {
+                #[inline(always)]
                 fn #method(&self, _: ::core::marker::PhantomData<__G>, #(#args: &__mt::Var<#types>),*) -> __mt::Var<__R> {
                     <__T as __mt::MethodIsJit<#hash, (#(#types,)*), __R>>::stage(*self, (#(*#args,)*))
                 }

@@ -3,8 +3,8 @@
 //! ```text
 //! if c { a } else { b }
 //!
-//! { let mut j = Join::new(); let f = block();
-//!   { let ts = scope(true); let c = C; test(leave(ts, c), f); }
+//! { let j = Join::new(); let f = block();
+//!   { let ts = scope(true); let c = C; test_leaving(ts, c, f); }
 //!   j.arm('then: { Some(A) });                   // an edge to the join, if the arm arrives
 //!   switch(f); j.arm('else: { scope(true); Some(B) });
 //!   match j.end() { Some(v) => v, None => break 'around None } }
@@ -52,7 +52,7 @@ impl Body {
                     __mt::scope24();
                     __mt::scope(false);
                     #condition
-                    #owned = __mt::snap(#join.depth);
+                    #owned = __mt::snap(#join.depth());
                     #arm
                 }
             };
@@ -68,7 +68,7 @@ impl Body {
         };
         let end = self.end_of(&join);
         quote_spanned! {branch.if_token.span=> {
-            let mut #join = __mt::Join::new();
+            let #join = __mt::Join::new();
             let #fail = __mt::block();
             #then
             __mt::switch(#fail);
@@ -92,7 +92,7 @@ impl Body {
         let end = self.end_of(&join);
         quote_spanned! {matching.match_token.span=> {
             let #scrutinee = __mt::scrut(#place);
-            let mut #join = __mt::Join::new();
+            let #join = __mt::Join::new();
             #(#arms)*
             #end
         }}
@@ -169,7 +169,7 @@ impl Body {
                 quote_spanned! {condition.span()=> {
                     let #temps = __mt::scope(true);
                     let #holds = #value;
-                    __mt::test(__mt::leave(#temps, #holds), #fail);
+                    __mt::test_leaving(#temps, #holds, #fail);
                 }}
             }
         }
@@ -187,7 +187,7 @@ impl Body {
             _ => (right, decided(false)),
         };
         quote_spanned! {binary.op.span()=> {
-            let mut #join = __mt::Join::new();
+            let #join = __mt::Join::new();
             let #fail = __mt::block();
             __mt::test(#left, #fail);
             #holds
@@ -209,7 +209,7 @@ impl Body {
         let end = self.end_of(&join);
         let arrives = self.local("v");
         quote! {{
-            let mut #join = __mt::Join::new();
+            let #join = __mt::Join::new();
             let #arrives = #exit: { ::core::option::Option::Some(#value) };
             #join.arm(#arrives);
             #end
@@ -222,7 +222,7 @@ impl Body {
         let body = self.loop_body((forever.label.as_ref(), context.ty), &forever.body, &join, &head);
         let end = self.end_of(&join);
         quote_spanned! {forever.loop_token.span=> {
-            let mut #join = __mt::Join::new();
+            let #join = __mt::Join::new();
             let #head = __mt::block();
             __mt::goto(#head);
             __mt::switch(#head);
@@ -318,7 +318,7 @@ impl Body {
                     __mt::scope(true);
                     __mt::scope(false);
                     #condition
-                    #owned = __mt::snap(#join.depth);
+                    #owned = __mt::snap(#join.depth());
                     #repeated
                 }
             };
@@ -327,7 +327,7 @@ impl Body {
             (quote!(#condition #repeated), None)
         };
         quote_spanned! {span=> {
-            let mut #join = __mt::Join::new();
+            let #join = __mt::Join::new();
             let #head = __mt::block();
             __mt::goto(#head);
             __mt::switch(#head);
@@ -355,7 +355,7 @@ impl Body {
             ty: ty.cloned(),
         };
         let (exit, value) = self.target(target, |body| body.arm(|body| body.block(block, Context::default())));
-        quote!(__mt::again(#exit: { ::core::option::Option::Some(#value) }, #head, #join.depth);)
+        quote!(__mt::again(#exit: { ::core::option::Option::Some(#value) }, #head, #join.depth());)
     }
 
     pub(crate) fn break_(&mut self, leave: &ExprBreak) -> TokenStream {
@@ -383,7 +383,7 @@ impl Body {
             return rustc_says();
         };
         let stop = self.stop();
-        quote_spanned!(next.continue_token.span=> { __mt::cont(#head, #join.depth); #stop })
+        quote_spanned!(next.continue_token.span=> { __mt::cont(#head, #join.depth()); #stop })
     }
 
     pub(crate) fn return_(&mut self, leave: &ExprReturn) -> TokenStream {

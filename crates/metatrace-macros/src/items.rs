@@ -585,7 +585,7 @@ impl Callable {
             quote! {
                 type Generics = (#(#generics,)*);
                 fn stage(#place: #stage::Place<Self>, (#(#args,)*): (#(#stage::Var<#types>,)*)) -> #stage::Var<#output> {
-                    let #this = #stage::Place::#receive(&#place);
+                    let #this = #place.#receive();
                     #call
                 }
             },

@@ -166,7 +166,7 @@ impl<'a> Shaped<'a> {
             }
             #vis fn __update_of_jit_type(new: &#proxy<#(#args),*>, base: #stage::Place<Self>, given: &[&str]) {
                 let base = <Self as #stage::JitType>::target(base);
-                #(if !given.contains(&#texts) { #stage::Place::__init(&new.#names, &#stage::Place::__get(&base.#names)); })*
+                #(if !given.contains(&#texts) { #stage::Place::__init(new.#names, &#stage::Place::__get(base.#names)); })*
             }
         });
         quote! {
@@ -279,7 +279,7 @@ impl<'a> Shaped<'a> {
         let pattern = format_ident!("__pattern_of_jit_type_{}", variant.ident);
         quote! {
             #vis fn #pattern<__M>(scrut: #stage::Scrut<Self, __M>, fail: #stage::Blk) {
-                #stage::Scrut::__test_variant(&scrut, #n, fail);
+                #stage::Scrut::__test_variant(scrut, #n, fail);
             }
         }
     }
@@ -320,7 +320,7 @@ impl<'a> Shaped<'a> {
             }
             #vis fn #test<__M>(scrut: #stage::Scrut<Self, __M>, fail: #stage::Blk) -> #pattern<#(#args,)* __M> {
                 #stage::probe!(Self);
-                #stage::Scrut::__test_variant(&scrut, #n, fail);
+                #stage::Scrut::__test_variant(scrut, #n, fail);
                 #pattern { __this: scrut, #(#names: #stage::Scrut::__variant_field::<#types>(&scrut, #n, #indices)),* }
             }
         };

@@ -4,9 +4,9 @@
 //! { let x = f(); g(x); x.0 }
 //!
 //! { let sc = scope(false);
-//!   let ts = scope(true); let x = Place::__bind(f…); pop(ts);
+//!   let ts = scope(true); let x = bind_leaving(ts, f…);
 //!   let ts = scope(true); let _ = g…; pop(ts);
-//!   let ts = scope24(); let t = Place::__get(&x.0); let t = leave(ts, t); leave(sc, t) }
+//!   scope24(); let t = Place::__get(x.0); leave(sc, t) }
 //! ```
 //!
 //! Every statement of the author's becomes a list of statements, each of which carries his `#[cfg]`s.
@@ -54,9 +54,9 @@ impl Body {
             [] if syntax::block_diverges(block) => self.stop(),
             [] => quote!(__mt::pop(#scope); __mt::unit()),
             [tail] if tail.cfgs.is_empty() => {
-                let value = self.tail_value(&tail.expr, context);
-                let result = self.local("t");
-                quote!(let #result = { #value }; __mt::leave(#scope, #result))
+                // The temporaries' scope is left with the block's, before the locals go.
+                let (value, result) = (self.value_in(&tail.expr, context), self.local("t"));
+                quote!(__mt::scope24(); let #result = #value; __mt::leave(#scope, #result))
             }
             _ => self.configured_tails(scope, tails, context),
         }
@@ -173,8 +173,7 @@ impl Body {
         let value = self.typed(&init.expr, ty);
         match (by_name, &init.diverge) {
             (Some(name), None) if syntax::bound_names(pat).contains(name) => {
-                out.push(quote_spanned!(name.span()=> let #name = __mt::Place::__bind(#value);));
-                out.push(quote!(__mt::pop(#temps);));
+                out.push(quote_spanned!(name.span()=> let #name = __mt::bind_leaving(#temps, #value);));
                 self.declare(name);
             }
             _ => self.let_pattern(&mut out, pat, quote!(__mt::tmp(#value)), init, &temps),
