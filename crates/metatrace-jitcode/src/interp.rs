@@ -15,8 +15,8 @@
 use crate::domain::{Domain, Flow};
 use crate::insn::{DescrIndex, Insn, Pc, Reg};
 use crate::liveness::is_binary;
-use crate::{JitCode, JitCodeSource};
-use metatrace_ir::{Const, eval, eval::overflows};
+use crate::{InlineCall, JitCode, JitCodeSource, SwitchTable};
+use metatrace_ir::{Const, Opcode, Word, eval, eval::overflows};
 use metatrace_native::{Payload, call, load, store};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -76,6 +76,14 @@ pub enum Outcome<V> {
     Return(Vec<V>),
     /// A panic left the outermost function.
     Panic(Payload),
+}
+
+/// A place in memory, and the words that lead there.
+struct Access<V> {
+    base: V,
+    index: Option<V>,
+    address: u64,
+    word: Word,
 }
 
 /// An execution of jitcode. See the module's documentation.
@@ -221,10 +229,9 @@ impl<'a, D: Domain> Interp<'a, D> {
                 self.define(dst, value);
             }
             Insn::Pure { op, dst, a, b } => {
-                let args = [self.get(a), self.get(if is_binary(op) { b } else { a })];
-                let args = if is_binary(op) { &args[..] } else { &args[..1] };
-                let result = evaluate::<D>(op, args, &code);
-                let value = self.domain.pure(op, args, result);
+                let (args, count) = self.operands(op, a, b);
+                let result = evaluate::<D>(op, &args[..count], &code);
+                let value = self.domain.pure(op, &args[..count], result);
                 self.define(dst, value);
             }
             Insn::Overflow {
@@ -233,62 +240,26 @@ impl<'a, D: Domain> Interp<'a, D> {
                 a,
                 b,
                 overflow,
-            } => {
-                let args = [self.get(a), self.get(b)];
-                let overflowed = overflows(op, D::bits(args[0]), D::bits(args[1]));
-                let result = evaluate::<D>(op, &args, &code);
-                let value = self.domain.overflow(&self.frames, op, args, result, overflowed);
-                if overflowed {
-                    self.frame().pc = overflow;
-                } else {
-                    self.define(dst, value);
-                }
-            }
-            Insn::PtrField { dst, base, descr } => {
-                let base = self.get(base);
-                let address = D::bits(base) + u64::from(code.descr(descr).field().offset);
-                let value = self.domain.address(&code, descr, base, None, address);
-                self.define(dst, value);
-            }
+            } => self.overflow(&code, op, dst, [a, b], overflow),
+            Insn::PtrField { dst, base, descr } => self.address_of(&code, dst, base, None, descr),
             Insn::PtrItem {
                 dst,
                 base,
                 index,
                 descr,
-            } => {
-                let (base, index) = (self.get(base), self.get(index));
-                let address = item_address::<D>(&code, descr, base, index);
-                let value = self.domain.address(&code, descr, base, Some(index), address);
-                self.define(dst, value);
-            }
-            Insn::Load { dst, base, descr } => {
-                let base = self.get(base);
-                let field = code.descr(descr).field();
-                // SAFETY: the front end loads only fields that Rust may read there.
-                let bits = unsafe { load(D::bits(base) + u64::from(field.offset), field.word) };
-                let value = self.domain.load(&code, descr, base, None, bits);
-                self.define(dst, value);
-            }
-            Insn::Store { base, src, descr } => {
-                let (base, value) = (self.get(base), self.get(src));
-                let field = code.descr(descr).field();
-                // SAFETY: the front end stores only where Rust may write this word.
-                unsafe { store(D::bits(base) + u64::from(field.offset), field.word, D::bits(value)) };
-                self.domain.store(&code, descr, base, None, value);
-                self.advance();
-            }
+            } => self.address_of(&code, dst, base, Some(index), descr),
+            // SAFETY: forwarded.
+            Insn::Load { dst, base, descr } => unsafe { self.load_word(&code, dst, base, None, descr) },
+            // SAFETY: forwarded.
+            Insn::Store { base, src, descr } => unsafe { self.store_word(&code, src, base, None, descr) },
             Insn::LoadItem {
                 dst,
                 base,
                 index,
                 descr,
             } => {
-                let (base, index) = (self.get(base), self.get(index));
-                let address = item_address::<D>(&code, descr, base, index);
-                // SAFETY: as for `Load`; the front end has checked the index.
-                let bits = unsafe { load(address, code.descr(descr).array().word) };
-                let value = self.domain.load(&code, descr, base, Some(index), bits);
-                self.define(dst, value);
+                // SAFETY: forwarded.
+                unsafe { self.load_word(&code, dst, base, Some(index), descr) }
             }
             Insn::StoreItem {
                 base,
@@ -296,12 +267,8 @@ impl<'a, D: Domain> Interp<'a, D> {
                 src,
                 descr,
             } => {
-                let (base, index, value) = (self.get(base), self.get(index), self.get(src));
-                let address = item_address::<D>(&code, descr, base, index);
-                // SAFETY: as for `Store`; the front end has checked the index.
-                unsafe { store(address, code.descr(descr).array().word, D::bits(value)) };
-                self.domain.store(&code, descr, base, Some(index), value);
-                self.advance();
+                // SAFETY: forwarded.
+                unsafe { self.store_word(&code, src, base, Some(index), descr) }
             }
             Insn::Alloca { dst, descr } => {
                 let address = self.slot(&code, descr);
@@ -315,28 +282,15 @@ impl<'a, D: Domain> Interp<'a, D> {
                 self.branch_to(holds, if_false);
             }
             Insn::BranchIf { op, a, b, if_false } => {
-                let args = [self.get(a), self.get(if is_binary(op) { b } else { a })];
-                let args = if is_binary(op) { &args[..] } else { &args[..1] };
-                let holds = evaluate::<D>(op, args, &code) != 0;
-                self.domain.branch_if(&self.frames, op, args, holds);
+                let (args, count) = self.operands(op, a, b);
+                let holds = evaluate::<D>(op, &args[..count], &code) != 0;
+                self.domain.branch_if(&self.frames, op, &args[..count], holds);
                 self.branch_to(holds, if_false);
             }
-            Insn::Switch { value, table } => {
-                let value = self.get(value);
-                let table = &code.switches[table as usize];
-                let case = table.cases.iter().find(|(case, _)| *case == D::bits(value));
-                self.domain.switch(&self.frames, value, case.is_some(), &table.cases);
-                self.frame().pc = case.map_or(table.default, |(_, target)| *target);
-            }
+            Insn::Switch { value, table } => self.switch(&code.switches[table as usize], value),
             // SAFETY: forwarded.
             Insn::CallNative { call } => return unsafe { self.call_native(&code, call) },
-            Insn::CallInline { call } => {
-                let call = &code.inline_calls[call as usize];
-                let args = self.get_all(&call.args);
-                let callee = call.callee.resolve(self.source).clone();
-                self.domain.enter_inline(&self.frames, &callee);
-                self.push(callee, &args);
-            }
+            Insn::CallInline { call } => self.call_inline(&code.inline_calls[call as usize]),
             Insn::Return { values } => {
                 let values = self.get_all(&code.returns[values as usize]);
                 return self.return_values(values);
@@ -349,38 +303,129 @@ impl<'a, D: Domain> Interp<'a, D> {
                 self.set_unless_const(reg, value);
                 self.advance();
             }
-            Insn::Header => {
-                let point = code.merge_point.as_ref().expect("only portals have headers");
-                let mut greens = self.pairs(&point.greens_at_header(&code, frame.pc));
-                let mut reds = self.pairs(&point.reds);
-                self.frame().slots.clear();
-                self.domain.header(&self.frames, &mut greens, &mut reds);
-                let nothing = self.domain.constant(Const::int(0));
-                self.frame().registers.fill(nothing);
-                self.set_pairs(&greens);
-                self.set_pairs(&reds);
-                self.advance();
-            }
-            Insn::MergePoint => {
-                let point = code.merge_point.as_ref().expect("only portals have merge points");
-                let mut greens = self.pairs(&point.greens);
-                let flow = self.domain.merge_point(&self.frames, &mut greens);
-                self.set_pairs(&greens);
-                let at_start = std::mem::take(&mut self.at_start);
-                if flow == Flow::Stop && !at_start {
-                    let greens = greens.into_iter().map(|(_, value)| value).collect();
-                    return Some(Outcome::MergePoint {
-                        greens,
-                        reds: self.get_all(&point.reds),
-                    });
-                }
-                self.advance();
-            }
+            Insn::Header => self.header(&code),
+            Insn::MergePoint => return self.merge_point(&code),
             Insn::BackEdge => {
                 self.domain.back_edge(&self.frames);
                 self.advance();
             }
         }
+        None
+    }
+
+    /// The operands of a pure operation, and how many it has: one or two.
+    fn operands(&mut self, op: Opcode, a: Reg, b: Reg) -> ([D::Value; 2], usize) {
+        let first = self.get(a);
+        match is_binary(op) {
+            true => ([first, self.get(b)], 2),
+            false => ([first; 2], 1),
+        }
+    }
+
+    fn overflow(&mut self, code: &JitCode, op: Opcode, dst: Reg, args: [Reg; 2], overflow: Pc) {
+        let args = args.map(|arg| self.get(arg));
+        let overflowed = overflows(op, D::bits(args[0]), D::bits(args[1]));
+        let result = evaluate::<D>(op, &args, code);
+        let value = self.domain.overflow(&self.frames, op, args, result, overflowed);
+        if overflowed {
+            self.frame().pc = overflow;
+        } else {
+            self.define(dst, value);
+        }
+    }
+
+    /// The field (without an index) or item that an instruction names.
+    fn access(&mut self, code: &JitCode, base: Reg, index: Option<Reg>, descr: DescrIndex) -> Access<D::Value> {
+        let (base, index) = (self.get(base), index.map(|index| self.get(index)));
+        let (offset, word) = match index {
+            None => {
+                let field = code.descr(descr).field();
+                (field.offset.into(), field.word)
+            }
+            Some(index) => {
+                let array = code.descr(descr).array();
+                let items = D::bits(index).wrapping_mul(array.item_size.into());
+                (items.wrapping_add(array.offset.into()), array.word)
+            }
+        };
+        let address = D::bits(base).wrapping_add(offset);
+        Access {
+            base,
+            index,
+            address,
+            word,
+        }
+    }
+
+    fn address_of(&mut self, code: &JitCode, dst: Reg, base: Reg, index: Option<Reg>, descr: DescrIndex) {
+        let at = self.access(code, base, index, descr);
+        let value = self.domain.address(code, descr, at.base, at.index, at.address);
+        self.define(dst, value);
+    }
+
+    /// # Safety
+    /// As for [`step`](Self::step).
+    unsafe fn load_word(&mut self, code: &JitCode, dst: Reg, base: Reg, index: Option<Reg>, descr: DescrIndex) {
+        let at = self.access(code, base, index, descr);
+        // SAFETY: the front end loads only what Rust may read there, and has checked the index.
+        let bits = unsafe { load(at.address, at.word) };
+        let value = self.domain.load(code, descr, at.base, at.index, bits);
+        self.define(dst, value);
+    }
+
+    /// # Safety
+    /// As for [`step`](Self::step).
+    unsafe fn store_word(&mut self, code: &JitCode, src: Reg, base: Reg, index: Option<Reg>, descr: DescrIndex) {
+        let at = self.access(code, base, index, descr);
+        let value = self.get(src);
+        // SAFETY: the front end stores only where Rust may write this word, and has checked the index.
+        unsafe { store(at.address, at.word, D::bits(value)) };
+        self.domain.store(code, descr, at.base, at.index, value);
+        self.advance();
+    }
+
+    fn switch(&mut self, table: &SwitchTable, value: Reg) {
+        let value = self.get(value);
+        let case = table.cases.iter().find(|(case, _)| *case == D::bits(value));
+        self.domain.switch(&self.frames, value, case.is_some(), &table.cases);
+        self.frame().pc = case.map_or(table.default, |(_, target)| *target);
+    }
+
+    fn call_inline(&mut self, call: &InlineCall) {
+        let args = self.get_all(&call.args);
+        let callee = call.callee.resolve(self.source).clone();
+        self.domain.enter_inline(&self.frames, &callee);
+        self.push(callee, &args);
+    }
+
+    fn header(&mut self, code: &JitCode) {
+        let point = code.merge_point.as_ref().expect("only portals have headers");
+        let pc = self.frame().pc;
+        let mut greens = self.pairs(&point.greens_at_header(code, pc));
+        let mut reds = self.pairs(&point.reds);
+        self.frame().slots.clear();
+        self.domain.header(&self.frames, &mut greens, &mut reds);
+        let nothing = self.domain.constant(Const::int(0));
+        self.frame().registers.fill(nothing);
+        self.set_pairs(&greens);
+        self.set_pairs(&reds);
+        self.advance();
+    }
+
+    fn merge_point(&mut self, code: &JitCode) -> Option<Outcome<D::Value>> {
+        let point = code.merge_point.as_ref().expect("only portals have merge points");
+        let mut greens = self.pairs(&point.greens);
+        let flow = self.domain.merge_point(&self.frames, &mut greens);
+        self.set_pairs(&greens);
+        let at_start = std::mem::take(&mut self.at_start);
+        if flow == Flow::Stop && !at_start {
+            let greens = greens.into_iter().map(|(_, value)| value).collect();
+            return Some(Outcome::MergePoint {
+                greens,
+                reds: self.get_all(&point.reds),
+            });
+        }
+        self.advance();
         None
     }
 
@@ -518,19 +563,11 @@ impl<'a, D: Domain> Interp<'a, D> {
     }
 }
 
-fn evaluate<D: Domain>(op: metatrace_ir::Opcode, args: &[D::Value], code: &JitCode) -> u64 {
+fn evaluate<D: Domain>(op: Opcode, args: &[D::Value], code: &JitCode) -> u64 {
     let mut bits = [0; 2];
     for (bits, arg) in bits.iter_mut().zip(args) {
         *bits = D::bits(*arg);
     }
     eval::eval(op, &bits[..args.len()])
         .unwrap_or_else(|| panic!("{}: {} is undefined on {bits:?}", code.name, op.name()))
-}
-
-fn item_address<D: Domain>(code: &JitCode, descr: DescrIndex, base: D::Value, index: D::Value) -> u64 {
-    let array = code.descr(descr).array();
-    let offset = D::bits(index)
-        .wrapping_mul(array.item_size.into())
-        .wrapping_add(array.offset.into());
-    D::bits(base).wrapping_add(offset)
 }
