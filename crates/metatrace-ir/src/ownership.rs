@@ -13,8 +13,12 @@
 //! were computed from. Two places with one origin and index differ by their offsets; with one origin and size of items,
 //! by where in an item they lie; with different origins, by who owns them: the memory of a root itself is not below it;
 //! what a place owns is apart from the memory the place lies in; and what two different places own is apart, as long as
-//! both are known still to hold the owning pointers. `rows[i]` and `rows[j]` of a `Vec<Vec<T>>` may be one place, so their
-//! buffers may be one buffer.
+//! no pointer that one of them gave has been moved elsewhere. `rows[i]` and `rows[j]` of a `Vec<Vec<T>>` may be one place, so
+//! their buffers may be one buffer.
+//!
+//! **Moves.** An owning pointer that is stored keeps leading where it led, and has a new owner: what is loaded from the region
+//! that it was stored to may be it. `frames.push(frame)` makes a buffer that the trace knows from elsewhere the buffer of
+//! `frames[i]`, for any `i`. The bits that stay in the old place mean nothing.
 //!
 //! | memory | why others cannot reach it | what may change it |
 //! |---|---|---|
@@ -154,6 +158,8 @@ pub struct Ownership {
     escaped: Regions,
     /// By region: those into which pointers were stored there.
     reach: Vec<Regions>,
+    /// By region: those into which owning pointers stored there lead.
+    moved_in: Vec<Regions>,
     /// The first operation of this part, where a trace is [followed](Ownership::follow).
     part: usize,
     /// The exclusive roots of this part.
@@ -264,6 +270,7 @@ impl Ownership {
         *self = Ownership {
             regions: 1,
             reach: vec![Regions::NONE],
+            moved_in: vec![Regions::NONE],
             promoted,
             ..Ownership::default()
         };
@@ -321,6 +328,7 @@ impl Ownership {
         if self.reach.len() < 64 {
             // whatever owned memory holds, it may hold references to the unknown
             self.reach.push(Regions::UNKNOWN);
+            self.moved_in.push(Regions::NONE);
         }
         region
     }
@@ -451,13 +459,8 @@ impl Ownership {
         let Some(access) = self.access_of(op, values) else {
             return unknown(value);
         };
-        let pointee = match op.descr.as_deref() {
-            Some(Descr::Field(field)) => field.pointee,
-            Some(Descr::Array(array)) => array.pointee,
-            _ => Pointee::Unknown,
-        };
-        let owning = matches!(pointee, Pointee::Owned | Pointee::Exclusive) && access.memory == Memory::Rust;
-        let is_frozen = access.is_frozen && (owning || pointee == Pointee::Shared);
+        let owning = is_owning(op) && access.memory == Memory::Rust;
+        let is_frozen = access.is_frozen && (owning || pointee(op) == Pointee::Shared);
         if !owning {
             return Pointer {
                 is_frozen,
@@ -467,11 +470,45 @@ impl Ownership {
         if access.regions.is_single() && access.regions != Regions::UNKNOWN {
             self.owned.insert(value, access);
         }
+        let regions = self.owned_from(access.regions);
+        let depth = if regions == access.regions {
+            Depth::Below
+        } else {
+            Depth::Any
+        };
         Pointer {
-            regions: access.regions,
-            depth: Depth::Below,
+            regions,
+            depth,
             is_frozen,
             ..unknown(value)
+        }
+    }
+
+    /// Where the owning pointers in these regions may lead: into the regions themselves, and to what was moved in.
+    fn owned_from(&self, mut regions: Regions) -> Regions {
+        let mut done = Regions::NONE;
+        while let Some(n) = regions.without(done).numbers().next() {
+            done = done | Regions::nth(n as u32);
+            regions = regions | self.moved_in.get(n).copied().unwrap_or(Regions::NONE);
+        }
+        regions
+    }
+
+    /// An owning pointer is stored: what it leads to has a new owner, and the place it came from is not that any more.
+    fn moved(&mut self, stored: Ref, into: &Access) {
+        if let Some(from) = self.owned.remove(&stored) {
+            let names: Vec<Ref> = self.owned.keys().copied().collect();
+            for name in names {
+                if self.may_overlap(&self.owned[&name], &from) {
+                    self.owned.remove(&name);
+                }
+            }
+        }
+        let leads_to = self.pointer(stored).regions.without(into.regions);
+        for n in into.regions.numbers() {
+            if let Some(moved) = self.moved_in.get_mut(n) {
+                *moved = *moved | leads_to;
+            }
         }
     }
 
@@ -572,6 +609,9 @@ impl Ownership {
                 let stored = *op.args.last().expect("a store has a value");
                 let leaves = self.leaving(stored, &access);
                 self.escape(self.pointer(stored).regions);
+                if is_owning(op) && values.may_be_address(stored) {
+                    self.moved(stored, &access);
+                }
                 for n in access.regions.numbers() {
                     if let Some(reach) = self.reach.get_mut(n) {
                         *reach = *reach | leaves;
@@ -826,6 +866,20 @@ fn place(pointer: &Pointer, base: Ref, index: Option<Ref>, descr: &Descr, values
         index: Some((index, size)),
         offset: from.offset.wrapping_add(at(items)),
     }
+}
+
+/// What the word that a load or store names leads to, as its type has it.
+fn pointee(op: &Op) -> Pointee {
+    match op.descr.as_deref() {
+        Some(Descr::Field(field)) => field.pointee,
+        Some(Descr::Array(array)) => array.pointee,
+        _ => Pointee::Unknown,
+    }
+}
+
+/// Whether that word owns what it leads to.
+fn is_owning(op: &Op) -> bool {
+    matches!(pointee(op), Pointee::Owned | Pointee::Exclusive)
 }
 
 /// Whether two accesses with one origin may touch a common byte.

@@ -3,7 +3,8 @@
 //!
 //! A trace is recorded while it runs, on a world of two exclusive frames with buffers and lists of boxes, a shared frame,
 //! and unknown objects that may be one or overlap. What is recorded keeps to Rust's rules for references: no address of
-//! exclusive memory is used beyond the next access through its root, and owning pointers are moved, never copied.
+//! exclusive memory is used beyond the next access through its root, and owning pointers are moved, never copied
+//! (what a moved pointer still reaches by its old name is tested on portals, in `metatrace`'s `tests/aliasing.rs`).
 //!
 //! What follows an operation of such a trace is also optimised by itself, as a bridge would be, with no more than the facts
 //! that [`Ownership::inherited`] hands on. `PROPTEST_CASES=10000` finds a fact too many within seconds.

@@ -1,0 +1,197 @@
+//! What the JIT believes of ownership, on portals whose functions move owners about and go on to use them by every name.
+//!
+//! Each portal runs plainly and with code made early, by the recorded trace and by the optimised one.
+
+#![allow(clippy::all, reason = "the functions are odd on purpose")]
+
+use metatrace::{JitDriver, can_enter_jit, jit, jit_merge_point};
+
+/// A portal that calls `$f($state, n & 1)` for each `n` down to 0 and adds up what it gives; and the test of it.
+macro_rules! portal {
+    ($test:ident, $f:ident, $state:ty, $new:expr) => {
+        mod $test {
+            use super::*;
+
+            #[jit::portal(driver = jit, greens(pc))]
+            fn run(jit: &JitDriver<'_>, pc: usize, mut n: i64, mut sum: i64, state: &mut $state) -> i64 {
+                loop {
+                    jit_merge_point!();
+                    if n == 0 {
+                        return sum;
+                    }
+                    n -= 1;
+                    sum += $f(state, (n & 1) as usize);
+                    can_enter_jit!();
+                }
+            }
+
+            #[test]
+            fn agrees() {
+                let plain = run(&JitDriver::with_param_text("off").unwrap(), 0, 100, 0, &mut $new);
+                for params in [
+                    "enable_opts=none",
+                    "enable_opts=all",
+                    "backend=reference",
+                    "force_exits=3,demotion=0",
+                ] {
+                    let params = format!("threshold=7,trace_eagerness=2,strict=1,{params}");
+                    let jit = JitDriver::with_param_text(&params).unwrap();
+                    assert_eq!(run(&jit, 0, 100, 0, &mut $new), plain, "{params}");
+                    assert!(jit.stats().loops > 0, "{params}");
+                }
+            }
+        }
+    };
+}
+
+#[jit]
+struct Numbers {
+    x: i64,
+    y: i64,
+}
+
+#[jit]
+fn references_to_locals(_: &mut Numbers, i: usize) -> i64 {
+    let (mut a, mut b, mut c, mut d) = (1i64, 2i64, 0i64, 0i64);
+    let mut references = [&mut c, &mut d];
+    references[0] = &mut a;
+    references[1] = &mut b;
+    *references[0] = 3;
+    *references[i] = 5;
+    a * 10 + b
+}
+portal!(locals, references_to_locals, Numbers, Numbers { x: 0, y: 0 });
+
+#[jit]
+fn references_to_fields(numbers: &mut Numbers, i: usize) -> i64 {
+    let (mut c, mut d) = (0i64, 0i64);
+    let mut references = [&mut c, &mut d];
+    references[0] = &mut numbers.x;
+    references[1] = &mut numbers.y;
+    *references[0] = 3;
+    *references[i] = 5;
+    numbers.x * 10 + numbers.y
+}
+portal!(fields, references_to_fields, Numbers, Numbers { x: 0, y: 0 });
+
+#[jit]
+struct Rows {
+    rows: Vec<Vec<i64>>,
+}
+
+#[jit]
+fn pushed_row(state: &mut Rows, i: usize) -> i64 {
+    let mut row: Vec<i64> = Vec::with_capacity(4);
+    row.push(7);
+    let last = state.rows.len();
+    state.rows.push(row);
+    state.rows[last][0] = 3;
+    state.rows[i][0] = 5;
+    let got = state.rows[last][0];
+    state.rows.pop();
+    got
+}
+portal!(row, pushed_row, Rows, Rows { rows: vec![vec![1]] });
+
+#[jit]
+fn row_there_and_back(state: &mut Rows, i: usize) -> i64 {
+    state.rows[0][0] = 1;
+    state.rows[1][0] = 2;
+    let moved = std::mem::take(&mut state.rows[0]);
+    let kept = std::mem::replace(&mut state.rows[i], moved);
+    state.rows[i][0] += 10;
+    state.rows[1][0] += 20;
+    let got = state.rows[i][0];
+    state.rows[0] = kept;
+    if i == 1 {
+        state.rows.swap(0, 1);
+    } else {
+        state.rows[0] = vec![got];
+    }
+    got * 100 + state.rows[0][0] + state.rows[1][0]
+}
+portal!(
+    there_and_back,
+    row_there_and_back,
+    Rows,
+    Rows {
+        rows: vec![vec![1], vec![2]]
+    }
+);
+
+#[jit]
+struct Frame {
+    locals: Vec<i64>,
+}
+
+#[jit]
+struct Vm {
+    frames: Vec<Frame>,
+}
+
+#[jit]
+fn guest_call(vm: &mut Vm, target: usize) -> i64 {
+    let base = vm.frames.len();
+    let mut locals: Vec<i64> = Vec::with_capacity(4);
+    locals.push(1);
+    vm.frames.push(Frame { locals });
+    vm.frames[base].locals[0] = 10;
+    vm.frames[target].locals[0] += 1;
+    let got = vm.frames[base].locals[0];
+    vm.frames.pop();
+    got
+}
+portal!(
+    frames,
+    guest_call,
+    Vm,
+    Vm {
+        frames: vec![Frame { locals: vec![1] }]
+    }
+);
+
+#[jit]
+struct Lists {
+    first: Option<Box<Node>>,
+    second: Option<Box<Node>>,
+}
+
+#[jit]
+struct Node {
+    value: i64,
+    next: Option<Box<Node>>,
+}
+
+#[jit]
+fn moved_node(lists: &mut Lists, i: usize) -> i64 {
+    let node = Box::new(Node { value: 1, next: None });
+    if i == 0 {
+        lists.first = Some(node);
+    } else {
+        lists.second = Some(node);
+    }
+    if let Some(first) = &mut lists.first {
+        first.value += 2;
+    }
+    if let Some(second) = &mut lists.second {
+        second.value += 3;
+    }
+    let taken = if i == 0 {
+        lists.first.take()
+    } else {
+        lists.second.take()
+    };
+    match taken {
+        Some(node) => node.value,
+        None => -1,
+    }
+}
+portal!(
+    nodes,
+    moved_node,
+    Lists,
+    Lists {
+        first: None,
+        second: None
+    }
+);
