@@ -453,6 +453,8 @@ pub(crate) fn words_of_reference<T: ?Sized>(target: &'static T) -> Vec<u64> {
 
 /// A part of a slice, checked as indexing checks.
 pub(crate) fn sub_slice<T, I: std::slice::SliceIndex<[T], Output = [T]>>(whole: *mut [T], index: I) -> *mut [T] {
-    // SAFETY: the codewriter passes the data pointer and length of a slice that the author's code may access.
-    unsafe { &mut (&mut *whole)[index] }
+    // SAFETY: the codewriter passes the data pointer and length of a slice that the author's code may access, shared or
+    // not; the reference is shared, and what comes of it is an address.
+    let part: *const [T] = unsafe { &(&*whole)[index] };
+    part.cast_mut()
 }

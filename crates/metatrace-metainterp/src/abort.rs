@@ -42,7 +42,7 @@ reasons! {
     TraceTooLong "trace too long" Later;
     InliningTooDeep "calls nest too deep to be inlined" Later;
     Panic "a panic while tracing" Later;
-    /// The trace came back to where it began without having passed a merge point: the portal has none on the way.
+    /// The recording ended, by a return, before it had come to a merge point, and so has nothing to begin a loop with.
     NoMergePoint "the portal returned before its merge point" Later;
     Unsupported "the backend has no code for an operation" Never;
     OutOfCodeMemory "no more room for code" Never;
@@ -91,19 +91,8 @@ impl Backoff {
 
     /// Records an abort.
     pub fn abort(&mut self, reason: Abort) {
-        self.fail();
-        self.given_up |= reason.retry() == Retry::Never;
-    }
-
-    /// Records that what was compiled did not pay.
-    pub fn fail(&mut self) {
         self.failures += 1;
-        self.given_up |= self.failures >= Self::MAX_FAILURES;
-    }
-
-    /// Leaves the place alone for good.
-    pub fn give_up(&mut self) {
-        self.given_up = true;
+        self.given_up |= self.failures >= Self::MAX_FAILURES || reason.retry() == Retry::Never;
     }
 
     /// Whether it is left alone.

@@ -266,27 +266,28 @@ impl Engine {
         }
         let is_shared = self.counters.is_pinned(entry.hash);
         self.counters.reset(entry.hash);
-        if self.tracing.get() || cell.backoff.has_given_up() {
-            return Action::Stay;
-        }
         cell.ticks = cell.ticks.saturating_add(if is_shared { 1 } else { threshold });
-        if cell.ticks < cell.backoff.scale(threshold) {
-            return Action::Stay;
-        }
-        cell.ticks = 0;
         match cell.code {
-            Some((token, _)) => {
-                cell.is_demoted = false;
+            Some((token, _)) if cell.ticks >= cell.demotion.wait(threshold) => {
+                cell.ticks = 0;
+                cell.demotion.is_on = false;
                 self.counters.pin(entry.hash);
                 Action::Run(token)
             }
-            None => Action::Record,
+            None if cell.ticks >= cell.backoff.scale(threshold)
+                && !cell.backoff.has_given_up()
+                && !self.tracing.get() =>
+            {
+                cell.ticks = 0;
+                Action::Record
+            }
+            _ => Action::Stay,
         }
     }
 
     /// The loop of a key that may be entered from the interpreter.
     fn entry_of(&self, portal: PortalId, greens: &[u64]) -> Option<LoopToken> {
-        if !self.code_can_run() {
+        if !self.params.borrow().enabled || !self.code_can_run() {
             return None;
         }
         let state = self.state.borrow();

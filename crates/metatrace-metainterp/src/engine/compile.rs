@@ -105,6 +105,7 @@ impl Engine {
             token,
             resume,
             exits: 0,
+            has_bridge: false,
             backoff: Backoff::default(),
         };
         let guards = resume
@@ -158,7 +159,8 @@ impl Engine {
                 // The loop is compiled first; the next exit finds it and jumps there.
                 let eagerness = self.params.borrow().trace_eagerness;
                 self.compile_cut(portal, &recorder, mark, reds)?;
-                guard_cell.borrow_mut().exits = eagerness.saturating_sub(1);
+                let guard = &mut *guard_cell.borrow_mut();
+                guard.exits = guard.backoff.scale(eagerness).saturating_sub(1);
                 return Ok(());
             }
             Some(End::Jump { target, reds }) => Ending::Jump(*target, reds.clone()),
@@ -166,15 +168,12 @@ impl Engine {
             Some(End::Aborted(reason)) => return Err(*reason),
             None => return Err(Abort::NoMergePoint),
         };
-        if self.state.borrow().loops[token.0 as usize].bridges >= self.params.borrow().max_bridges {
-            return Err(Abort::TooManyBridges);
-        }
         let trace = close_bridge(recorder.trace, ending);
         let kind = TraceKind::Bridge(guard.0);
         self.compile(portal, token, &kind, &trace, |backend, trace| {
             backend.compile_bridge(token, guard, trace)
         })?;
-        guard_cell.borrow_mut().backoff.give_up();
+        guard_cell.borrow_mut().has_bridge = true;
         self.state.borrow_mut().loops[token.0 as usize].bridges += 1;
         self.stats.borrow_mut().bridges += 1;
         Ok(())

@@ -2,8 +2,9 @@
 
 use super::Engine;
 use super::state::Guard;
+use crate::abort::Abort;
 use metatrace_backend::{Exit, ExitHandler, LoopToken};
-use metatrace_ir::Opcode;
+use metatrace_ir::{GuardId, Opcode};
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Concrete, Interp, Outcome};
 use metatrace_native::Payload;
@@ -26,7 +27,7 @@ impl Engine {
     unsafe fn exit(&self, exit: &Exit<'_>) -> Continuation {
         self.stats.borrow_mut().exits += 1;
         let guard = self.state.borrow().guards[exit.guard.0 as usize].clone();
-        if self.wants_bridge(&guard, exit) {
+        if self.wants_bridge(&guard, exit) && self.can_have_bridge(&guard, exit.guard) {
             return Continuation {
                 // SAFETY: forwarded.
                 outcome: unsafe { self.record_bridge(&guard, exit) },
@@ -62,8 +63,21 @@ impl Engine {
         let can_have_one = exit.payload.is_none() && guard.resume.opcode != Opcode::Finish;
         can_have_one
             && !self.tracing.get()
+            && !guard.has_bridge
             && !guard.backoff.has_given_up()
             && guard.exits >= guard.backoff.scale(self.params.borrow().trace_eagerness)
+    }
+
+    /// Whether the guard's loop may grow; if not, the guard is given up.
+    fn can_have_bridge(&self, guard: &Rc<RefCell<Guard>>, name: GuardId) -> bool {
+        let token = guard.borrow().token;
+        let bridges = self.state.borrow().loops[token.0 as usize].bridges;
+        let has_room = bridges < self.params.borrow().max_bridges;
+        if !has_room {
+            guard.borrow_mut().backoff.abort(Abort::TooManyBridges);
+            self.count_abort(Abort::TooManyBridges, &format!("guard {:#x}", name.0));
+        }
+        has_room
     }
 
     /// Draws the balance of the loop that was entered, and demotes it where it loses: entering it was the decision, wherever
@@ -75,12 +89,15 @@ impl Engine {
         }
         let state = &mut *self.state.borrow_mut();
         let entered = &mut state.loops[token.0 as usize];
-        if entered.balance.add(inside_ns, blackhole_steps) {
-            let cell = &mut state.cells[entered.cell.0];
-            cell.is_demoted = true;
-            cell.backoff.fail();
-            self.counters.unpin(cell.hash);
-            self.stats.borrow_mut().demotions += 1;
+        let cell = &mut state.cells[entered.cell.0];
+        match entered.balance.add(inside_ns, blackhole_steps) {
+            None => {}
+            Some(true) => cell.demotion.win(),
+            Some(false) => {
+                cell.demotion.lose();
+                self.counters.unpin(cell.hash);
+                self.stats.borrow_mut().demotions += 1;
+            }
         }
     }
 }

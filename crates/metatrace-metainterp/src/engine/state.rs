@@ -33,15 +33,41 @@ pub(super) struct KeyCell {
     pub(super) ticks: u32,
     pub(super) backoff: Backoff,
     pub(super) code: Option<(LoopToken, TargetToken)>,
-    /// Entering the code did not pay: for a while, back-edges stay in the native function. Traces still jump to it.
-    pub(super) is_demoted: bool,
+    pub(super) demotion: Demotion,
 }
 
 impl KeyCell {
     /// The code to enter from the interpreter.
     pub(super) fn entry(&self) -> Option<LoopToken> {
         let (token, _) = self.code?;
-        (!self.is_demoted).then_some(token)
+        (!self.demotion.is_on).then_some(token)
+    }
+}
+
+/// Entering the code did not pay: for a while, back-edges stay in the native function. Traces still jump to it.
+#[derive(Debug, Default)]
+pub(super) struct Demotion {
+    pub(super) is_on: bool,
+    /// Losses without a win between them.
+    losses: u32,
+}
+
+impl Demotion {
+    /// The longest wait is so many thresholds' doublings: then another try costs next to nothing.
+    const MAX_DOUBLINGS: u32 = 14;
+
+    pub(super) fn lose(&mut self) {
+        self.is_on = true;
+        self.losses += 1;
+    }
+
+    pub(super) fn win(&mut self) {
+        self.losses = 0;
+    }
+
+    /// Back-edges to wait for the next try: twice as many after each loss.
+    pub(super) fn wait(&self, threshold: u32) -> u32 {
+        threshold.saturating_mul(1 << self.losses.min(Self::MAX_DOUBLINGS))
     }
 }
 
@@ -73,18 +99,18 @@ impl Balance {
     /// Machine code saves so many times the time that is spent in it: it is at least three times as fast.
     const SAVED: u64 = 2;
 
-    /// Adds an exit; whether entering the loop has not paid.
-    pub(super) fn add(&mut self, inside_ns: u64, blackhole_steps: u64) -> bool {
+    /// Adds an exit. At the end of a period: whether entering the loop has paid.
+    pub(super) fn add(&mut self, inside_ns: u64, blackhole_steps: u64) -> Option<bool> {
         self.exits += 1;
         self.inside_ns += inside_ns;
         self.blackhole_steps += blackhole_steps;
         if self.exits < Self::PERIOD {
-            return false;
+            return None;
         }
         let cost = u64::from(self.exits) * Self::EXIT_NS + self.blackhole_steps * Self::STEP_NS;
-        let is_losing = self.inside_ns.saturating_mul(Self::SAVED) < cost;
+        let has_paid = self.inside_ns.saturating_mul(Self::SAVED) >= cost;
         *self = Balance::default();
-        is_losing
+        Some(has_paid)
     }
 }
 
@@ -94,6 +120,7 @@ pub(super) struct Guard {
     pub(super) token: LoopToken,
     pub(super) resume: ResumeData,
     pub(super) exits: u32,
+    pub(super) has_bridge: bool,
     pub(super) backoff: Backoff,
 }
 
@@ -120,7 +147,7 @@ impl State {
                     ticks: 0,
                     backoff: Backoff::default(),
                     code: None,
-                    is_demoted: false,
+                    demotion: Demotion::default(),
                 });
                 CellId(cells.len() - 1)
             })
@@ -147,9 +174,9 @@ mod tests {
     fn is_losing(inside_ns: u64, blackhole_steps: u64) -> bool {
         let mut balance = Balance::default();
         for _ in 1..Balance::PERIOD {
-            assert!(!balance.add(inside_ns, blackhole_steps), "before the period's end");
+            assert_eq!(balance.add(inside_ns, blackhole_steps), None, "before the period's end");
         }
-        balance.add(inside_ns, blackhole_steps)
+        balance.add(inside_ns, blackhole_steps) == Some(false)
     }
 
     #[test]
@@ -162,8 +189,23 @@ mod tests {
     #[test]
     fn a_balance_starts_again_after_each_period() {
         let mut balance = Balance::default();
-        let drawn = |balance: &mut Balance, inside_ns| (0..Balance::PERIOD).any(|_| balance.add(inside_ns, 10));
-        assert!(!drawn(&mut balance, 1_000_000));
-        assert!(drawn(&mut balance, 20), "past merits do not count");
+        let drawn = |balance: &mut Balance, inside_ns| (0..Balance::PERIOD).find_map(|_| balance.add(inside_ns, 10));
+        assert_eq!(drawn(&mut balance, 1_000_000), Some(true));
+        assert_eq!(drawn(&mut balance, 20), Some(false), "past merits do not count");
+    }
+
+    #[test]
+    fn tries_become_rarer_with_each_loss_until_one_pays() {
+        let mut demotion = Demotion::default();
+        demotion.lose();
+        assert!(demotion.is_on);
+        assert_eq!(demotion.wait(10), 20);
+        for _ in 0..40 {
+            demotion.lose();
+        }
+        assert_eq!(demotion.wait(10), 10 << 14, "never for good");
+        demotion.win();
+        demotion.lose();
+        assert_eq!(demotion.wait(10), 20);
     }
 }
