@@ -79,6 +79,7 @@ pub struct Contender<'a> {
     program: &'a Program,
     command: PathBuf,
     args: Vec<String>,
+    is_peer: bool,
 }
 
 impl<'a> Contender<'a> {
@@ -94,16 +95,18 @@ impl<'a> Contender<'a> {
             program,
             command,
             args,
+            is_peer: false,
         }
     }
 
-    /// The program itself, compiled.
+    /// A peer: a binary, of the program itself or of an interpreter.
     pub fn binary(name: &'static str, command: PathBuf, program: &'a Program) -> Contender<'a> {
         Contender {
             name,
             program,
             command,
             args: Vec::new(),
+            is_peer: true,
         }
     }
 
@@ -139,17 +142,26 @@ pub struct Median {
     pub seconds: f64,
 }
 
-/// Runs the contenders in turn, `rounds` times.
+/// Runs the contenders in turn, `rounds` times. A peer that fails is named, and takes no further part.
 ///
 /// # Errors
-/// One of them fails, or prints something else than the others.
+/// One of our own fails, or somebody prints something else than the others.
 pub fn measure(contenders: &[Contender<'_>], rounds: usize) -> Result<Vec<Median>, String> {
-    let mut times = vec![Vec::new(); contenders.len()];
+    let mut times = vec![Some(Vec::new()); contenders.len()];
     let mut expected: Option<Vec<u8>> = None;
     for _ in 0..rounds {
         for (contender, times) in contenders.iter().zip(&mut times) {
-            let (time, output) = contender.run()?;
-            times.push(time.as_secs_f64());
+            let Some(taken) = times else { continue };
+            let (time, output) = match contender.run() {
+                Ok(run) => run,
+                Err(why) if contender.is_peer => {
+                    println!("{} is absent: {}", contender.name, why.lines().next().unwrap_or_default());
+                    *times = None;
+                    continue;
+                }
+                Err(why) => return Err(why),
+            };
+            taken.push(time.as_secs_f64());
             if *expected.get_or_insert_with(|| output.clone()) != output {
                 return Err(format!(
                     "{} under {} prints something else",
@@ -158,12 +170,13 @@ pub fn measure(contenders: &[Contender<'_>], rounds: usize) -> Result<Vec<Median
             }
         }
     }
-    let median = |(contender, times): (&Contender<'_>, &mut Vec<f64>)| {
+    let median = |(contender, times): (&Contender<'_>, Option<Vec<f64>>)| {
+        let mut times = times?;
         times.sort_by(f64::total_cmp);
-        Median {
+        Some(Median {
             name: contender.name,
             seconds: times[times.len() / 2],
-        }
+        })
     };
-    Ok(contenders.iter().zip(&mut times).map(median).collect())
+    Ok(contenders.iter().zip(times).filter_map(median).collect())
 }
