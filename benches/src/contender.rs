@@ -155,7 +155,11 @@ pub fn measure(contenders: &[Contender<'_>], rounds: usize) -> Result<Vec<Median
             let (time, output) = match contender.run() {
                 Ok(run) => run,
                 Err(why) if contender.is_peer => {
-                    println!("{} is absent: {}", contender.name, why.lines().next().unwrap_or_default());
+                    println!(
+                        "{} is absent: {}",
+                        contender.name,
+                        why.lines().next().unwrap_or_default()
+                    );
                     *times = None;
                     continue;
                 }
