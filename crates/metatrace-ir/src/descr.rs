@@ -221,6 +221,15 @@ impl Descr {
         }
     }
 
+    /// What the word in a field or item points to. Panics on a descriptor of no memory location.
+    pub fn pointee(&self) -> Pointee {
+        match self {
+            Descr::Field(field) => field.pointee,
+            Descr::Array(array) => array.pointee,
+            other => panic!("not a memory location: {other:?}"),
+        }
+    }
+
     /// The size descriptor. Panics on another kind.
     pub fn size(&self) -> &SizeDescr {
         match self {

@@ -130,6 +130,17 @@ struct Pointer {
     place: Place,
 }
 
+impl Pointer {
+    /// The regions of a place that it leads to: off the frozen paths, others may have a way there.
+    fn regions_along(&self, frozen_path: bool) -> Regions {
+        if frozen_path {
+            self.regions
+        } else {
+            self.regions | Regions::UNKNOWN
+        }
+    }
+}
+
 /// An access to memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
@@ -375,13 +386,8 @@ impl Ownership {
             other => panic!("not a memory location: {other:?}"),
         };
         let exclusive = frozen && memory != Memory::Raw;
-        let regions = if exclusive {
-            pointer.regions
-        } else {
-            pointer.regions | Regions::UNKNOWN
-        };
         Access {
-            regions,
+            regions: pointer.regions_along(exclusive),
             depth: pointer.depth,
             place,
             word,
@@ -441,13 +447,8 @@ impl Ownership {
 
     /// The address of a place in the memory that `base` leads to.
     fn address(&self, base: Pointer, place: Place, on_frozen_path: bool) -> Pointer {
-        let regions = if on_frozen_path {
-            base.regions
-        } else {
-            base.regions | Regions::UNKNOWN
-        };
         Pointer {
-            regions,
+            regions: base.regions_along(on_frozen_path),
             depth: base.depth,
             is_frozen: base.is_frozen && on_frozen_path,
             place,
@@ -870,11 +871,7 @@ fn place(pointer: &Pointer, base: Ref, index: Option<Ref>, descr: &Descr, values
 
 /// What the word that a load or store names leads to, as its type has it.
 fn pointee(op: &Op) -> Pointee {
-    match op.descr.as_deref() {
-        Some(Descr::Field(field)) => field.pointee,
-        Some(Descr::Array(array)) => array.pointee,
-        _ => Pointee::Unknown,
-    }
+    op.descr.as_deref().expect("an access has a descriptor").pointee()
 }
 
 /// Whether that word owns what it leads to.

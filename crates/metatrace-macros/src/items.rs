@@ -448,7 +448,7 @@ impl Callable {
     }
 
     fn function_twin(&self, errors: &mut Errors) -> TokenStream {
-        let (stage, name, vis, cfgs) = (names::stage(), &self.ident, &self.vis, &self.cfgs);
+        let (name, vis) = (&self.ident, &self.vis);
         let (generics, clause) = (&self.generics.params, &self.generics.where_clause);
         let types: Vec<&Type> = self.params.iter().map(|(_, ty)| ty).collect();
         let (args, output) = (names::arguments(types.len()), &self.output);
@@ -472,6 +472,20 @@ impl Callable {
                 #vis fn build<#generics>(_: ::core::marker::PhantomData<fn(#(#types),*) -> #output>) #clause { #body }
             }
         });
+        self.twin_type(&args, &types, output, &call, build)
+    }
+
+    /// The type that stands for the function among twins: how it is called, and how it is built.
+    fn twin_type(
+        &self,
+        args: &[Ident],
+        types: &[&Type],
+        output: &Type,
+        call: &TokenStream,
+        build: Option<TokenStream>,
+    ) -> TokenStream {
+        let (stage, name, vis, cfgs) = (names::stage(), &self.ident, &self.vis, &self.cfgs);
+        let (generics, clause) = (&self.generics.params, &self.generics.where_clause);
         quote! {
             #(#cfgs)*
             #[doc(hidden)]
@@ -489,26 +503,13 @@ impl Callable {
 
     /// The twin of a function whose signature does not stage: its callers report nothing.
     fn refused(&self) -> TokenStream {
-        let (stage, name, vis, cfgs) = (names::stage(), &self.ident, &self.vis, &self.cfgs);
-        let (generics, clause) = (&self.generics.params, &self.generics.where_clause);
-        let (args, hole) = (names::arguments(self.params.len()), crate::errors::hole());
-        let types = self.params.iter().map(|(_, ty)| ty);
+        let types: Vec<&Type> = self.params.iter().map(|(_, ty)| ty).collect();
         let output = match opaque_type(&self.output) {
             Some(_) => &parse_quote!(()),
             None => &self.output,
         };
-        quote! {
-            #(#cfgs)*
-            #[doc(hidden)]
-            #[allow(warnings, clippy::all, clippy::pedantic)]
-            #vis enum #name {}
-            #(#cfgs)*
-            #[allow(warnings, clippy::all, clippy::pedantic)]
-            impl #name {
-                #[doc(hidden)]
-                #vis fn stage<#generics>(#(#args: #stage::Var<#types>),*) -> #stage::Var<#output> #clause { #hole }
-            }
-        }
+        let args = names::arguments(types.len());
+        self.twin_type(&args, &types, output, &crate::errors::hole(), None)
     }
 
     fn method_twin(&self, around: &Around, errors: &mut Errors) -> TokenStream {

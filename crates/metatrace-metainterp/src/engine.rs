@@ -15,7 +15,6 @@ mod tracing;
 
 use crate::abort::Abort;
 use crate::params::Parameters;
-use crate::recorder::GreenKey;
 use crate::stats::Stats;
 use crate::warm::Counters;
 use exits::Handler;
@@ -252,11 +251,11 @@ impl Engine {
     }
 
     fn decide(&self, portal: PortalId, entry: &Entry<'_>) -> Action {
-        let Parameters { threshold, enabled, .. } = *self.params.borrow();
-        if !enabled || !self.code_can_run() {
+        if !self.code_may_run() {
             self.counters.unpin(entry.hash);
             return Action::Stay;
         }
+        let threshold = self.params.borrow().threshold;
         let state = &mut *self.state.borrow_mut();
         let cell = state.cell(portal, entry.greens, entry.hash);
         let cell = &mut state.cells[cell.0];
@@ -287,19 +286,17 @@ impl Engine {
 
     /// The loop of a key that may be entered from the interpreter.
     fn entry_of(&self, portal: PortalId, greens: &[u64]) -> Option<LoopToken> {
-        if !self.params.borrow().enabled || !self.code_can_run() {
+        if !self.code_may_run() {
             return None;
         }
-        let state = self.state.borrow();
-        let cell = state.cell_ids.get(&(portal, GreenKey::from_slice(greens)))?;
-        state.cells[cell.0].entry()
+        self.state.borrow().known_cell(portal, greens)?.entry()
     }
 
     /// Where traces jump to at a key.
     fn target_of(&self, portal: PortalId, greens: &[u64]) -> Option<TargetToken> {
         let state = self.state.borrow();
-        let cell = state.cell_ids.get(&(portal, GreenKey::from_slice(greens)))?;
-        state.cells[cell.0].code.map(|(_, target)| target)
+        let (_, target) = state.known_cell(portal, greens)?.code?;
+        Some(target)
     }
 
     fn new_target(&self) -> TargetToken {
@@ -310,9 +307,12 @@ impl Engine {
 
     // ---- execution
 
-    /// Whether there is no reason yet to leave all to the interpreter: a backend that cannot be had, or one whose code this
-    /// process has lost by being forked.
-    fn code_can_run(&self) -> bool {
+    /// Whether there is no reason yet to leave all to the interpreter: the JIT is off, the backend cannot be had, or this
+    /// process has lost its code by being forked.
+    fn code_may_run(&self) -> bool {
+        if !self.params.borrow().enabled {
+            return false;
+        }
         match self.backend.get() {
             Some(Ok(backend)) => backend.is_available(),
             Some(Err(_)) => false,

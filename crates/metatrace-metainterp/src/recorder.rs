@@ -361,15 +361,6 @@ fn layout(descr: &Descr) -> (Kind, bool) {
     }
 }
 
-/// What a word loaded from a location points to.
-pub(crate) fn pointee(descr: &Descr) -> Pointee {
-    match descr {
-        Descr::Field(field) => field.pointee,
-        Descr::Array(array) => array.pointee,
-        other => panic!("not a memory location: {other:?}"),
-    }
-}
-
 fn operands(base: Value, index: Option<Value>) -> SmallVec<[Value; 3]> {
     std::iter::once(base).chain(index).collect()
 }
@@ -446,7 +437,7 @@ impl Domain for Recorder<'_> {
         let (kind, is_frozen_path) = layout(descr);
         if Self::is_frozen(base, index, is_frozen_path) {
             self.executed += 1;
-            let is_pointer = kind == Kind::Ref || pointee(descr) != Pointee::Unknown;
+            let is_pointer = kind == Kind::Ref || descr.pointee() != Pointee::Unknown;
             return if is_pointer {
                 frozen(kind, result)
             } else {

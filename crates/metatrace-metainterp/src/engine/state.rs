@@ -136,6 +136,12 @@ pub(super) struct State {
 }
 
 impl State {
+    /// What is known of a key, if anything is.
+    pub(super) fn known_cell(&self, portal: PortalId, greens: &[u64]) -> Option<&KeyCell> {
+        let cell = self.cell_ids.get(&(portal, GreenKey::from_slice(greens)))?;
+        Some(&self.cells[cell.0])
+    }
+
     pub(super) fn cell(&mut self, portal: PortalId, greens: &[u64], hash: u64) -> CellId {
         let cells = &mut self.cells;
         *self
