@@ -4,6 +4,8 @@
 
 use brainfuck::{Form, Io, Program};
 use metatrace::{JitDriver, Log, Stats};
+use metatrace_ir::text::parse;
+use metatrace_ir::verify;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +122,22 @@ fn sections_of_all_kinds_fit_together() {
     assert!(stats.loops > 1 && stats.bridges > 1, "{stats:?}");
     assert_eq!((loops, bridges), (stats.loops, stats.bridges));
     assert_eq!(recorded, stats.backend_runs);
+}
+
+/// What was recorded is in the log as it went into the optimiser: roots, frames, green constants and all.
+#[test]
+fn recorded_traces_are_read_again() {
+    let (log, _) = logged("primes.b", "jit-log-noopt:");
+    for section in sections(&log) {
+        let text = section.lines.join("\n") + "\n";
+        let (header, body) = text.split_once('\n').expect("a header");
+        assert!(header.starts_with("# Traced loop or bridge with"), "{header}");
+        let trace = parse(body).unwrap_or_else(|error| panic!("{error}\n{body}"));
+        assert_eq!(verify(&trace), Ok(()), "{body}");
+        assert_eq!(trace.to_string(), body);
+        assert!(!trace.roots.is_empty(), "{body}");
+        assert_eq!(body.contains("guard_"), body.contains(") [j"), "{body}");
+    }
 }
 
 #[test]

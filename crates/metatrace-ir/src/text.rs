@@ -34,7 +34,7 @@
 mod parse;
 mod print;
 
-pub use parse::{ParseError, parse};
+pub use parse::{ParseError, parse, parse_located};
 pub use print::{Offsets, PrintOptions, Printed, Style};
 
 use crate::descr::{Effect, Memory, Pointee, Word};

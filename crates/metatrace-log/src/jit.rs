@@ -15,7 +15,8 @@ pub enum TraceKind {
     Bridge(u32),
 }
 
-/// The body of `jit-log-noopt`, `jit-log-opt-loop` and `jit-log-opt-bridge`.
+/// The body of `jit-log-noopt`, `jit-log-opt-loop` and `jit-log-opt-bridge`. What was recorded is in the full form, which
+/// `trace-opt` takes as it is: PyPy's tools read the compiled ones only.
 pub fn trace_text(trace: &Trace, kind: &TraceKind, offsets: Option<Offsets<'_>>) -> String {
     let count = trace.ops.len();
     let header = match kind {
@@ -25,10 +26,11 @@ pub fn trace_text(trace: &Trace, kind: &TraceKind, offsets: Option<Offsets<'_>>)
         }
         TraceKind::Bridge(guard) => format!("# bridge out of Guard {guard:#x} with {count} ops"),
     };
-    let body = trace.print(&PrintOptions {
-        style: Style::Log,
-        offsets,
-    });
+    let style = match kind {
+        TraceKind::Recorded => Style::Full,
+        TraceKind::Loop(..) | TraceKind::Bridge(_) => Style::Log,
+    };
+    let body = trace.print(&PrintOptions { style, offsets });
     let end = if offsets.is_some() { "" } else { "--end of the loop--\n" };
     let end = if matches!(kind, TraceKind::Recorded) { "" } else { end };
     format!("{header}\n{body}{end}")

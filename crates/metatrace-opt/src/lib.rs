@@ -38,6 +38,7 @@ mod rules;
 use context::Context;
 use metatrace_ir::{Op, Ref, Trace};
 use rustc_hash::FxHashMap;
+use std::fmt;
 
 /// Which passes take part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,15 +53,91 @@ pub struct Options {
     pub heap: bool,
 }
 
+/// A pass, for who chooses among them.
+pub struct PassInfo {
+    /// What it is called in lists of passes.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub about: &'static str,
+    switch: fn(&mut Options) -> &mut bool,
+    rules: fn() -> Vec<&'static str>,
+    make: fn() -> Box<dyn Pass>,
+}
+
+/// All passes, in their order.
+pub static PASSES: &[PassInfo] = &[
+    PassInfo {
+        name: "guards",
+        about: "what guards prove",
+        switch: |options| &mut options.guards,
+        rules: || guards::RULES.to_vec(),
+        make: || Box::new(guards::Guards::default()),
+    },
+    PassInfo {
+        name: "fold",
+        about: "constants and algebra",
+        switch: |options| &mut options.fold,
+        rules: || {
+            let table = rules::TABLE.iter().map(|rule| rule.name);
+            table.chain(fold::RULES.iter().copied()).collect()
+        },
+        make: || Box::new(fold::Fold),
+    },
+    PassInfo {
+        name: "pure",
+        about: "common subexpressions",
+        switch: |options| &mut options.pure,
+        rules: || pure::RULES.to_vec(),
+        make: || Box::new(pure::Pure::default()),
+    },
+    PassInfo {
+        name: "heap",
+        about: "loads and stores",
+        switch: |options| &mut options.heap,
+        rules: || heap::RULES.to_vec(),
+        make: || Box::new(heap::Heap::default()),
+    },
+];
+
+impl PassInfo {
+    /// The pass of this name.
+    pub fn by_name(name: &str) -> Option<&'static PassInfo> {
+        PASSES.iter().find(|pass| pass.name == name)
+    }
+
+    fn takes_part(&self, mut options: Options) -> bool {
+        *(self.switch)(&mut options)
+    }
+}
+
+impl fmt::Debug for PassInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Options {
+    /// No pass at all: the trace is walked and written again.
+    pub const NONE: Options = Options {
+        fold: false,
+        guards: false,
+        pure: false,
+        heap: false,
+    };
+
+    /// With this pass, or without it.
+    pub fn with(mut self, pass: &PassInfo, takes_part: bool) -> Options {
+        *(pass.switch)(&mut self) = takes_part;
+        self
+    }
+}
+
 impl Default for Options {
     /// All passes.
     fn default() -> Options {
-        Options {
-            fold: true,
-            guards: true,
-            pure: true,
-            heap: true,
-        }
+        PASSES
+            .iter()
+            .fold(Options::NONE, |options, pass| options.with(pass, true))
     }
 }
 
@@ -100,31 +177,14 @@ pub fn optimize(trace: &Trace, options: &Options) -> Trace {
 /// # Panics
 /// As [`optimize`].
 pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) {
-    let mut passes: Vec<Box<dyn Pass>> = Vec::new();
-    if options.guards {
-        passes.push(Box::new(guards::Guards::default()));
-    }
-    if options.fold {
-        passes.push(Box::new(fold::Fold));
-    }
-    if options.pure {
-        passes.push(Box::new(pure::Pure::default()));
-    }
-    if options.heap {
-        passes.push(Box::new(heap::Heap::default()));
-    }
+    let passes = PASSES.iter().filter(|pass| pass.takes_part(*options));
+    let passes = passes.map(|pass| (pass.make)()).collect();
     driver::run(trace, passes)
 }
 
 /// The names of all rules.
 pub fn rule_names() -> impl Iterator<Item = &'static str> {
-    let table = rules::TABLE.iter().map(|rule| rule.name);
-    table.chain(
-        [fold::RULES, guards::RULES, pure::RULES, heap::RULES]
-            .into_iter()
-            .flatten()
-            .copied(),
-    )
+    PASSES.iter().flat_map(|pass| (pass.rules)())
 }
 
 /// What becomes of an operation, and by which rule.

@@ -45,6 +45,14 @@ impl FromStr for Trace {
 /// # Errors
 /// The first place where the text is not one. The invariants of traces are left to [`verify`](crate::verify::verify).
 pub fn parse(text: &str) -> Result<Trace, ParseError> {
+    parse_located(text).map(|(trace, _)| trace)
+}
+
+/// As [`parse`], with the line of each operation, from 1: for messages about what the verifier finds.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_located(text: &str) -> Result<(Trace, Vec<usize>), ParseError> {
     let mut parser = Parser::default();
     let mut last = 0;
     for (n, line) in text.lines().enumerate() {
@@ -68,7 +76,7 @@ pub fn parse(text: &str) -> Result<Trace, ParseError> {
             message: "no line of inputs, as [i0, p1]".to_string(),
         });
     }
-    Ok(parser.trace)
+    Ok((parser.trace, parser.op_lines))
 }
 
 type Parsed<T> = Result<T, ParseError>;
@@ -224,6 +232,7 @@ impl<'t> Cursor<'t> {
 struct Parser<'t> {
     trace: Trace,
     has_inputs: bool,
+    op_lines: Vec<usize>,
     values: FxHashMap<&'t str, Ref>,
     descrs: FxHashMap<String, DescrRef>,
     /// Descriptors that stand where they are used.
@@ -373,6 +382,7 @@ impl<'t> Parser<'t> {
         };
         cursor.end()?;
         let Operands { args, descr, guard, .. } = operands;
+        self.op_lines.push(start.number);
         let value = self.trace.push(Op {
             opcode,
             args,

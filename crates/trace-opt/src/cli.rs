@@ -1,0 +1,256 @@
+//! The command line: what is asked for ([`parse_command`]), doing it ([`run`]), and what to say when it fails.
+
+use crate::input::{self, InputError};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use metatrace_ir::verify;
+use metatrace_opt::{Options, PASSES, PassInfo, Rewrites, optimize_counting};
+use std::fmt::{self, Write as _};
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+/// The text of `--help`.
+pub fn usage() -> String {
+    let mut usage = "\
+Usage: trace-opt [FILE] [--passes NAMES] [--section N] [--stats] [--verify]
+
+Optimises the trace in FILE, or on standard input, and prints the result in the full textual form. Roots and descriptors
+are declared in the text. A log is accepted, too: PYPYLOG=jit-log-noopt:FILE makes one; the form that other sections of a
+log have says nothing of roots, frames and green constants. What stands behind a line `---` is not read.
+
+  --passes NAMES      only these passes, separated by commas; `all` (the default) or `none`
+  --section N         the Nth trace of a log with several
+  --stats             say how often each rule fired, on standard error
+  --verify            only check that the trace is well formed, and print nothing
+  -h, --help          print this
+  -V, --version       print the version
+
+Passes, in the order in which they run:
+"
+    .to_owned();
+    for pass in PASSES {
+        let _ = writeln!(usage, "  {:<18}  {}", pass.name, pass.about);
+    }
+    usage + "\nExit status: 0, or 1 if the text is no well-formed trace, or 2 if the command line makes no sense.\n"
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Work on a trace.
+    Run(Request),
+    /// Print [`usage`].
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// What to do with which trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The file with its text; `None` is standard input.
+    pub file: Option<PathBuf>,
+    /// The passes.
+    pub passes: Options,
+    /// Which trace of a log, from 1.
+    pub section: Option<usize>,
+    /// Whether to count rules.
+    pub stats: bool,
+    /// Whether to do nothing but check the trace.
+    pub verify: bool,
+}
+
+/// What there is to print.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// On standard output.
+    pub text: String,
+    /// On standard error.
+    pub notes: String,
+}
+
+impl Output {
+    /// Only this text.
+    pub fn text(text: impl Into<String>) -> Output {
+        Output {
+            text: text.into(),
+            ..Output::default()
+        }
+    }
+}
+
+/// Why nothing was printed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line makes no sense.
+    Usage(lexopt::Error),
+    /// The text cannot be read.
+    Read(String, io::Error),
+    /// The text is no well-formed trace.
+    Input(String, InputError),
+    /// The result cannot be written.
+    Write(io::Error),
+}
+
+/// Reads the arguments.
+///
+/// # Errors
+/// An unknown option or pass, or an option without its value.
+pub fn parse_command(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut request = Request {
+        file: None,
+        passes: Options::default(),
+        section: None,
+        stats: false,
+        verify: false,
+    };
+    let mut has_file = false;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(path) if !has_file => {
+                has_file = true;
+                request.file = (path != "-").then(|| path.into());
+            }
+            Long("passes") => request.passes = passes(&arguments.value()?.string()?)?,
+            Long("section") => request.section = Some(arguments.value()?.parse()?),
+            Long("stats") => request.stats = true,
+            Long("verify") => request.verify = true,
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::Run(request))
+}
+
+fn passes(names: &str) -> Result<Options, String> {
+    let named = |options: Options, name: &str| {
+        let pass = PassInfo::by_name(name).ok_or_else(|| {
+            let known: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
+            format!("no pass is called '{name}' (passes: {})", known.join(", "))
+        })?;
+        Ok(options.with(pass, true))
+    };
+    match names.trim() {
+        "all" => Ok(Options::default()),
+        "none" => Ok(Options::NONE),
+        names => names.split(',').map(str::trim).try_fold(Options::NONE, named),
+    }
+}
+
+/// Does what is asked for.
+///
+/// # Errors
+/// All but [`Failure::Usage`].
+pub fn run(request: &Request) -> Result<Output, Failure> {
+    let name = match &request.file {
+        Some(file) => file.display().to_string(),
+        None => "standard input".to_owned(),
+    };
+    let text = read(request).map_err(|error| Failure::Read(name.clone(), error))?;
+    let trace = input::trace(&text, request.section).map_err(|error| Failure::Input(name, error))?;
+    if request.verify {
+        return Ok(Output::default());
+    }
+    let (optimized, rewrites) = optimize_counting(&trace, &request.passes);
+    let mut output = Output::text(optimized.to_string());
+    if input::is_log_form(&text) {
+        output.notes += "trace-opt: note: in this form of a log, roots, frames and green constants are lost\n";
+    }
+    if let Err(error) = verify(&optimized) {
+        let _ = writeln!(
+            output.notes,
+            "trace-opt: the result is not well formed, a bug of the optimiser: {error}"
+        );
+    }
+    if request.stats {
+        output.notes += &statistics(trace.ops.len(), optimized.ops.len(), &rewrites);
+    }
+    Ok(output)
+}
+
+fn read(request: &Request) -> io::Result<String> {
+    let bytes = match &request.file {
+        Some(file) => std::fs::read(file)?,
+        None => {
+            let mut bytes = Vec::new();
+            io::stdin().read_to_end(&mut bytes)?;
+            bytes
+        }
+    };
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text"))
+}
+
+fn statistics(before: usize, after: usize, rewrites: &Rewrites) -> String {
+    let mut rules: Vec<(&str, u32)> = rewrites.iter().collect();
+    rules.sort_by_key(|(rule, count)| (std::cmp::Reverse(*count), *rule));
+    let mut text = format!("{before} operations became {after}\n");
+    for (rule, count) in rules {
+        let _ = writeln!(text, "{count:>7} {rule}");
+    }
+    text
+}
+
+impl Failure {
+    /// The exit status that tells it.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Failure::Read(..) | Failure::Input(..) | Failure::Write(_) => 1,
+            Failure::Usage(_) => 2,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(error) => write!(f, "{error} (`trace-opt --help` tells more)"),
+            Failure::Read(name, error) => write!(f, "cannot read {name}: {error}"),
+            Failure::Input(name, error) => write!(f, "{name}:{error}"),
+            Failure::Write(error) => write!(f, "cannot write: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Command, String> {
+        parse_command(lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn passes_are_chosen_by_name() {
+        let chosen = |names: &str| match parse(&["--passes", names]) {
+            Ok(Command::Run(request)) => request.passes,
+            other => panic!("{names}: {other:?}"),
+        };
+        assert_eq!(chosen("all"), Options::default());
+        assert_eq!(chosen("none"), Options::NONE);
+        let every: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
+        assert_eq!(chosen(&every.join(",")), Options::default());
+        let expected = Options {
+            heap: true,
+            fold: true,
+            ..Options::NONE
+        };
+        assert_eq!(chosen("heap, fold"), expected);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(parse(&["a", "b"]), Err("unexpected argument \"b\"".into()));
+        assert_eq!(
+            parse(&["--passes"]),
+            Err("missing argument for option '--passes'".into())
+        );
+        let error = parse(&["--passes", "fold,haep"]).expect_err("no such pass");
+        assert!(
+            error.starts_with("no pass is called 'haep' (passes: guards, fold"),
+            "{error}"
+        );
+        assert!(parse(&["--section", "x"]).is_err());
+    }
+}
