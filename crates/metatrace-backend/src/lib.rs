@@ -6,10 +6,12 @@
 //!    later `jump` may name.
 //! 2. [`Backend::execute`] runs a loop from its start. Control leaves machine code at a guard that fails (and has no
 //!    bridge) or at `finish`; then, *while the frame is still alive*, so that `alloca` slots are valid, the
-//!    [`ExitHandler`] gets the guard's name and the values of [`Trace::exit_args`], in that order. When the handler
+//!    [`ExitHandler`] gets the guard's name and the values of [`Trace::exit`], in that order. When the handler
 //!    returns, `execute` returns.
 //! 3. [`Backend::compile_bridge`] attaches a trace to a guard: its inputs are the guard's exit values, in order. From
 //!    then on the guard's failure continues in the bridge, in the same frame.
+//!
+//! Sunk operations are the handler's: a backend makes no code for them, and delivers what they depend on.
 //!
 //! Guards and `finish` have a name by then. A guard on a panicked call and `finish` take no bridge: what follows them
 //! is not for a trace.
@@ -46,7 +48,7 @@ pub struct LoopToken(pub u32);
 pub struct Exit<'a> {
     /// The guard that failed, or the `finish` that was reached.
     pub guard: GuardId,
-    /// The values of [`Trace::exit_args`], in that order.
+    /// The values of [`Trace::exit`], in that order.
     pub values: &'a [u64],
     /// Whether the guard was compiled so that it may fail although its condition holds ([`Forcing`]): then this exit, and
     /// each that a bridge of the guard is entered by, says nothing of the condition.

@@ -8,7 +8,7 @@
 
 use crate::forcing::Countdown;
 use crate::{Assembled, Backend, BackendError, Exit, ExitHandler, Forcing, LoopToken};
-use metatrace_ir::eval::{eval, overflows};
+use metatrace_ir::eval::{eval, eval_with_descr, location, overflows};
 use metatrace_ir::{Class, Descr, GuardId, Op, Opcode, Ref, SizeDescr, TargetToken, Trace};
 use metatrace_native::ShimResult;
 use rustc_hash::FxHashMap;
@@ -207,6 +207,9 @@ impl ReferenceExecutor {
 
     fn step(&self, piece: &Rc<Piece>, at: usize, activation: &mut Activation) -> Next {
         let op = &piece.trace.ops[at];
+        if op.sunk {
+            return Next::Op(at + 1);
+        }
         let args = activation.read(piece, &op.args);
         let result = match op.opcode.class() {
             Class::Guard => {
@@ -219,13 +222,15 @@ impl ReferenceExecutor {
                 };
             }
             Class::Control => return activation.control(piece, at, &args),
-            Class::Pure | Class::Partial => pure(op, &args).unwrap_or_else(|| {
-                panic!(
-                    "{} of {args:?} is undefined, at {at} of {:#?}",
-                    op.opcode.name(),
-                    piece.trace
-                )
-            }),
+            Class::Pure | Class::Partial => {
+                eval_with_descr(op.opcode, op.descr.as_deref(), &args).unwrap_or_else(|| {
+                    panic!(
+                        "{} of {args:?} is undefined, at {at} of {:#?}",
+                        op.opcode.name(),
+                        piece.trace
+                    )
+                })
+            }
             Class::Overflow => {
                 activation.overflowed = overflows(op.opcode, args[0], args[1]);
                 eval(op.opcode, &args).expect("overflow operations are total")
@@ -275,10 +280,7 @@ impl PieceExit {
             .unwrap_or_else(|| panic!("{} without a name", op.opcode.name()));
         PieceExit {
             guard,
-            args: op
-                .snapshot
-                .map(|snapshot| trace.exit_args(snapshot))
-                .unwrap_or_default(),
+            args: trace.exit(op).values,
         }
     }
 }
@@ -350,42 +352,15 @@ impl Activation {
     }
 }
 
-fn pure(op: &Op, args: &[u64]) -> Option<u64> {
-    match op.opcode {
-        Opcode::PtrField => Some(field_address(op, args)),
-        Opcode::PtrItem => Some(item_address(op, args)),
-        opcode => eval(opcode, args),
-    }
-}
-
-fn field_address(op: &Op, args: &[u64]) -> u64 {
-    args[0].wrapping_add(op.descr().field().offset.into())
-}
-
-fn item_address(op: &Op, args: &[u64]) -> u64 {
-    let array = op.descr().array();
-    args[0]
-        .wrapping_add(args[1].wrapping_mul(array.item_size.into()))
-        .wrapping_add(array.offset.into())
-}
-
 fn load(op: &Op, args: &[u64]) -> u64 {
-    let (address, word) = match op.opcode {
-        Opcode::GetfieldGcI | Opcode::GetfieldGcR | Opcode::GetfieldGcF => {
-            (field_address(op, args), op.descr().field().word)
-        }
-        _ => (item_address(op, args), op.descr().array().word),
-    };
+    let (address, word) = location(op.descr(), args);
     // SAFETY: whoever calls `execute` promises that the trace's memory operations are allowed on what its inputs point
     // to.
     unsafe { metatrace_native::load(address, word) }
 }
 
 fn store(op: &Op, args: &[u64]) -> u64 {
-    let (address, word) = match op.opcode {
-        Opcode::SetfieldGc => (field_address(op, args), op.descr().field().word),
-        _ => (item_address(op, args), op.descr().array().word),
-    };
+    let (address, word) = location(op.descr(), args);
     let value = *args.last().expect("a store has a value");
     // SAFETY: as for loads.
     unsafe { metatrace_native::store(address, word, value) };

@@ -138,7 +138,7 @@ impl<'a> Comparison<'a> {
         left.len() == right.len() && left.iter().zip(right).all(|(l, r)| self.same_value(*l, *r))
     }
 
-    fn same_op(&mut self, left: &Op, right: &Op) -> Result<(), &'static str> {
+    fn same_op(&mut self, left: &'a Op, right: &'a Op) -> Result<(), &'static str> {
         if left.opcode != right.opcode {
             return Err("different operations");
         }
@@ -158,6 +158,13 @@ impl<'a> Comparison<'a> {
         };
         if !same_guard {
             return Err("the guards' names differ");
+        }
+        if left.sunk != right.sunk {
+            return Err("one is sunk");
+        }
+        let pending = |op: &'a Op| op.pending.as_deref().unwrap_or_default();
+        if !self.same_values(pending(left), pending(right)) {
+            return Err("the pending stores differ");
         }
         if self.same_snapshot(left.snapshot, right.snapshot) {
             Ok(())

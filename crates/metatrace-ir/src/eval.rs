@@ -1,12 +1,38 @@
-//! What each pure operation computes, on 64-bit words: the one definition of Rust's arithmetic in the project.
+//! What each pure operation computes, on 64-bit words: the one definition of Rust's arithmetic in the project; and which
+//! word in memory an access means.
 //!
 //! Floats travel as their IEEE bits, booleans as 0 and 1.
 
+use crate::descr::{Descr, Word};
 use crate::op::Opcode;
+
+/// The address and the type of the word that a field's or array's descriptor means behind these operands: a pointer, or a
+/// data pointer and an index; further operands do not matter.
+///
+/// # Panics
+/// If the descriptor is neither.
+pub fn location(descr: &Descr, args: &[u64]) -> (u64, Word) {
+    match descr {
+        Descr::Field(field) => (args[0].wrapping_add(field.offset.into()), field.word),
+        descr => {
+            let array = descr.array();
+            let item = args[1].wrapping_mul(array.item_size.into());
+            (args[0].wrapping_add(item).wrapping_add(array.offset.into()), array.word)
+        }
+    }
+}
+
+/// As [`eval`], with the descriptor of the operation: `ptr_field` and `ptr_item` too.
+pub fn eval_with_descr(op: Opcode, descr: Option<&Descr>, args: &[u64]) -> Option<u64> {
+    match (op, descr) {
+        (Opcode::PtrField | Opcode::PtrItem, Some(descr)) => Some(location(descr, args).0),
+        _ => eval(op, args),
+    }
+}
 
 /// The result of a pure, partial or overflow operation on `args`; of an overflow operation the wrapped result.
 /// `None` where the operation is undefined (division by zero, MIN / -1) or is not one of arithmetic (memory, calls,
-/// addresses: `ptr_field` and `ptr_item` need their descriptor).
+/// addresses: see [`eval_with_descr`]).
 pub fn eval(op: Opcode, args: &[u64]) -> Option<u64> {
     use Opcode::*;
     let a = args.first().copied().unwrap_or(0);

@@ -19,6 +19,8 @@ pub struct Config {
     pub opcodes: Vec<Opcode>,
     /// Whether guards have names.
     pub guard_names: bool,
+    /// Whether operations are sunk and stores pending.
+    pub sunk: bool,
 }
 
 impl Config {
@@ -27,6 +29,7 @@ impl Config {
         Config {
             opcodes: Opcode::ALL.to_vec(),
             guard_names: true,
+            sunk: true,
         }
     }
 
@@ -47,6 +50,7 @@ impl Config {
         Config {
             opcodes,
             guard_names: false,
+            sunk: false,
         }
     }
 }
@@ -72,6 +76,8 @@ pub fn trace(seeds: &[u64], config: &Config) -> Trace {
         trace: Trace::new(inputs),
         random: header,
         config,
+        sunk: Vec::new(),
+        sees_sunk: false,
         snapshots: Vec::new(),
         labels: Vec::new(),
         guards: 0,
@@ -153,6 +159,10 @@ struct Generator<'a> {
     config: &'a Config,
     /// Since the last label.
     visible: Vec<Ref>,
+    /// Since the last label: sunk operations.
+    sunk: Vec<Ref>,
+    /// Whether what is made now may depend on sunk operations.
+    sees_sunk: bool,
     snapshots: Vec<SnapshotId>,
     labels: Vec<(DescrRef, Vec<Kind>)>,
     guards: u32,
@@ -191,8 +201,9 @@ impl Generator<'_> {
         let candidates: Vec<Ref> = self
             .visible
             .iter()
+            .chain(self.sunk.iter().filter(|_| self.sees_sunk))
             .copied()
-            .filter(|v| self.trace.kind(*v) == kind)
+            .filter(|v| self.result(*v) == Some(kind))
             .collect();
         if candidates.is_empty() || self.random.one_in(4) {
             self.constant(kind)
@@ -204,6 +215,14 @@ impl Generator<'_> {
                 0
             };
             *self.random.pick(&candidates[from..])
+        }
+    }
+
+    /// The kind of a value; `None` for stores.
+    fn result(&self, value: Ref) -> Option<Kind> {
+        match self.trace.defining_op(value) {
+            Some(n) => self.trace.ops[n].opcode.result(),
+            None => Some(self.trace.kind(value)),
         }
     }
 
@@ -238,9 +257,11 @@ impl Generator<'_> {
     }
 
     fn push(&mut self, op: Op) {
-        let has_result = op.opcode.result().is_some();
+        let (has_result, sunk) = (op.opcode.result().is_some(), op.sunk);
         let value = self.trace.push(op);
-        if has_result {
+        if sunk {
+            self.sunk.push(value);
+        } else if has_result {
             self.visible.push(value);
         }
     }
@@ -254,10 +275,15 @@ impl Generator<'_> {
             _ => {}
         }
         let descr = self.descr(opcode);
+        let can_sink = matches!(opcode.class(), Class::Pure | Class::Store | Class::Alloc) && opcode != Opcode::Alloca;
+        let sunk = self.config.sunk && can_sink && self.random.one_in(4);
+        self.sees_sunk = sunk;
         let args = self.args(opcode, descr.as_deref());
+        self.sees_sunk = false;
         let can_panic = matches!(descr.as_deref(), Some(Descr::Call(call)) if call.can_panic);
         let mut op = Op {
             descr,
+            sunk,
             ..Op::new(opcode, &args)
         };
         if opcode.is_guard() {
@@ -431,6 +457,15 @@ impl Generator<'_> {
     }
 
     fn exit(&mut self, op: &mut Op) {
+        let stores: Vec<Ref> = self
+            .sunk
+            .iter()
+            .copied()
+            .filter(|store| self.result(*store).is_none())
+            .collect();
+        if !stores.is_empty() {
+            op.pending = Some(stores.into_iter().filter(|_| !self.random.one_in(3)).collect());
+        }
         op.snapshot = Some(if self.random.one_in(4) {
             self.frame(None)
         } else {
@@ -454,11 +489,13 @@ impl Generator<'_> {
     }
 
     fn frame(&mut self, parent: Option<SnapshotId>) -> SnapshotId {
+        self.sees_sunk = true;
         let values = (0..self.random.below(5)).map(|_| {
             let kind = self.kind();
             self.value(kind)
         });
         let values = values.collect();
+        self.sees_sunk = false;
         let frame = Frame {
             jitcode: JitCodeId(self.random.below(5) as u32),
             pc: self.random.below(1000) as u32,
@@ -477,6 +514,7 @@ impl Generator<'_> {
         self.trace.push(Op::with_descr(Opcode::Label, &args, descr.clone()));
         self.labels.push((descr, kinds));
         self.visible = args;
+        self.sunk.clear();
         self.snapshots.clear();
     }
 

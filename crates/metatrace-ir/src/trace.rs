@@ -15,14 +15,27 @@
 //! have a snapshot; the last operation, and only it, is `jump` or `finish`.
 //!
 //! A *snapshot* is the chain of interpreter frames at a guard, innermost first; outer frames are shared between the
-//! guards of one call. It is the truth while a trace is recorded and optimised; the list of values that the backend must
-//! keep for an exit ([`Trace::exit_args`]) is derived from it.
+//! guards of one call. It is the truth while a trace is recorded and optimised.
+//!
+//! A *sunk* operation is not executed where it stands, but by the exits that need it:
+//!
+//! ```text
+//! sunk i3 = int_add(i1, -9)                            only exits need the sum
+//! sunk s4 = setfield_gc(p0, i3, descr=Frame.pc)        a pending store
+//! guard_true(i2) [p0, i1] {s4}                         an exit here adds and stores, then rebuilds its frame
+//! ```
+//!
+//! So an exit is a small program ([`Exit`]): the sunk operations that the snapshot's values depend on, and the stores that
+//! are *pending* at the guard with what they depend on, in the order of the trace. It runs before the frames are rebuilt; a
+//! bridge begins with the same operations. Sunk are pure operations, allocations, and stores. Nothing in line depends on a
+//! sunk operation.
 
 use crate::descr::DescrRef;
 use crate::op::Opcode;
 use crate::value::{Const, Kind, Ref};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
+use std::rc::Rc;
 
 /// Names a guard (or a `finish`) for its whole life: unique within a driver, printed as `<Guard0x…>`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -69,6 +82,21 @@ pub struct Op {
     pub snapshot: Option<SnapshotId>,
     /// Guards and `finish`: their name, once the trace goes to a backend.
     pub guard: Option<GuardId>,
+    /// Whether it is not executed where it stands, but by the exits that need it.
+    pub sunk: bool,
+    /// Guards and `finish`: the sunk stores that are pending there, in the order in which they are to be executed.
+    pub pending: Option<Rc<[Ref]>>,
+}
+
+/// What an exit needs. Behind a guard's failure `program` is executed, then the frames of the snapshot are rebuilt.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Exit {
+    /// The values of the trace that it needs, each once, without constants: those in frames, outermost frame first, then
+    /// those that only the program needs. The order is the contract between the backend, which delivers them, and the
+    /// resume data, which refers to them by position.
+    pub values: Vec<Ref>,
+    /// The sunk operations, in the order of their execution.
+    pub program: Vec<Ref>,
 }
 
 impl Op {
@@ -80,6 +108,8 @@ impl Op {
             descr: None,
             snapshot: None,
             guard: None,
+            sunk: false,
+            pending: None,
         }
     }
 
@@ -273,16 +303,44 @@ impl Trace {
         })
     }
 
-    /// The values an exit at this snapshot needs: each once, without constants, outermost frame first. The order is
-    /// the contract between the backend, which delivers them, and the resume data, which refers to them by position.
-    pub fn exit_args(&self, innermost: SnapshotId) -> Vec<Ref> {
+    /// The sunk operation that computes `value`, if one does.
+    pub fn sunk_op(&self, value: Ref) -> Option<&Op> {
+        let op = &self.ops[self.defining_op(value)?];
+        op.sunk.then_some(op)
+    }
+
+    /// What an exit at this operation, a guard or `finish`, needs; nothing at others.
+    pub fn exit(&self, op: &Op) -> Exit {
+        let mut exit = Exit::default();
+        let Some(innermost) = op.snapshot else { return exit };
         let mut frames: SmallVec<[&Snapshot; 8]> = self.frames(innermost).collect();
         frames.reverse();
-        let mut seen = rustc_hash::FxHashSet::default();
-        frames
-            .iter()
-            .flat_map(|frame| frame.values.iter().copied())
-            .filter(|value| !value.is_const() && seen.insert(*value))
-            .collect()
+        let mut seen = FxHashSet::default();
+        let mut needed: SmallVec<[Ref; 8]> = SmallVec::new();
+        for &value in frames.iter().flat_map(|frame| &frame.values) {
+            if !value.is_const() && seen.insert(value) {
+                if self.sunk_op(value).is_some() {
+                    needed.push(value);
+                } else {
+                    exit.values.push(value);
+                }
+            }
+        }
+        needed.extend(op.pending.iter().flat_map(|stores| stores.iter().copied()));
+        while let Some(value) = needed.pop() {
+            let Some(op) = self.sunk_op(value) else {
+                exit.values.push(value);
+                continue;
+            };
+            exit.program.push(value);
+            needed.extend(
+                op.args
+                    .iter()
+                    .copied()
+                    .filter(|arg| !arg.is_const() && seen.insert(*arg)),
+            );
+        }
+        exit.program.sort_unstable();
+        exit
     }
 }

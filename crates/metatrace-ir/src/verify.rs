@@ -120,6 +120,7 @@ impl Verifier<'_> {
 
     fn op(&mut self, n: usize, op: &Op) -> Check {
         op.args.iter().try_for_each(|arg| self.visible(*arg))?;
+        self.sunk(op)?;
         self.operands(op)?;
         self.neighbours(n, op)?;
         self.exit(op)?;
@@ -128,7 +129,7 @@ impl Verifier<'_> {
         }
         let last = n + 1 == self.trace.ops.len();
         check(last || !is_final(op.opcode), || "operations follow".to_string())?;
-        if op.opcode.result().is_some() {
+        if op.opcode.result().is_some() || op.sunk {
             self.visible_in[self.trace.inputs.len() + n] = self.segment;
         }
         Ok(())
@@ -150,6 +151,27 @@ impl Verifier<'_> {
                 self.show(value)
             ),
         })
+    }
+
+    /// What is sunk may be, and what is in line depends on nothing that is.
+    fn sunk(&self, op: &Op) -> Check {
+        if !op.sunk {
+            let in_line = |arg: &Ref| self.trace.sunk_op(*arg).is_none();
+            let sunk = op.args.iter().find(|arg| !in_line(arg));
+            return check(sunk.is_none(), || {
+                format!("{} is sunk: only exits know it", self.show(*sunk.expect("one is")))
+            });
+        }
+        let executable = matches!(op.opcode.class(), Class::Pure | Class::Store | Class::Alloc);
+        check(executable && op.opcode != Opcode::Alloca, || {
+            "it cannot be sunk".to_string()
+        })?;
+        op.args.iter().try_for_each(|arg| self.has_result(*arg))
+    }
+
+    fn has_result(&self, value: Ref) -> Check {
+        let store = self.trace.sunk_op(value).is_some_and(|op| op.opcode.result().is_none());
+        check(!store, || format!("{} is a store", self.show(value)))
     }
 
     /// The value's name in the printed trace; for messages.
@@ -305,6 +327,12 @@ impl Verifier<'_> {
             (Some(_), false) => return Err("it never leaves the trace, but has a snapshot".to_string()),
             (None, false) => {}
         }
+        if let Some(stores) = &op.pending {
+            check(op.opcode.can_exit(), || {
+                "it never leaves the trace, but stores are pending".to_string()
+            })?;
+            self.pending(stores)?;
+        }
         if let Some(guard) = op.guard {
             check(op.opcode.can_exit(), || {
                 "it never leaves the trace, but has a guard's name".to_string()
@@ -314,6 +342,17 @@ impl Verifier<'_> {
             })?;
         }
         Ok(())
+    }
+
+    fn pending(&self, stores: &[Ref]) -> Check {
+        for store in stores {
+            self.visible(*store)?;
+            let is_store = |op: &Op| op.opcode.class() == Class::Store;
+            check(self.trace.sunk_op(*store).is_some_and(is_store), || {
+                format!("{} is pending, but no sunk store", self.show(*store))
+            })?;
+        }
+        check(stores.is_sorted(), || "pending stores out of order".to_string())
     }
 
     fn snapshot(&mut self, innermost: SnapshotId) -> Check {
@@ -326,7 +365,10 @@ impl Verifier<'_> {
             if self.snapshot_in[n] == self.segment {
                 break; // checked at an earlier guard, with its parents
             }
-            snapshot.values.iter().try_for_each(|value| self.visible(*value))?;
+            for &value in &snapshot.values {
+                self.visible(value)?;
+                self.has_result(value)?;
+            }
             self.snapshot_in[n] = self.segment;
             next = snapshot.parent;
         }

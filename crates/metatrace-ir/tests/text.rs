@@ -130,7 +130,61 @@ debug_merge_point(0, 0, 'main;examples/a.tl:1-2~LOAD')
 ";
     let parsed = trace(body);
     assert_eq!(parsed.ops.len(), 6);
-    assert_eq!(parsed.exit_args(parsed.ops[3].snapshot.expect("a guard's")).len(), 2);
+    assert_eq!(parsed.exit(&parsed.ops[3]).values.len(), 2);
+}
+
+const SUNK: &str = "\
+# root p0 = exclusive
+# descr Frame.pc = field(offset=8, u64)
+# descr Pair = size(16)
+# descr Pair.a = field(offset=0, i64)
+[p0, i1, i2, i3]
+sunk i4 = int_add(i1, -9)
+sunk s5 = setfield_gc(p0, i4, descr=Frame.pc)
+sunk p6 = new(descr=Pair)
+sunk s7 = setfield_gc(p6, i2, descr=Pair.a)
+guard_true(i1, descr=<Guard0x1>) [j0@12: p0, i1 | j3@7: p6, i3] {s5, s7}
+guard_true(i2, descr=<Guard0x2>) [i4] {}
+finish(descr=<Guard0x3>) [j0@9: i2, p0] {s5}
+";
+
+#[test]
+fn sunk_operations_are_part_of_the_text_and_of_exits() {
+    let parsed = trace(SUNK);
+    assert_eq!(parsed.to_string(), SUNK);
+    let shown = |values: &[metatrace_ir::Ref]| {
+        values
+            .iter()
+            .map(|v| v.as_value().expect("a value"))
+            .collect::<Vec<_>>()
+    };
+    let exits = [
+        (vec![0, 1, 3, 2], vec![4, 5, 6, 7]),
+        (vec![1], vec![4]),
+        (vec![2, 0, 1], vec![4, 5]),
+    ];
+    for (op, (values, program)) in parsed.ops[4..].iter().zip(exits) {
+        let exit = parsed.exit(op);
+        assert_eq!(
+            (shown(&exit.values), shown(&exit.program)),
+            (values, program),
+            "{}",
+            op.opcode.name()
+        );
+    }
+    let log = parsed
+        .print(&PrintOptions {
+            style: Style::Log,
+            offsets: None,
+        })
+        .to_string();
+    expect![[r#"
+        [p0, i1, i2, i3]
+        guard_true(i1, descr=<Guard0x1>) [p0, i1, i3, i2]
+        guard_true(i2, descr=<Guard0x2>) [i1]
+        finish(descr=<Guard0x3>) [i2, p0, i1]
+    "#]]
+    .assert_eq(&log);
 }
 
 #[test]
@@ -366,7 +420,7 @@ proptest! {
 
     #[test]
     fn logs_parse_and_print_the_same_again(seeds in seeds()) {
-        let trace = random::trace(&seeds, &Config::everything());
+        let trace = random::trace(&seeds, &Config { sunk: false, ..Config::everything() });
         let options = PrintOptions { style: Style::Log, offsets: None };
         let log = trace.print(&options).to_string();
         let parsed = match parse(&log) {

@@ -234,6 +234,46 @@ fn definitions_and_labels() {
 }
 
 #[test]
+fn sunk_operations() {
+    accepted("sunk i3 = int_add(i0, 1)\nsunk s4 = setfield_gc(p1, i3, descr=x)\nguard_true(i0) [i3] {s4}");
+    refused(
+        "sunk i3 = int_add(i0, 1)\ni4 = int_neg(i3)",
+        "i3 is sunk: only exits know it",
+    );
+    refused(
+        "sunk i3 = int_add(i0, 1)\nlabel(i3, descr=TargetToken(0))",
+        "i3 is sunk",
+    );
+    refused("sunk i3 = int_floordiv(i0, 2)", "it cannot be sunk");
+    refused("sunk i3 = getfield_gc_i(p1, descr=x)", "it cannot be sunk");
+    refused(
+        "sunk i3 = int_add(i0, 1)\nguard_true(i0) [] {i3}",
+        "i3 is pending, but no sunk store",
+    );
+    let stores = "sunk s3 = setfield_gc(p1, i0, descr=x)\nsunk s4 = setfield_gc(p1, 5, descr=x)\n";
+    refused(
+        &format!("{stores}guard_true(i0) [] {{s4, s3}}"),
+        "pending stores out of order",
+    );
+    refused(
+        "sunk s3 = setfield_gc(p1, i0, descr=x)\nlabel(i0, descr=TargetToken(0))\nguard_true(i0) [] {s3}",
+        "s3 is out of sight",
+    );
+    let mut trace = parsed("sunk s3 = setfield_gc(p1, i0, descr=x)\nguard_true(i0) []");
+    let store = trace.result(0);
+    trace.snapshots[0].values.push(store);
+    assert!(verify(&trace).expect_err("refused").message.contains("s3 is a store"));
+    let mut trace = parsed("i3 = int_neg(i0)");
+    trace.ops[0].pending = Some([].into());
+    assert!(
+        verify(&trace)
+            .expect_err("refused")
+            .message
+            .contains("it never leaves the trace")
+    );
+}
+
+#[test]
 fn the_end() {
     refused("jump(descr=TargetToken(0))\ni3 = int_neg(i0)", "operations follow");
     let mut trace = parsed("i3 = int_neg(i0)");

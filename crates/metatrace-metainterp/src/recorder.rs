@@ -125,8 +125,8 @@ pub struct Recorder<'a> {
     behind_back_edge: bool,
     /// Whether the next merge point is the one where the recording starts.
     at_start: bool,
-    /// The branch that made the guard which a bridge starts from: its outcome is known.
-    known_branch: Option<(usize, Pc)>,
+    /// Where a bridge starts: the depth and the instruction of a branch whose outcome the guard's failure has decided.
+    pub known_branch: Option<(usize, Pc)>,
 }
 
 impl<'a> Recorder<'a> {
@@ -145,14 +145,9 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// A recording that starts at a guard with `depth` frames; `known_branch`: the instruction, in the innermost frame,
-    /// that is a branch whose outcome the guard's failure has decided.
-    pub fn new_bridge(trace: Trace, setting: Setting<'a>, depth: usize, known_branch: Option<Pc>) -> Recorder<'a> {
-        let known_branch = known_branch.map(|pc| (depth, pc));
-        Recorder {
-            known_branch,
-            ..Recorder::new(trace, setting, depth)
-        }
+    /// A recording that starts at a guard with `depth` frames.
+    pub fn new_bridge(trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
+        Recorder::new(trace, setting, depth)
     }
 
     fn new(trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
@@ -226,7 +221,8 @@ impl<'a> Recorder<'a> {
         values.iter().map(|value| self.reference(*value)).collect()
     }
 
-    fn record(&mut self, opcode: Opcode, args: &[Value], descr: Option<&Rc<Descr>>, result: u64) -> Value {
+    /// Records an operation that gave `result`.
+    pub fn record(&mut self, opcode: Opcode, args: &[Value], descr: Option<&Rc<Descr>>, result: u64) -> Value {
         let args = self.references(args);
         let kind = opcode.result().unwrap_or(Kind::Int);
         let value = self.push(Op {
@@ -724,7 +720,7 @@ mod tests {
             red_roots: &[],
             counter: None,
         };
-        let mut recorder = Recorder::new_bridge(trace, setting, 1, None);
+        let mut recorder = Recorder::new_bridge(trace, setting, 1);
         let green = frozen(Kind::Ref, word);
         let load = |recorder: &mut Recorder<'_>, base| recorder.load(&code, DescrIndex(0), base, None, 7);
         assert_eq!(load(&mut recorder, green), Value::constant(Kind::Int, 7));

@@ -1,32 +1,37 @@
 //! Resume data: what an exit needs to rebuild the interpreter's frames, and a bridge to begin.
 //!
-//! One writer ([`encode`], from the snapshots of an optimised trace), two readers: the blackhole, which fills registers with
-//! words ([`ResumeData::rebuild`]), and the bridge tracer, which fills them with inputs of the bridge and asks what is known
-//! of these ([`ResumeData::inputs`]).
+//! One writer ([`encode`], from the snapshots of an optimised trace), two readers ([`Rebuilder`]): the blackhole, which
+//! executes the exit's program and fills registers with words, and the bridge tracer, which records the program and fills
+//! registers with values of the bridge, having asked what is known of its inputs ([`ResumeData::inputs`]).
 //!
 //! **Encoding.** All guards of a trace share one string of bytes, a guard is a place in it. Numbers are written seven bits at
 //! a time, low bits first. What two guards have in common is there once: outer frames, for a frame refers to the one that
 //! called it, and frames or facts that are wholly the same.
 //!
 //! ```text
-//! guard = frame's place, roots, derived inputs                 each list: length, items
+//! guard = frame's place, program, kinds of further values, roots, derived inputs     each list: length, items
 //! frame = distance back to the caller's frame (0: none), jitcode, pc, words
 //! word  = the next k values of the exit, of one kind           (k << 2 | kind) << 2 | 0
+//!       | the result of step n of the program                  (n << 2 | 3) << 2 | 0
 //!       | the exit's value n, which an earlier register holds   n << 2 | 1
 //!       | a small int                                           zigzag(int) << 2 | 2
 //!       | constant n of the trace                               (n << 1 | is green) << 2 | 3
+//! step  = number of its result, opcode, descriptor (0: none), words that are not next values
 //! ```
 //!
-//! The values of an exit are numbered as they first occur, outermost frame first ([`Trace::exit_args`]), so most registers
-//! hold the *next* value, and their kinds come with them. How many words a frame has, liveness tells.
-//!
-//! Absent: virtuals and pending stores, which the optimiser does not make.
+//! The values of an exit are numbered as they first occur, outermost frame first ([`metatrace_ir::trace::Exit`]), so most
+//! registers hold the *next* value, and their kinds come with them; *further* values are those that only the program needs.
+//! The results of the program are numbered in the same way: as they first occur in the frames, then in the program's order.
+//! So a frame that guards share means the same at each. How many words a frame has, liveness tells.
 
 #[cfg(test)]
 mod tests;
 
 use metatrace_ir::ownership::Ownership;
-use metatrace_ir::{Const, Derived, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind, Snapshot, SnapshotId, Trace};
+use metatrace_ir::trace::Exit;
+use metatrace_ir::{
+    Const, Derived, DescrRef, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind, Snapshot, SnapshotId, Trace,
+};
 use metatrace_jitcode::{Activation, JitCodeSource, Pc, Position};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -47,6 +52,22 @@ pub struct ResumeData {
 struct Pool {
     bytes: Box<[u8]>,
     consts: Box<[Const]>,
+    descrs: Box<[DescrRef]>,
+}
+
+/// Executes an exit's program, in whatever its values are.
+pub trait Rebuilder {
+    /// What registers are filled with.
+    type Value: Copy;
+
+    /// The exit's value with this number.
+    fn exit(&mut self, n: usize) -> Self::Value;
+
+    /// A constant, with whether it is green.
+    fn constant(&mut self, constant: Const, green: bool) -> Self::Value;
+
+    /// Executes a sunk operation: a pure one, an allocation or a store. Its result, if it has one.
+    fn execute(&mut self, opcode: Opcode, descr: Option<&DescrRef>, args: &[Self::Value]) -> Self::Value;
 }
 
 /// What a bridge knows of its inputs, which are the exit's values.
@@ -75,8 +96,20 @@ fn place<T: PartialEq>(table: &[T], variant: &T) -> u64 {
 enum Word {
     /// The exit's value with this number.
     Exit(usize),
+    /// The result of the program's step with this number.
+    Sunk(usize),
     /// A constant; whether it is green.
     Const(Const, bool),
+}
+
+/// A sunk operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Step {
+    /// The number of its result.
+    number: usize,
+    opcode: Opcode,
+    descr: Option<DescrRef>,
+    args: SmallVec<[Word; 3]>,
 }
 
 impl ResumeData {
@@ -94,15 +127,15 @@ impl ResumeData {
         self.frames()[0].pc
     }
 
-    /// The frames, the outermost first. `exit` gives the value of an exit's word by its number, `constant` a constant's, with
-    /// whether it is green.
-    pub fn rebuild<V: Copy>(
-        &self,
-        source: &dyn JitCodeSource,
-        mut exit: impl FnMut(usize) -> V,
-        mut constant: impl FnMut(Const, bool) -> V,
-    ) -> Vec<Activation<V>> {
-        let nothing = constant(Const::int(0), false);
+    /// The number of frames.
+    pub fn depth(&self) -> usize {
+        self.frames().len()
+    }
+
+    /// Executes the program, and fills the frames; the outermost comes first.
+    pub fn rebuild<R: Rebuilder>(&self, source: &dyn JitCodeSource, rebuilder: &mut R) -> Vec<Activation<R::Value>> {
+        let nothing = rebuilder.constant(Const::int(0), false);
+        let results = self.execute(rebuilder, nothing);
         let innermost_first = self.frames();
         let mut kinds = Vec::new();
         let mut frames = Vec::with_capacity(innermost_first.len());
@@ -112,15 +145,23 @@ impl ResumeData {
             let mut frame = Activation::new(code.clone(), recipe.pc, nothing);
             let mut words = recipe.words(&self.pool, &mut kinds);
             for reg in code.live(recipe.pc, position) {
-                frame.registers[reg.0 as usize] = match words.next() {
-                    Word::Exit(n) => exit(n),
-                    Word::Const(word, green) => constant(word, green),
-                };
+                frame.registers[reg.0 as usize] = word(words.next(), rebuilder, &results);
             }
             words.end();
             frames.push(frame);
         }
         frames
+    }
+
+    /// The results of the program's steps, by their numbers.
+    fn execute<R: Rebuilder>(&self, rebuilder: &mut R, nothing: R::Value) -> SmallVec<[R::Value; 8]> {
+        let steps = self.steps(&mut self.record());
+        let mut results = SmallVec::from_elem(nothing, steps.len());
+        for step in &steps {
+            let args: SmallVec<[R::Value; 3]> = step.args.iter().map(|arg| word(*arg, rebuilder, &results)).collect();
+            results[step.number] = rebuilder.execute(step.opcode, step.descr.as_ref(), &args);
+        }
+        results
     }
 
     /// What is known of the exit's values.
@@ -129,26 +170,50 @@ impl ResumeData {
         for recipe in self.frames().iter().rev() {
             recipe.all_words(&self.pool, &mut kinds);
         }
-        let mut reader = self.pool.at(self.start);
-        reader.number();
-        let root = |reader: &mut Reader<'_>| {
+        let mut reader = self.record();
+        self.steps(&mut reader);
+        kinds.extend(reader.list(|reader| KINDS[reader.number() as usize]));
+        let roots = reader.list(|reader| {
             let number = reader.number();
             Root {
                 value: Ref::value((number >> 2) as usize),
                 kind: ROOTS[number as usize & 3],
             }
-        };
-        let roots = reader.list(root);
-        let derived = |reader: &mut Reader<'_>| {
+        });
+        let derived = reader.list(|reader| {
             let (value, number) = (reader.number(), reader.number());
             Derived {
                 value: Ref::value(value as usize),
                 root: Ref::value((number >> 2) as usize),
                 reach: REACHES[number as usize & 3],
             }
-        };
-        let derived = reader.list(derived);
+        });
         Inputs { kinds, roots, derived }
+    }
+
+    /// The program.
+    fn steps(&self, reader: &mut Reader<'_>) -> Vec<Step> {
+        reader.list(|reader| {
+            let (number, opcode) = (reader.number() as usize, Opcode::ALL[reader.number() as usize]);
+            let descr = reader.number().checked_sub(1);
+            let word = |reader: &mut Reader<'_>| {
+                let number = reader.number();
+                reader.word(number)
+            };
+            Step {
+                number,
+                opcode,
+                descr: descr.map(|n| self.pool.descrs[n as usize].clone()),
+                args: reader.list(word).into(),
+            }
+        })
+    }
+
+    /// The guard's record, behind the place of its frame.
+    fn record(&self) -> Reader<'_> {
+        let mut reader = self.pool.at(self.start);
+        reader.number();
+        reader
     }
 
     /// Innermost first.
@@ -174,8 +239,8 @@ impl ResumeData {
     }
 }
 
-/// `guard_true e0 Exclusive e2 Below e0 [j0@12: e0 e1] [j3@7: e2 0x5]`: facts, then the frames, outermost first; `e0` is the
-/// exit's first value.
+/// `guard_true e0 Exclusive e2 Below e0 [j0@12: e0 e1] [j3@7: s0 0x5] s0 = int_add e2 0x1`: facts, then the frames, outermost
+/// first, then the program; `e0` is the exit's first value.
 impl fmt::Debug for ResumeData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inputs { roots, derived, .. } = self.inputs();
@@ -191,15 +256,35 @@ impl fmt::Debug for ResumeData {
         for recipe in self.frames().iter().rev() {
             write!(f, " [j{}@{}:", recipe.jitcode.0, recipe.pc)?;
             for word in recipe.all_words(&self.pool, &mut kinds) {
-                match word {
-                    Word::Exit(n) => write!(f, " e{n}")?,
-                    Word::Const(Const { bits, .. }, true) => write!(f, " green {bits:#x}")?,
-                    Word::Const(Const { bits, .. }, false) => write!(f, " {bits:#x}")?,
-                }
+                write!(f, " {word}")?;
             }
             write!(f, "]")?;
         }
+        for step in self.steps(&mut self.record()) {
+            write!(f, " s{} = {}", step.number, step.opcode.name())?;
+            step.args.iter().try_for_each(|arg| write!(f, " {arg}"))?;
+        }
         Ok(())
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Word::Exit(n) => write!(f, "e{n}"),
+            Word::Sunk(n) => write!(f, "s{n}"),
+            Word::Const(Const { bits, .. }, true) => write!(f, "green {bits:#x}"),
+            Word::Const(Const { bits, .. }, false) => write!(f, "{bits:#x}"),
+        }
+    }
+}
+
+/// What a register or an operand is filled with.
+fn word<R: Rebuilder>(word: Word, rebuilder: &mut R, results: &[R::Value]) -> R::Value {
+    match word {
+        Word::Exit(n) => rebuilder.exit(n),
+        Word::Sunk(n) => results[n],
+        Word::Const(constant, green) => rebuilder.constant(constant, green),
     }
 }
 
@@ -247,17 +332,14 @@ impl Words<'_> {
             return Word::Exit(n);
         }
         let number = self.reader.number();
-        let rest = number >> 2;
-        match number & 3 {
-            0 => {
-                let (start, kind) = (self.kinds.len(), KINDS[rest as usize & 3]);
-                self.run = start..start + (rest >> 2) as usize;
-                self.kinds.resize(self.run.end, kind);
+        match KINDS.get((number >> 2 & 3) as usize) {
+            Some(kind) if number & 3 == 0 => {
+                let start = self.kinds.len();
+                self.run = start..start + (number >> 4) as usize;
+                self.kinds.resize(self.run.end, *kind);
                 Word::Exit(self.run.next().expect("a run is not empty"))
             }
-            1 => Word::Exit(rest as usize),
-            2 => Word::Const(Const::int((rest >> 1) as i64 ^ -((rest & 1) as i64)), false),
-            _ => Word::Const(self.reader.pool.consts[(rest >> 1) as usize], rest & 1 != 0),
+            _ => self.reader.word(number),
         }
     }
 
@@ -295,6 +377,17 @@ impl Reader<'_> {
         number
     }
 
+    /// A word that is not the next value.
+    fn word(&self, number: u64) -> Word {
+        let rest = number >> 2;
+        match number & 3 {
+            0 => Word::Sunk((rest >> 2) as usize),
+            1 => Word::Exit(rest as usize),
+            2 => Word::Const(Const::int((rest >> 1) as i64 ^ -((rest & 1) as i64)), false),
+            _ => Word::Const(self.pool.consts[(rest >> 1) as usize], rest & 1 != 0),
+        }
+    }
+
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
         let length = self.number();
         (0..length).map(|_| item(self)).collect()
@@ -319,8 +412,9 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     let mut starts = Vec::new();
     for (n, op) in trace.ops.iter().enumerate() {
         let guard = |snapshot| {
-            let (roots, derived) = ownership.inherited(&trace.exit_args(snapshot));
-            writer.guard(snapshot, &roots, &derived)
+            let exit = trace.exit(op);
+            let (roots, derived) = ownership.inherited(&exit.values);
+            writer.guard(snapshot, &roots, &derived, &exit)
         };
         starts.push(op.snapshot.map(guard));
         ownership.follow(trace, n);
@@ -328,6 +422,7 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     let pool = Rc::new(Pool {
         bytes: writer.bytes.into(),
         consts: writer.consts.into(),
+        descrs: writer.descrs.into(),
     });
     let guards = starts.into_iter().zip(&trace.ops);
     let guard = |(start, op): (Option<u32>, &metatrace_ir::Op)| {
@@ -337,11 +432,34 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     guards.map(guard).collect()
 }
 
+/// Numbers of what an exit has, in the order in which it first occurs.
+#[derive(Default)]
+struct Numbers {
+    values: FxHashMap<Ref, u64>,
+    results: FxHashMap<Ref, u64>,
+}
+
+impl Numbers {
+    /// The number of one of the exit's values.
+    fn value(&mut self, value: Ref) -> u64 {
+        let next = self.values.len() as u64;
+        *self.values.entry(value).or_insert(next)
+    }
+
+    /// The number of a step's result.
+    fn result(&mut self, value: Ref) -> u64 {
+        let next = self.results.len() as u64;
+        *self.results.entry(value).or_insert(next)
+    }
+}
+
 struct Writer<'a> {
     trace: &'a Trace,
     bytes: Vec<u8>,
     consts: Vec<Const>,
     const_numbers: FxHashMap<Const, u64>,
+    descrs: Vec<DescrRef>,
+    descr_numbers: FxHashMap<DescrRef, u64>,
     /// Where frames are that have been written.
     frames: FxHashMap<SnapshotId, u32>,
     /// Where records are, by their sort and content; a frame's content is its caller's place instead of the distance.
@@ -355,26 +473,38 @@ impl Writer<'_> {
             bytes: Vec::new(),
             consts: Vec::new(),
             const_numbers: FxHashMap::default(),
+            descrs: Vec::new(),
+            descr_numbers: FxHashMap::default(),
             frames: FxHashMap::default(),
             known: FxHashMap::default(),
         }
     }
 
     /// Writes a guard's record, unless there is one like it; its place.
-    fn guard(&mut self, innermost: SnapshotId, roots: &[Root], derived: &[Derived]) -> u32 {
+    fn guard(&mut self, innermost: SnapshotId, roots: &[Root], derived: &[Derived], exit: &Exit) -> u32 {
         let mut chain: SmallVec<[SnapshotId; 8]> = SmallVec::new();
         let mut next = Some(innermost);
         while let Some(id) = next {
             chain.push(id);
             next = self.trace.snapshots[id.0 as usize].parent;
         }
-        let mut numbers = FxHashMap::default();
+        let mut numbers = Numbers::default();
         let mut parent = None;
         for id in chain.into_iter().rev() {
             parent = Some(self.frame(id, parent, &mut numbers));
         }
         let mut record = Vec::new();
         push_number(&mut record, parent.expect("the innermost frame at least").into());
+        let further = &exit.values[numbers.values.len()..];
+        further.iter().for_each(|value| _ = numbers.value(*value));
+        push_number(&mut record, exit.program.len() as u64);
+        for &value in &exit.program {
+            self.step(value, &mut numbers, &mut record);
+        }
+        push_number(&mut record, further.len() as u64);
+        for &value in further {
+            push_number(&mut record, place(&KINDS, &self.trace.kind(value)));
+        }
         let number = |value: Ref| value.as_value().expect("an input") as u64;
         push_number(&mut record, roots.len() as u64);
         for root in roots {
@@ -389,14 +519,37 @@ impl Writer<'_> {
         self.intern(key, &record)
     }
 
-    /// Writes a frame, unless it is there; its place. `numbers` are those of the exit's values in the frames around it, and
+    fn step(&mut self, value: Ref, numbers: &mut Numbers, bytes: &mut Vec<u8>) {
+        let op = self.trace.sunk_op(value).expect("programs are of sunk operations");
+        let descr = op.descr.as_ref().map_or(0, |descr| self.descr(descr) + 1);
+        push_number(bytes, numbers.result(value));
+        push_number(bytes, op.opcode as u64);
+        push_number(bytes, descr);
+        push_number(bytes, op.args.len() as u64);
+        for &arg in &op.args {
+            let word = self.word(arg, numbers);
+            push_number(bytes, word);
+        }
+    }
+
+    fn descr(&mut self, descr: &DescrRef) -> u64 {
+        let descrs = &mut self.descrs;
+        *self.descr_numbers.entry(descr.clone()).or_insert_with(|| {
+            descrs.push(descr.clone());
+            descrs.len() as u64 - 1
+        })
+    }
+
+    /// Writes a frame, unless it is there; its place. `numbers` are those of the values in the frames around it, and
     /// then in this one too.
-    fn frame(&mut self, id: SnapshotId, parent: Option<u32>, numbers: &mut FxHashMap<Ref, u64>) -> u32 {
+    fn frame(&mut self, id: SnapshotId, parent: Option<u32>, numbers: &mut Numbers) -> u32 {
         let snapshot = &self.trace.snapshots[id.0 as usize];
         if let Some(known) = self.frames.get(&id) {
             for value in snapshot.values.iter().filter(|value| !value.is_const()) {
-                let next = numbers.len() as u64;
-                numbers.entry(*value).or_insert(next);
+                match self.trace.sunk_op(*value) {
+                    Some(_) => numbers.result(*value),
+                    None => numbers.value(*value),
+                };
             }
             return *known;
         }
@@ -416,12 +569,12 @@ impl Writer<'_> {
         place
     }
 
-    fn words(&mut self, snapshot: &Snapshot, numbers: &mut FxHashMap<Ref, u64>, bytes: &mut Vec<u8>) {
+    fn words(&mut self, snapshot: &Snapshot, numbers: &mut Numbers, bytes: &mut Vec<u8>) {
         let mut run: Option<(Kind, u64)> = None;
         for &value in &snapshot.values {
-            let next = numbers.len() as u64;
-            let is_new = !value.is_const() && *numbers.entry(value).or_insert(next) == next;
-            if is_new {
+            let in_line = !value.is_const() && self.trace.sunk_op(value).is_none();
+            if in_line && !numbers.values.contains_key(&value) {
+                numbers.value(value);
                 let kind = self.trace.kind(value);
                 match &mut run {
                     Some((of, length)) if *of == kind => *length += 1,
@@ -432,13 +585,21 @@ impl Writer<'_> {
                 continue;
             }
             push_run(bytes, run.take());
-            let word = match self.trace.as_const(value) {
-                None => numbers[&value] << 2 | 1,
-                Some(constant) => self.constant(constant, value.is_green()),
-            };
+            let word = self.word(value, numbers);
             push_number(bytes, word);
         }
         push_run(bytes, run);
+    }
+
+    /// A word that is not the next value.
+    fn word(&mut self, value: Ref, numbers: &mut Numbers) -> u64 {
+        if let Some(constant) = self.trace.as_const(value) {
+            return self.constant(constant, value.is_green());
+        }
+        match self.trace.sunk_op(value) {
+            None => numbers.value(value) << 2 | 1,
+            Some(_) => (numbers.result(value) << 2 | KINDS.len() as u64) << 2,
+        }
     }
 
     fn constant(&mut self, constant: Const, green: bool) -> u64 {

@@ -68,13 +68,7 @@ impl Driver<'_> {
             self.context.call_removed = false;
         }
         let args = op.args.iter().map(|arg| self.value(*arg)).collect();
-        let op = Op {
-            opcode: op.opcode,
-            args,
-            descr: op.descr.clone(),
-            snapshot: op.snapshot,
-            guard: op.guard,
-        };
+        let op = Op { args, ..op.clone() };
         let value = self.rewrite(op);
         self.values[self.input.inputs.len() + n] = value;
     }

@@ -437,6 +437,8 @@ impl Found {
                     descr: None,
                     snapshot: op.snapshot,
                     guard: op.guard,
+                    sunk: op.sunk,
+                    pending: op.pending.clone(),
                 })
             }
             term => Outcome::Value(self.value(term, op.opcode.result().unwrap_or(Kind::Int), context)),

@@ -623,11 +623,7 @@ fn bridge(trace: &Trace, n: usize) -> (Trace, Vec<Ref>) {
     let known = trace.result(n);
     let mut inputs: Vec<Ref> = Vec::new();
     for op in &trace.ops[n + 1..] {
-        let snapshot = op
-            .snapshot
-            .map(|snapshot| trace.exit_args(snapshot))
-            .unwrap_or_default();
-        for &value in op.args.iter().chain(&snapshot) {
+        for &value in op.args.iter().chain(&trace.exit(op).values) {
             if value.as_value().is_some() && value <= known && !inputs.contains(&value) {
                 inputs.push(value);
             }

@@ -16,7 +16,7 @@ pub(crate) type At = usize;
 
 /// What is known of a trace before code is made for it.
 pub(crate) struct Liveness {
-    /// By operation: whether no code is made for it where it stands: its result is not needed, or it is fused.
+    /// By operation: whether no code is made for it where it stands: its result is not needed, or it is fused or sunk.
     pub(crate) skipped: Vec<bool>,
     /// By operation: the comparison that is fused with this guard.
     pub(crate) fused: Vec<Option<At>>,
@@ -122,12 +122,16 @@ impl Scan<'_> {
         let op = &self.trace.ops[at];
         let value = self.trace.inputs.len() + at;
         self.live.next_call[at] = self.live.next_call[at + 1];
+        if op.sunk {
+            self.live.skipped[at] = true;
+            return;
+        }
         if self.live.values[value].last.is_none() && self.is_removable(at) {
             self.live.skipped[at] = true;
             return;
         }
-        if let Some(snapshot) = op.snapshot {
-            let exit = self.trace.exit_args(snapshot);
+        if op.opcode.can_exit() {
+            let exit = self.trace.exit(op).values;
             exit.iter().for_each(|arg| self.exit_use(*arg, at));
             self.live.exits[at] = exit;
         }

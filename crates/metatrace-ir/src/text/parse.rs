@@ -1,6 +1,6 @@
 //! Parses traces in either form. Never panics; what it accepts is well-formed but not verified.
 
-use super::{effects, memories, pointees, reaches, roots, words};
+use super::{SUNK_STORE, effects, memories, pointees, reaches, roots, words};
 use crate::descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };
@@ -347,9 +347,15 @@ impl<'t> Parser<'t> {
     }
 
     fn op(&mut self, cursor: &mut Cursor<'t>) -> Parsed<()> {
+        let sunk = cursor.eat("sunk ");
         let start = *cursor;
         let result = if cursor.rest().split('(').next().is_some_and(|head| head.contains('=')) {
-            let (name, kind) = new_value(cursor)?;
+            let (name, kind) = if sunk && cursor.rest().starts_with(SUNK_STORE) {
+                (cursor.word(), None)
+            } else {
+                let (name, kind) = new_value(cursor)?;
+                (name, Some(kind))
+            };
             cursor.expect("=")?;
             Some((name, kind))
         } else {
@@ -380,6 +386,7 @@ impl<'t> Parser<'t> {
         } else {
             return Err(cursor.error("only guards and finish have values behind them"));
         };
+        let pending = self.pending(cursor, opcode)?;
         cursor.end()?;
         let Operands { args, descr, guard, .. } = operands;
         self.op_lines.push(start.number);
@@ -389,12 +396,15 @@ impl<'t> Parser<'t> {
             descr,
             snapshot,
             guard,
+            sunk,
+            pending,
         });
         match (result, opcode.result()) {
-            (Some((name, kind)), Some(expected)) if kind == expected => match self.values.insert(name, value) {
+            (Some((name, kind)), expected) if kind == expected => match self.values.insert(name, value) {
                 None => Ok(()),
                 Some(_) => Err(start.error(format!("{name} is defined twice"))),
             },
+            (None, None) if sunk => Err(start.error("a sunk store has a name, as s0")),
             (None, None) => Ok(()),
             (_, None) => Err(start.error(format!("{name} has no result"))),
             (_, Some(kind)) => Err(start.error(format!(
@@ -538,6 +548,28 @@ impl<'t> Parser<'t> {
             cursor.expect("|")?;
             parent = Some(snapshot);
         }
+    }
+
+    /// The stores that are pending at a guard.
+    fn pending(&mut self, cursor: &mut Cursor<'t>, opcode: Opcode) -> Parsed<Option<Rc<[Ref]>>> {
+        let at = *cursor;
+        if !cursor.eat("{") {
+            return Ok(None);
+        }
+        if !opcode.can_exit() {
+            return Err(at.error("only at guards and finish are stores pending"));
+        }
+        let mut stores = Vec::new();
+        while !cursor.eat("}") {
+            if !stores.is_empty() {
+                cursor.expect(",")?;
+            }
+            let at = *cursor;
+            let name = cursor.word();
+            let store = self.values.get(name).copied();
+            stores.push(store.ok_or_else(|| at.error(format!("'{name}' is no sunk store")))?);
+        }
+        Ok(Some(stores.into()))
     }
 
     fn frame_values(&mut self, cursor: &mut Cursor<'t>) -> Parsed<Vec<Ref>> {

@@ -1,9 +1,9 @@
 //! Prints traces. Total: whatever a trace contains, even what the verifier would refuse, prints.
 
-use super::{LogName, effects, is_plain, log_name, memories, pointees, reaches, roots, words};
+use super::{LogName, SUNK_STORE, effects, is_plain, log_name, memories, pointees, reaches, roots, words};
 use crate::descr::{CallDescr, Descr, Effect, Memory, Pointee, Word};
 use crate::op::{Class, Opcode};
-use crate::trace::{Snapshot, SnapshotId, Trace};
+use crate::trace::{Op, Snapshot, SnapshotId, Trace};
 use crate::value::{Const, Kind, Ref};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt::{self, Display, Formatter, Write};
@@ -85,6 +85,9 @@ impl Display for Printed<'_> {
         }
         writeln!(f, "[{}]", self.values((0..trace.inputs.len()).map(Ref::value)))?;
         for (n, op) in trace.ops.iter().enumerate() {
+            if op.sunk && self.options.style == Style::Log {
+                continue;
+            }
             if let Some(offset) = self.options.offsets.and_then(|offsets| offsets.ops.get(n))
                 && op.opcode.class() != Class::Debug
             {
@@ -103,9 +106,10 @@ impl Printed<'_> {
     fn op(&self, n: usize) -> String {
         let op = &self.trace.ops[n];
         let result = match op.opcode.result() {
-            Some(_) => self.value(self.trace.result(n)) + " = ",
-            None => String::new(),
+            None if !op.sunk => String::new(),
+            _ => self.value(self.trace.result(n)) + " = ",
         };
+        let sunk = if op.sunk { "sunk " } else { "" };
         let (name, mut operands) = self.name_and_first_operands(op.opcode);
         operands.extend(op.args.iter().map(|&arg| self.value(arg)));
         match op.descr.as_deref() {
@@ -125,9 +129,13 @@ impl Printed<'_> {
         let exit = match (op.snapshot, self.options.style) {
             (None, _) => String::new(),
             (Some(snapshot), Style::Full) => format!(" [{}]", self.frames(snapshot)),
-            (Some(snapshot), Style::Log) => format!(" [{}]", self.exit_values(snapshot)),
+            (Some(_), Style::Log) => format!(" [{}]", self.values(self.trace.exit(op).values)),
         };
-        format!("{result}{name}({}){exit}", operands.join(", "))
+        let pending = match (&op.pending, self.options.style) {
+            (Some(stores), Style::Full) => format!(" {{{}}}", self.values(stores.iter().copied())),
+            _ => String::new(),
+        };
+        format!("{sunk}{result}{name}({}){exit}{pending}", operands.join(", "))
     }
 
     fn name_and_first_operands(&self, opcode: Opcode) -> (String, Vec<String>) {
@@ -166,17 +174,9 @@ impl Printed<'_> {
             );
         }
         match self.names.values.get(value.as_value().expect("not a constant")) {
-            Some(Some((kind, number))) => format!("{}{number}", kind.letter()),
+            Some(Some((letter, number))) => format!("{letter}{number}"),
             _ => format!("?{value:?}"),
         }
-    }
-
-    /// The values that an exit needs, as [`Trace::exit_args`] has them.
-    fn exit_values(&self, innermost: SnapshotId) -> String {
-        let mut seen = FxHashSet::default();
-        let frames = self.frames_outermost_first(innermost);
-        let values = frames.iter().flatten().flat_map(|frame| frame.values.iter().copied());
-        self.values(values.filter(|value| !value.is_const() && seen.insert(*value)))
     }
 
     fn frames(&self, innermost: SnapshotId) -> String {
@@ -252,8 +252,8 @@ impl Printed<'_> {
 
 /// The names of values and the labels of descriptors.
 struct Names<'a> {
-    /// By the number of the value: its kind and the number in its name; `None` where an operation has no result.
-    values: Vec<Option<(Kind, u32)>>,
+    /// By the number of the value: the letter and the number of its name; `None` where an operation needs none.
+    values: Vec<Option<(char, u32)>>,
     /// Each descriptor that needs a declaration and its label, in order of first use.
     declared: Vec<(&'a Descr, String)>,
     labels: FxHashMap<&'a Descr, String>,
@@ -261,14 +261,11 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn new(trace: &'a Trace) -> Names<'a> {
-        let kinds = trace
-            .inputs
-            .iter()
-            .map(|kind| Some(*kind))
-            .chain(trace.ops.iter().map(|op| op.opcode.result()));
+        let inputs = trace.inputs.iter().map(|kind| Some(kind.letter()));
+        let letters = inputs.chain(trace.ops.iter().map(letter_of_result));
         let mut next = 0..;
-        let values = kinds
-            .map(|kind| kind.map(|kind| (kind, next.next().expect("endless"))))
+        let values = letters
+            .map(|letter| letter.map(|letter| (letter, next.next().expect("endless"))))
             .collect();
         let mut names = Names {
             values,
@@ -289,6 +286,14 @@ impl<'a> Names<'a> {
             }
         }
         names
+    }
+}
+
+/// With which letter the name of an operation's result begins: sunk stores have names too, for guards list them.
+fn letter_of_result(op: &Op) -> Option<char> {
+    match op.opcode.result() {
+        Some(kind) => Some(kind.letter()),
+        None => op.sunk.then_some(SUNK_STORE),
     }
 }
 

@@ -3,8 +3,10 @@
 use super::Engine;
 use super::state::Guard;
 use crate::abort::Abort;
+use crate::resume::Rebuilder;
 use metatrace_backend::{Exit, ExitHandler, LoopToken};
-use metatrace_ir::{GuardId, Opcode};
+use metatrace_ir::eval::{eval_with_descr, location};
+use metatrace_ir::{Class, Const, DescrRef, GuardId, Opcode};
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{Concrete, Interp, Outcome};
 use metatrace_native::Payload;
@@ -36,9 +38,8 @@ impl Engine {
         }
         let frames = {
             let guard = guard.borrow();
-            guard
-                .resume
-                .rebuild(&*self.source, |n| exit.values[n], |constant, _| constant.bits)
+            let mut words = Words { exit: exit.values };
+            guard.resume.rebuild(&*self.source, &mut words)
         };
         let blackhole = Concrete {
             at_merge_point: Flow::Stop,
@@ -99,6 +100,48 @@ impl Engine {
                 self.stats.borrow_mut().demotions += 1;
             }
         }
+    }
+}
+
+/// Executes an exit's program on words.
+struct Words<'a> {
+    /// The exit's values.
+    exit: &'a [u64],
+}
+
+impl Rebuilder for Words<'_> {
+    type Value = u64;
+
+    fn exit(&mut self, n: usize) -> u64 {
+        self.exit[n]
+    }
+
+    fn constant(&mut self, constant: Const, _: bool) -> u64 {
+        constant.bits
+    }
+
+    fn execute(&mut self, opcode: Opcode, descr: Option<&DescrRef>, args: &[u64]) -> u64 {
+        // SAFETY: resume data is encoded from a trace whose stores are allowed on what its values point to, and the exit's
+        // values are those of the trace; what delays a store knows that the memory is still there.
+        unsafe { execute_sunk(opcode, descr, args) }
+    }
+}
+
+/// The result of a sunk operation.
+///
+/// # Safety
+/// A store is allowed on what its operands point to.
+pub(super) unsafe fn execute_sunk(opcode: Opcode, descr: Option<&DescrRef>, args: &[u64]) -> u64 {
+    match (opcode.class(), descr) {
+        (Class::Store, Some(descr)) => {
+            let (address, word) = location(descr, args);
+            let value = *args.last().expect("a store has a value");
+            // SAFETY: by the caller's promise.
+            unsafe { metatrace_native::store(address, word, value) };
+            0
+        }
+        (_, descr) => eval_with_descr(opcode, descr.map(|descr| &**descr), args)
+            .unwrap_or_else(|| panic!("{} at an exit, of {args:?}", opcode.name())),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Recordings: what they start from, a merge point or a guard's exit, and what becomes of them.
 
 use super::Engine;
+use super::exits::execute_sunk;
 use super::state::{Guard, PortalId};
 use crate::recorder::{Limits, Recorder, Setting, Surroundings};
-use crate::resume::ResumeData;
+use crate::resume::{Rebuilder, ResumeData};
 use crate::value::Value;
 use metatrace_backend::Exit;
-use metatrace_ir::{Class, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
-use metatrace_jitcode::{Activation, Insn, Interp, Outcome, PortalCode};
+use metatrace_ir::{Class, Const, DescrRef, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
+use metatrace_jitcode::{Activation, Insn, Interp, Outcome, Pc, PortalCode};
+use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
@@ -94,24 +96,19 @@ impl Engine {
         let surroundings = KeySurroundings { engine: self, portal };
         let code = self.portal_code(portal);
         let (recorder, frames) = {
-            let guard = guard_cell.borrow();
-            let resume = &guard.resume;
+            let resume = &guard_cell.borrow().resume.clone();
             let known = resume.inputs();
             let mut trace = Trace::new(known.kinds);
             (trace.roots, trace.derived) = (known.roots, known.derived);
-            let inputs: Vec<Value> = (0..exit.values.len())
-                .map(|n| Value::traced(trace.inputs[n], exit.values[n], trace.input(n)))
-                .collect();
-            let frames = resume.rebuild(&*self.source, |n| inputs[n], Value::of_constant);
-            let known = if exit.may_be_forced {
-                None
-            } else {
-                known_branch(resume, &frames)
-            };
-            (
-                Recorder::new_bridge(trace, self.setting(&surroundings, &code), frames.len(), known),
-                frames,
-            )
+            let recorder = Recorder::new_bridge(trace, self.setting(&surroundings, &code), resume.depth());
+            let exit_values = exit.values;
+            let mut program = RecordedProgram { recorder, exit_values };
+            let frames = resume.rebuild(&*self.source, &mut program);
+            let mut recorder = program.recorder;
+            if !exit.may_be_forced {
+                recorder.known_branch = known_branch(resume, &frames);
+            }
+            (recorder, frames)
         };
         let _section = self.section("jit-tracing");
         let mut interp = Interp::new(recorder, &*self.source, frames);
@@ -144,13 +141,39 @@ impl Engine {
     }
 }
 
+/// Executes an exit's program and records it: a bridge begins with it.
+struct RecordedProgram<'a> {
+    recorder: Recorder<'a>,
+    exit_values: &'a [u64],
+}
+
+impl Rebuilder for RecordedProgram<'_> {
+    type Value = Value;
+
+    fn exit(&mut self, n: usize) -> Value {
+        let trace = &self.recorder.trace;
+        Value::traced(trace.inputs[n], self.exit_values[n], trace.input(n))
+    }
+
+    fn constant(&mut self, constant: Const, green: bool) -> Value {
+        Value::of_constant(constant, green)
+    }
+
+    fn execute(&mut self, opcode: Opcode, descr: Option<&DescrRef>, args: &[Value]) -> Value {
+        let words: SmallVec<[u64; 3]> = args.iter().map(|arg| arg.bits).collect();
+        // SAFETY: as when the blackhole executes it.
+        let result = unsafe { execute_sunk(opcode, descr, &words) };
+        self.recorder.record(opcode, args, descr, result)
+    }
+}
+
 /// The branch at which the innermost frame stands, if the failure of the guard has decided it.
-fn known_branch(resume: &ResumeData, frames: &[Activation<Value>]) -> Option<u32> {
+fn known_branch(resume: &ResumeData, frames: &[Activation<Value>]) -> Option<(usize, Pc)> {
     let is_branch_guard = matches!(resume.opcode, Opcode::GuardTrue | Opcode::GuardFalse);
     let frame = frames.last().expect("a guard has a frame");
     let insn = frame.code.insns[resume.pc() as usize];
     let is_branch = matches!(insn, Insn::Branch { .. } | Insn::BranchIf { .. });
-    (is_branch_guard && is_branch).then_some(resume.pc())
+    (is_branch_guard && is_branch).then_some((frames.len(), resume.pc()))
 }
 
 fn concrete(outcome: Outcome<Value>) -> Outcome<u64> {

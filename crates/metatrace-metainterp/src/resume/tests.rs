@@ -24,7 +24,23 @@ fn random_trace(seed: u64) -> Trace {
 
 fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
     let snapshot = op.snapshot.expect("an exit has a snapshot");
-    let args = trace.exit_args(snapshot);
+    let exit = trace.exit(op);
+    let args = &exit.values;
+    let steps = resume.steps(&mut resume.record());
+    assert_eq!(steps.len(), exit.program.len());
+    let result = |n: usize| {
+        steps
+            .iter()
+            .position(|step| step.number == n)
+            .map(|step| exit.program[step])
+    };
+    let same = |word: Word, value: Ref| match word {
+        Word::Exit(n) => assert_eq!(args[n], value),
+        Word::Sunk(n) => assert_eq!(result(n), Some(value)),
+        Word::Const(constant, green) => {
+            assert_eq!((Some(constant), green), (trace.as_const(value), value.is_green()));
+        }
+    };
     let frames: Vec<&Snapshot> = trace.frames(snapshot).collect();
     let read = resume.frames();
     assert_eq!(read.len(), frames.len());
@@ -36,16 +52,19 @@ fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
         let words = read.all_words(&resume.pool, &mut kinds);
         assert_eq!(words.len(), written.values.len());
         for (word, value) in words.into_iter().zip(&written.values) {
-            match word {
-                Word::Exit(n) => assert_eq!(args[n], *value),
-                Word::Const(constant, green) => {
-                    assert_eq!((Some(constant), green), (trace.as_const(*value), value.is_green()));
-                }
-            }
+            same(word, *value);
         }
     }
+    for (step, value) in steps.iter().zip(&exit.program) {
+        let op = trace.sunk_op(*value).expect("a sunk operation");
+        assert_eq!(
+            (step.opcode, &step.descr, step.args.len()),
+            (op.opcode, &op.descr, op.args.len())
+        );
+        step.args.iter().zip(&op.args).for_each(|(word, arg)| same(*word, *arg));
+    }
     let expected: Vec<Kind> = args.iter().map(|arg| trace.kind(*arg)).collect();
-    assert_eq!(kinds, expected);
+    assert_eq!(kinds, expected[..kinds.len()]);
     assert_eq!(resume.inputs().kinds, expected);
 }
 
@@ -81,11 +100,15 @@ fn facts_are_read_as_they_were_written() {
         let roots = &roots[..seed as usize % 4];
         let mut starts = Vec::new();
         for op in &trace.ops {
-            starts.extend(op.snapshot.map(|snapshot| writer.guard(snapshot, roots, &derived)));
+            starts.extend(
+                op.snapshot
+                    .map(|snapshot| writer.guard(snapshot, roots, &derived, &trace.exit(op))),
+            );
         }
         let pool = Rc::new(Pool {
             bytes: writer.bytes.into(),
             consts: writer.consts.into(),
+            descrs: writer.descrs.into(),
         });
         for start in starts {
             let (pool, opcode) = (pool.clone(), Opcode::GuardTrue);
@@ -126,12 +149,32 @@ fn resume_data_prints_its_facts_and_frames() {
 }
 
 #[test]
+fn resume_data_prints_its_program() {
+    let text = "# descr S.a = field(offset=0, i64)
+[p0, i1, i2]
+sunk i3 = int_add(i1, -9)
+sunk s4 = setfield_gc(p0, i2, descr=S.a)
+guard_true(i1) [j4@17: p0, i3, 5 | j9@300: i3] {s4}
+finish() [j4@2: i2]";
+    let trace = parse(text).expect("parses");
+    let printed: Vec<String> = encode(&trace)
+        .iter()
+        .flatten()
+        .map(|resume| format!("{resume:?}"))
+        .collect();
+    let program = "s0 = int_add e2 0xfffffffffffffff7 s1 = setfield_gc e0 e1";
+    let guard = format!("guard_true [j4@17: e0 s0 0x5] [j9@300: s0] {program}");
+    assert_eq!(printed[0], guard);
+    assert_eq!(printed[1], "finish [j4@2: e0]");
+}
+
+#[test]
 fn what_guards_have_in_common_is_there_once() {
     let trace = parse(GUARDS).expect("parses");
     let resume: Vec<ResumeData> = encode(&trace).into_iter().flatten().collect();
     assert_eq!(resume[1].start, resume[2].start);
     let outermost = |n: usize| resume[n].frames().last().expect("a frame").at_words;
     assert_eq!(outermost(0), outermost(1));
-    // frame 4@17: 8 bytes; frame 9@300: 10, its record 6; frame 9@302: 7, its record 6; frame 4@2: 4, its record 3
-    assert_eq!((resume[0].pool.bytes.len(), resume[0].pool.consts.len()), (44, 1));
+    // frame 4@17: 8 bytes; frame 9@300: 10, its record 8; frame 9@302: 7, its record 8; frame 4@2: 4, its record 5
+    assert_eq!((resume[0].pool.bytes.len(), resume[0].pool.consts.len()), (50, 1));
 }
