@@ -251,6 +251,7 @@ impl Library {
             store_result: self.add(portal::store_result(lowered.result, self.next_id())),
             param_words: parts.param_words,
             red_roots: parts.red_roots,
+            red_words: parts.red_words,
         });
         self.store.borrow_mut().portals.insert(key, portal.clone());
         portal

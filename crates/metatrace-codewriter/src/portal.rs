@@ -7,7 +7,7 @@ use crate::library::Lowered;
 use crate::lower;
 use crate::place::{Mem, RootHome};
 use crate::types::{Type, TypeShape};
-use metatrace_ir::{JitCodeId, Kind, Pointee, RootKind};
+use metatrace_ir::{JitCodeId, Kind, Pointee, RootKind, Word};
 use metatrace_jitcode::JitCode;
 use metatrace_jitcode::portal::ParamWord;
 
@@ -135,6 +135,7 @@ impl Builder {
 pub(crate) struct PortalParts {
     pub(crate) param_words: Vec<ParamWord>,
     pub(crate) red_roots: Vec<Option<RootKind>>,
+    pub(crate) red_words: Vec<Word>,
 }
 
 /// The roles of a portal's parameter words.
@@ -142,7 +143,7 @@ pub(crate) fn parts(b: &Builder) -> PortalParts {
     let state = b.portal.as_ref().expect("a portal");
     let green_at = |param: usize| state.greens.iter().position(|green| *green == param as u32);
     let words_of = |param: u32| state.params[param as usize].regs.len();
-    let (mut param_words, mut red_roots) = (Vec::new(), Vec::new());
+    let (mut param_words, mut red_roots, mut red_words) = (Vec::new(), Vec::new(), Vec::new());
     for (n, param) in state.params.iter().enumerate() {
         match green_at(n) {
             Some(position) => {
@@ -153,11 +154,28 @@ pub(crate) fn parts(b: &Builder) -> PortalParts {
                 for word in 0..param.regs.len() {
                     param_words.push(ParamWord::Red(red_roots.len()));
                     red_roots.push(root_kind(param.ty, param.root.is_none(), word));
+                    red_words.push(red_word(param.ty, param.root.is_none(), word));
                 }
             }
         }
     }
-    PortalParts { param_words, red_roots }
+    PortalParts {
+        param_words,
+        red_roots,
+        red_words,
+    }
+}
+
+fn red_word(ty: Type, by_address: bool, word: usize) -> Word {
+    if by_address {
+        return Word::Ref;
+    }
+    let is_length = ty.is_pointer() && word == 1 && ty.has_sized_items();
+    if is_length {
+        Word::Length
+    } else {
+        ty.shape().words[word].word
+    }
 }
 
 fn root_kind(ty: Type, by_address: bool, word: usize) -> Option<RootKind> {

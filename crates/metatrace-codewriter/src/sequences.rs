@@ -15,8 +15,13 @@ use crate::types::{KnownType, KnownWord, Type, TypeIsJit, TypeShape};
 use metatrace_ir::{Const, Kind, Opcode, Pointee, Word};
 use std::ops::{Deref, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
+/// How many there are, or may be, of items of that size.
+fn count_word(item_size: u32) -> Word {
+    if item_size > 0 { Word::Length } else { Word::U64 }
+}
+
 /// The words of a `Vec` or `String`, in the order data, capacity, length.
-fn vec_words() -> TypeShape {
+fn vec_words(item_size: u32) -> TypeShape {
     let layout = vec_layout();
     let word = |name, offset, word, pointee| KnownWord {
         name,
@@ -26,20 +31,20 @@ fn vec_words() -> TypeShape {
     };
     TypeShape::Known(vec![
         word(".data", layout.data, Word::U64, Pointee::Owned),
-        word(".capacity", layout.capacity, Word::U64, Pointee::Unknown),
-        word(".len", layout.len, Word::U64, Pointee::Unknown),
+        word(".capacity", layout.capacity, count_word(item_size), Pointee::Unknown),
+        word(".len", layout.len, count_word(item_size), Pointee::Unknown),
     ])
 }
 
 impl<T> KnownType for Vec<T> {
     fn known_shape() -> TypeShape {
-        vec_words()
+        vec_words(size_of::<T>() as u32)
     }
 }
 
 impl TypeIsJit for String {
     fn shape() -> TypeShape {
-        vec_words()
+        vec_words(1)
     }
 }
 
@@ -70,6 +75,14 @@ impl VecWord {
         [layout.data, layout.capacity, layout.len][self as usize]
     }
 
+    /// How it is kept in memory.
+    fn word(self, item_size: u32) -> Word {
+        match self {
+            VecWord::Data => Word::U64,
+            VecWord::Capacity | VecWord::Len => count_word(item_size),
+        }
+    }
+
     fn pointee(self) -> Pointee {
         if self == VecWord::Data {
             Pointee::Owned
@@ -80,9 +93,10 @@ impl VecWord {
 }
 
 impl Builder {
-    fn vec_word(&mut self, vec: PlaceId, word: VecWord) -> Operand {
+    fn vec_word(&mut self, vec: PlaceId, word: VecWord, item_size: u32) -> Operand {
+        let held = word.word(item_size);
         match self.locate(vec) {
-            Located::Mem(mem) => self.load_word(&mem, Word::U64, word.offset(), word.name(), (true, word.pointee())),
+            Located::Mem(mem) => self.load_word(&mem, held, word.offset(), word.name(), (true, word.pointee())),
             Located::Words(words, _) => match &words[word as usize] {
                 WordLoc::Whole { reg, .. } => self.copy(*reg),
                 WordLoc::Bits { .. } => unreachable!("a Vec's words are not shared"),
@@ -90,9 +104,16 @@ impl Builder {
         }
     }
 
-    fn set_vec_word(&mut self, vec: PlaceId, word: VecWord, src: Operand) {
-        let mem = self.in_memory(vec);
-        self.store_word(&mem, Word::U64, word.offset(), word.name(), (true, word.pointee()), src);
+    fn set_vec_len(&mut self, vec: PlaceId, item_size: u32, src: Operand) {
+        let (mem, word) = (self.in_memory(vec), VecWord::Len);
+        self.store_word(
+            &mem,
+            word.word(item_size),
+            word.offset(),
+            word.name(),
+            (true, word.pointee()),
+            src,
+        );
     }
 
     /// The place of an item, which is there.
@@ -152,11 +173,11 @@ impl Builder {
     }
 }
 
-fn vec_slice_place(vec: PlaceId) -> PlaceId {
+fn vec_slice_place(vec: PlaceId, item_size: u32) -> PlaceId {
     with(|b| {
         b.in_sequence_of(vec, |b| {
-            let data = SliceData::Pointer(b.vec_word(vec, VecWord::Data));
-            let len = b.vec_word(vec, VecWord::Len);
+            let data = SliceData::Pointer(b.vec_word(vec, VecWord::Data, item_size));
+            let len = b.vec_word(vec, VecWord::Len, item_size);
             b.place(PlaceKind::Slice(SlicePlace {
                 data,
                 len,
@@ -169,13 +190,13 @@ fn vec_slice_place(vec: PlaceId) -> PlaceId {
 /// The items of a `Vec`.
 pub(crate) fn vec_slice<T>(vec: Place<Vec<T>>) -> Place<[T]> {
     Type::learn_known::<Vec<T>>();
-    Place::new(vec_slice_place(vec.__id()))
+    Place::new(vec_slice_place(vec.__id(), size_of::<T>() as u32))
 }
 
 /// The bytes of a `String`.
 pub(crate) fn string_str(string: Place<String>) -> Place<str> {
     Type::learn::<String>();
-    Place::new(vec_slice_place(string.__id()))
+    Place::new(vec_slice_place(string.__id(), 1))
 }
 
 /// The items of an array.
@@ -216,8 +237,8 @@ impl<T> Deref for VecProxy<T> {
 
 fn vec_push(vec: PlaceId, value: ValueId, item: Type, grow: Callee) {
     with(|b| {
-        let len = b.vec_word(vec, VecWord::Len);
-        let capacity = b.vec_word(vec, VecWord::Capacity);
+        let len = b.vec_word(vec, VecWord::Len, item.size);
+        let capacity = b.vec_word(vec, VecWord::Capacity, item.size);
         let has_room = b.pure(Opcode::IntNe, len, capacity);
         let (full, room) = (b.graph.block(), b.graph.block());
         b.test(has_room, full);
@@ -227,13 +248,13 @@ fn vec_push(vec: PlaceId, value: ValueId, item: Type, grow: Callee) {
         crate::natives::emit_call(b, "Vec::reserve", Facts::STD, grow.images(), reference, None);
         b.goto(room);
         b.current = room;
-        let data = SliceData::Pointer(b.vec_word(vec, VecWord::Data));
+        let data = SliceData::Pointer(b.vec_word(vec, VecWord::Data, item.size));
         let words = b.words(value);
         let mem = b.item(&data, len, item, true);
         b.consume(value);
         b.store_words(&mem, item, &words);
         let longer = b.pure(Opcode::IntAdd, len, Operand::int(1));
-        b.set_vec_word(vec, VecWord::Len, longer);
+        b.set_vec_len(vec, item.size, longer);
     });
 }
 
@@ -242,12 +263,12 @@ fn vec_pop(vec: PlaceId, item: Type, option: Type) -> ValueId {
         let kinds: Vec<Kind> = option.shape().kinds().collect();
         let regs: Vec<_> = kinds.into_iter().map(|kind| b.reg(kind)).collect();
         let (empty, join) = (b.graph.block(), b.graph.block());
-        let len = b.vec_word(vec, VecWord::Len);
+        let len = b.vec_word(vec, VecWord::Len, item.size);
         let some = b.pure1(Opcode::IntIsTrue, len);
         b.test(some, empty);
         let shorter = b.pure(Opcode::IntSub, len, Operand::int(1));
-        b.set_vec_word(vec, VecWord::Len, shorter);
-        let data = SliceData::Pointer(b.vec_word(vec, VecWord::Data));
+        b.set_vec_len(vec, item.size, shorter);
+        let data = SliceData::Pointer(b.vec_word(vec, VecWord::Data, item.size));
         let mem = b.item(&data, shorter, item, true);
         let words = b.load_words(&mem, item);
         let words = b.construct_words(option, 1, &[words]);
@@ -303,7 +324,7 @@ impl<T> VecProxy<T> {
     pub fn capacity(&self) -> Var<usize> {
         let id = self.0.__here().__id();
         Var::number(crate::scalar::scalar_value(Type::of::<usize>(), |b| {
-            b.vec_word(id, VecWord::Capacity)
+            b.vec_word(id, VecWord::Capacity, size_of::<T>() as u32)
         }))
     }
 
@@ -411,6 +432,7 @@ impl<T> JitType for [T] {
     type Target = SliceProxy<T>;
     #[inline(never)]
     fn target(place: Place<Self>) -> SliceProxy<T> {
+        Type::learn_items::<T>();
         SliceProxy(place)
     }
 }

@@ -123,10 +123,18 @@ impl Shape {
             Some(TypeShape::Cell(fields)) => Shape::structure(fields, false),
             Some(TypeShape::Enum { variants, .. }) if variants.is_empty() => Shape::words(Vec::new()),
             Some(TypeShape::Enum { variants, .. }) => {
-                Shape::overlay(word(Word::U8, 0, Pointee::Unknown, ".tag"), variants)
+                Shape::overlay(word(Word::U8, 0, Pointee::Unknown, ".tag"), variants).with_any_lengths()
             }
-            Some(TypeShape::Sum { variants, access }) => Shape::sum(variants, access),
+            Some(TypeShape::Sum { variants, access }) => Shape::sum(variants, access).with_any_lengths(),
         }
+    }
+
+    /// Without promises of lengths: where one variant has such a word, another may have anything.
+    fn with_any_lengths(mut self) -> Shape {
+        for word in self.words.iter_mut().filter(|word| word.word == Word::Length) {
+            word.word = Word::U64;
+        }
+        self
     }
 
     fn words(words: Vec<ShapeWord>) -> Shape {

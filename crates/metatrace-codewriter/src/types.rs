@@ -53,6 +53,8 @@ pub struct TypeInfo {
     /// How to drop a value, where there is anything to drop.
     pub(crate) drop: Option<DropShims>,
     structure: OnceCell<TypeShape>,
+    /// A pointer to a slice whose items are not of size zero.
+    has_sized_items: Cell<bool>,
     learning: Cell<bool>,
     shape: OnceCell<Shape>,
     view: OnceCell<View>,
@@ -262,6 +264,7 @@ impl Type {
             has_niche: facts.has_niche,
             drop: facts.drop,
             structure: OnceCell::new(),
+            has_sized_items: Cell::new(false),
             learning: Cell::new(false),
             shape: OnceCell::new(),
             view: OnceCell::new(),
@@ -290,6 +293,19 @@ impl Type {
             let _ = self.0.structure.set(shape);
         }
         self
+    }
+
+    /// Learns of pointers to slices of `T` whether they have items of a size.
+    pub(crate) fn learn_items<T>() {
+        let is_sized = size_of::<T>() > 0;
+        for pointer in [Type::of::<&[T]>(), Type::of::<&mut [T]>(), Type::of::<Box<[T]>>()] {
+            pointer.0.has_sized_items.set(is_sized);
+        }
+    }
+
+    /// Whether it is a pointer to a slice, known to have items of a size, so that no slice is longer than `isize::MAX`.
+    pub(crate) fn has_sized_items(self) -> bool {
+        self.0.has_sized_items.get()
     }
 
     /// What it consists of, where that is known.

@@ -107,6 +107,9 @@ impl<'a> Comparison<'a> {
         if !same_roots || left.derived != right.derived {
             return Err(whole("the roots differ"));
         }
+        if left.words != right.words {
+            return Err(whole("the words of inputs differ"));
+        }
         for (n, (l, r)) in left.ops.iter().zip(&right.ops).enumerate() {
             self.same_op(l, r).map_err(|message| Difference {
                 op: Some(n),

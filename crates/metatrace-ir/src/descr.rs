@@ -31,6 +31,9 @@ pub enum Word {
     U32,
     /// Unsigned 64 bits: the same bits as `I64`.
     U64,
+    /// Unsigned 64 bits, never more than `i64::MAX`: how many items a slice or a `Vec` has, or has room for, if they are not
+    /// of size zero.
+    Length,
     /// Signed integers: loads sign-extend.
     I8,
     #[allow(missing_docs)]
@@ -52,7 +55,7 @@ impl Word {
             Word::U8 | Word::I8 => 1,
             Word::U16 | Word::I16 => 2,
             Word::U32 | Word::I32 => 4,
-            Word::U64 | Word::I64 | Word::Ref | Word::F64 => 8,
+            Word::U64 | Word::Length | Word::I64 | Word::Ref | Word::F64 => 8,
         }
     }
 
@@ -79,7 +82,7 @@ impl Word {
             Word::I8 => bits as i8 as i64 as u64,
             Word::I16 => bits as i16 as i64 as u64,
             Word::I32 => bits as i32 as i64 as u64,
-            Word::U64 | Word::I64 | Word::Ref | Word::F64 => bits,
+            Word::U64 | Word::Length | Word::I64 | Word::Ref | Word::F64 => bits,
         }
     }
 }

@@ -30,6 +30,8 @@ pub use descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };
 pub use op::{Class, OpInfo, Opcode};
-pub use trace::{Derived, Frame, GuardId, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace};
+pub use trace::{
+    Derived, Frame, GuardId, InputWord, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace,
+};
 pub use value::{Const, Kind, Ref};
 pub use verify::verify;

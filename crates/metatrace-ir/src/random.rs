@@ -8,7 +8,9 @@ use crate::descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };
 use crate::op::{Class, Opcode, Operands};
-use crate::trace::{Derived, Frame, GuardId, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace};
+use crate::trace::{
+    Derived, Frame, GuardId, InputWord, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace,
+};
 use crate::value::{Const, Kind, Ref};
 use std::rc::Rc;
 
@@ -21,6 +23,8 @@ pub struct Config {
     pub guard_names: bool,
     /// Whether operations are sunk and stores pending.
     pub sunk: bool,
+    /// Whether inputs are declared to be narrow.
+    pub words: bool,
 }
 
 impl Config {
@@ -30,6 +34,7 @@ impl Config {
             opcodes: Opcode::ALL.to_vec(),
             guard_names: true,
             sunk: true,
+            words: true,
         }
     }
 
@@ -51,6 +56,7 @@ impl Config {
             opcodes,
             guard_names: false,
             sunk: false,
+            words: false,
         }
     }
 }
@@ -84,6 +90,7 @@ pub fn trace(seeds: &[u64], config: &Config) -> Trace {
     };
     generator.roots();
     generator.derived();
+    generator.words();
     for seed in seeds {
         generator.random = Random(*seed);
         let opcode = *generator.random.pick(&config.opcodes);
@@ -193,6 +200,20 @@ impl Generator<'_> {
                 let root = *self.random.pick(&exclusive);
                 let reach = *self.random.pick(&[Reach::Inside, Reach::Below, Reach::Perhaps]);
                 self.trace.derived.push(Derived { value, root, reach });
+            }
+        }
+    }
+
+    fn words(&mut self) {
+        for n in 0..self.trace.inputs.len() {
+            if self.config.words && self.trace.inputs[n] == Kind::Int && self.random.one_in(2) {
+                let word = *self
+                    .random
+                    .pick(&[Word::U8, Word::I16, Word::U32, Word::Length, Word::I64]);
+                self.trace.words.push(InputWord {
+                    value: Ref::value(n),
+                    word,
+                });
             }
         }
     }
@@ -384,6 +405,7 @@ impl Generator<'_> {
             Word::U16,
             Word::U32,
             Word::U64,
+            Word::Length,
             Word::I8,
             Word::I16,
             Word::I32,
@@ -392,7 +414,7 @@ impl Generator<'_> {
             Word::F64,
         ];
         match opcode.result() {
-            Some(Kind::Int) => *self.random.pick(&ints[..8]),
+            Some(Kind::Int) => *self.random.pick(&ints[..9]),
             Some(Kind::Float) => Word::F64,
             Some(Kind::Ref) if opcode.class() == Class::Load => Word::Ref,
             _ => *self.random.pick(&ints),

@@ -3,6 +3,7 @@
 //! ```text
 //! # root p0 = exclusive
 //! # derived i1 = below p0
+//! # word i1 = length
 //! # descr Point.x = field(offset=8, u8, frozen, pointee=owned)
 //! # descr Point = size(16, align=8, vtable=0x1000, memory=gc)
 //! # descr Tape = array(item_size=8, offset=0, i64)
@@ -16,7 +17,7 @@
 //! jump(p0, i2, descr=TargetToken(1))
 //! ```
 //!
-//! **Full form**: header lines declare roots, what derives from them, and descriptors, so that parsing what was printed gives an equal trace. A
+//! **Full form**: header lines declare roots, what derives from them, narrow ints, and descriptors, so that parsing what was printed gives an equal trace. A
 //! guard lists its frames, outermost first: jitcode, position, live values; a trace written by hand just lists values.
 //! Sunk operations begin with `sunk`; sunk stores have names that begin with `s`, by which guards list those that are
 //! pending, in braces behind the frames.
@@ -59,7 +60,7 @@ macro_rules! words {
 }
 
 words!(words: Word {
-    Word::U8 => "u8", Word::U16 => "u16", Word::U32 => "u32", Word::U64 => "u64",
+    Word::U8 => "u8", Word::U16 => "u16", Word::U32 => "u32", Word::U64 => "u64", Word::Length => "length",
     Word::I8 => "i8", Word::I16 => "i16", Word::I32 => "i32", Word::I64 => "i64",
     Word::Ref => "ref", Word::F64 => "f64",
 });

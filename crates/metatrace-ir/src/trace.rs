@@ -30,7 +30,7 @@
 //! bridge begins with the same operations. Sunk are pure operations, allocations, and stores. Nothing in line depends on a
 //! sunk operation.
 
-use crate::descr::DescrRef;
+use crate::descr::{DescrRef, Word};
 use crate::op::Opcode;
 use crate::value::{Const, Kind, Ref};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -181,6 +181,16 @@ pub struct Derived {
     pub reach: Reach,
 }
 
+/// A fact about an input that is an int: it is one of the word's numbers, as if it were loaded from there. Where the input is
+/// an argument of a `label`, the fact holds of the argument behind it, as those of roots do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct InputWord {
+    /// The input.
+    pub value: Ref,
+    /// A word narrower than any int.
+    pub word: Word,
+}
+
 /// A trace. See the module's documentation.
 #[derive(Clone, Default, Debug)]
 pub struct Trace {
@@ -190,6 +200,8 @@ pub struct Trace {
     pub roots: Vec<Root>,
     /// Inputs that lead into the memory of roots.
     pub derived: Vec<Derived>,
+    /// Inputs that are not just any int.
+    pub words: Vec<InputWord>,
     /// The operations.
     pub ops: Vec<Op>,
     /// The constants, without repetition.

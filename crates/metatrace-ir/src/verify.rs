@@ -3,7 +3,7 @@
 
 use crate::descr::{ArrayDescr, CallDescr, Descr, Effect, SizeDescr, TargetToken};
 use crate::op::{Class, Opcode, Operands};
-use crate::trace::{GuardId, Op, Reach, RootKind, SnapshotId, Trace};
+use crate::trace::{GuardId, InputWord, Op, Reach, RootKind, SnapshotId, Trace};
 use crate::value::{Kind, Ref};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt;
@@ -43,6 +43,7 @@ pub fn verify(trace: &Trace) -> Result<(), VerifyError> {
         guards: FxHashSet::default(),
     };
     verifier.roots().map_err(whole)?;
+    verifier.words().map_err(whole)?;
     verifier.snapshots().map_err(whole)?;
     verifier.visible_in[..trace.inputs.len()].fill(1);
     for (n, op) in trace.ops.iter().enumerate() {
@@ -105,6 +106,19 @@ impl Verifier<'_> {
             check(derived.reach == Reach::Perhaps || facts.count() == 1, || {
                 format!("{:?} has two origins", derived.value)
             })?;
+        }
+        Ok(())
+    }
+
+    fn words(&self) -> Check {
+        let mut seen = FxHashSet::default();
+        for InputWord { value, word } in &self.trace.words {
+            let input = value.as_value().is_some_and(|n| n < self.trace.inputs.len());
+            check(
+                input && self.trace.kind(*value) == Kind::Int && word.kind() == Kind::Int,
+                || format!("a word of {value:?}, which is no input, or of what is no int"),
+            )?;
+            check(seen.insert(value), || format!("two words of {value:?}"))?;
         }
         Ok(())
     }

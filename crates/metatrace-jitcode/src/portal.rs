@@ -4,7 +4,7 @@
 //! registers. Three small jitcodes carry them across, so that layouts are known in one place only.
 
 use crate::{CalleeKey, JitCode, JitCodeSource};
-use metatrace_ir::{Kind, RootKind};
+use metatrace_ir::{Kind, RootKind, Word};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -34,6 +34,8 @@ pub struct PortalCode {
     pub param_words: Vec<ParamWord>,
     /// For each red word, what its type says of the memory behind it.
     pub red_roots: Vec<Option<RootKind>>,
+    /// For each red word, what its type says of its bits.
+    pub red_words: Vec<Word>,
 }
 
 impl PortalCode {

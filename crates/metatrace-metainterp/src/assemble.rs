@@ -1,7 +1,9 @@
 //! From a recording to a trace that can be compiled: the part behind a mark is cut out and gets its label and its jump.
 
 use crate::recorder::Mark;
-use metatrace_ir::{Descr, Kind, Op, Opcode, Ref, Root, RootKind, Snapshot, SnapshotId, TargetToken, Trace};
+use metatrace_ir::{
+    Descr, InputWord, Kind, Op, Opcode, Ref, Root, RootKind, Snapshot, SnapshotId, TargetToken, Trace, Word,
+};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
@@ -49,6 +51,20 @@ pub fn cut_loop(
     cut.copy_from(mark.op);
     cut.end(ending);
     cut.trace
+}
+
+/// Facts about the inputs of a trace, from the types of the words.
+pub fn words_of_inputs(words: &[Word]) -> Vec<InputWord> {
+    let narrow = |(n, word): (usize, &Word)| {
+        let value = Ref::value(n);
+        is_narrow(*word).then_some(InputWord { value, word: *word })
+    };
+    words.iter().enumerate().filter_map(narrow).collect()
+}
+
+/// Whether not every int is one of this word's.
+pub(crate) fn is_narrow(word: Word) -> bool {
+    word.size() < 8 || word == Word::Length
 }
 
 /// Appends the ending to a recording that began at a guard.

@@ -9,7 +9,8 @@
 //! called it, and frames or facts that are wholly the same.
 //!
 //! ```text
-//! guard = frame's place, program, kinds of further values, roots, derived inputs     each list: length, items
+//! guard = frame's place, program, kinds of further values, roots, derived inputs, narrow inputs
+//!         each of these but the first is a list: length, items
 //! frame = distance back to the caller's frame (0: none), jitcode, pc, words
 //! word  = the next k values of the exit, of one kind           (k << 2 | kind) << 2 | 0
 //!       | the result of step n of the program                  (n << 2 | 3) << 2 | 0
@@ -24,15 +25,19 @@
 //! The results of the program are numbered in the same way: as they first occur in the frames, then in the program's order.
 //! So a frame that guards share means the same at each. How many words a frame has, liveness tells.
 
+mod narrow;
 #[cfg(test)]
 mod tests;
 
+use metatrace_ir::Word as MemoryWord;
 use metatrace_ir::ownership::Ownership;
 use metatrace_ir::trace::Exit;
 use metatrace_ir::{
-    Const, Derived, DescrRef, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind, Snapshot, SnapshotId, Trace,
+    Const, Derived, DescrRef, InputWord, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind, Snapshot, SnapshotId,
+    Trace,
 };
 use metatrace_jitcode::{Activation, JitCodeSource, Pc, Position};
+use narrow::Narrow;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
@@ -79,10 +84,21 @@ pub struct Inputs {
     pub roots: Vec<Root>,
     /// Which of them lead into the memory of others.
     pub derived: Vec<Derived>,
+    /// Which of them are narrow ints.
+    pub words: Vec<InputWord>,
 }
 
 const KINDS: [Kind; 3] = [Kind::Int, Kind::Ref, Kind::Float];
 const ROOTS: [RootKind; 3] = [RootKind::Exclusive, RootKind::Shared, RootKind::Green];
+const NARROW: [MemoryWord; 7] = [
+    MemoryWord::U8,
+    MemoryWord::U16,
+    MemoryWord::U32,
+    MemoryWord::I8,
+    MemoryWord::I16,
+    MemoryWord::I32,
+    MemoryWord::Length,
+];
 const REACHES: [Reach; 3] = [Reach::Inside, Reach::Below, Reach::Perhaps];
 
 /// The place of an enum's variant in its table.
@@ -188,7 +204,19 @@ impl ResumeData {
                 reach: REACHES[number as usize & 3],
             }
         });
-        Inputs { kinds, roots, derived }
+        let words = reader.list(|reader| {
+            let number = reader.number();
+            InputWord {
+                value: Ref::value((number >> 3) as usize),
+                word: NARROW[number as usize & 7],
+            }
+        });
+        Inputs {
+            kinds,
+            roots,
+            derived,
+            words,
+        }
     }
 
     /// The program.
@@ -243,7 +271,9 @@ impl ResumeData {
 /// first, then the program; `e0` is the exit's first value.
 impl fmt::Debug for ResumeData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inputs { roots, derived, .. } = self.inputs();
+        let Inputs {
+            roots, derived, words, ..
+        } = self.inputs();
         let number = |value: Ref| value.as_value().expect("an input");
         write!(f, "{}", self.opcode.name())?;
         for Root { value, kind } in roots {
@@ -251,6 +281,9 @@ impl fmt::Debug for ResumeData {
         }
         for Derived { value, root, reach } in derived {
             write!(f, " e{} {reach:?} e{}", number(value), number(root))?;
+        }
+        for InputWord { value, word } in words {
+            write!(f, " e{} {word:?}", number(value))?;
         }
         let mut kinds = Vec::new();
         for recipe in self.frames().iter().rev() {
@@ -408,16 +441,19 @@ fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
 /// If a snapshot does not name its frame.
 pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     let mut ownership = Ownership::new(&trace.roots, &trace.derived);
+    let mut narrow = Narrow::new(trace);
     let mut writer = Writer::new(trace);
     let mut starts = Vec::new();
     for (n, op) in trace.ops.iter().enumerate() {
         let guard = |snapshot| {
             let exit = trace.exit(op);
             let (roots, derived) = ownership.inherited(&exit.values);
-            writer.guard(snapshot, &roots, &derived, &exit)
+            let words = narrow.inherited(&exit.values);
+            writer.guard(snapshot, &roots, &derived, &words, &exit)
         };
         starts.push(op.snapshot.map(guard));
         ownership.follow(trace, n);
+        narrow.follow(n);
     }
     let pool = Rc::new(Pool {
         bytes: writer.bytes.into(),
@@ -481,7 +517,14 @@ impl Writer<'_> {
     }
 
     /// Writes a guard's record, unless there is one like it; its place.
-    fn guard(&mut self, innermost: SnapshotId, roots: &[Root], derived: &[Derived], exit: &Exit) -> u32 {
+    fn guard(
+        &mut self,
+        innermost: SnapshotId,
+        roots: &[Root],
+        derived: &[Derived],
+        words: &[InputWord],
+        exit: &Exit,
+    ) -> u32 {
         let mut chain: SmallVec<[SnapshotId; 8]> = SmallVec::new();
         let mut next = Some(innermost);
         while let Some(id) = next {
@@ -514,6 +557,10 @@ impl Writer<'_> {
         for derived in derived {
             push_number(&mut record, number(derived.value));
             push_number(&mut record, number(derived.root) << 2 | place(&REACHES, &derived.reach));
+        }
+        push_number(&mut record, words.len() as u64);
+        for narrow in words {
+            push_number(&mut record, number(narrow.value) << 3 | place(&NARROW, &narrow.word));
         }
         let key = [&[b'g'][..], &record].concat();
         self.intern(key, &record)

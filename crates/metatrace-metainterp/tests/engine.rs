@@ -191,6 +191,7 @@ impl Source {
                 ParamWord::Red(2),
             ],
             red_roots: vec![None; 3],
+            red_words: vec![Word::I64; 3],
         });
         let codes = vec![
             portal.jitcode.clone(),

@@ -86,7 +86,7 @@ pub unsafe fn load(address: u64, word: Word) -> u64 {
             Word::I8 => (address as *const i8).read_unaligned() as u64,
             Word::I16 => (address as *const i16).read_unaligned() as u64,
             Word::I32 => (address as *const i32).read_unaligned() as u64,
-            Word::U64 | Word::I64 | Word::Ref | Word::F64 => (address as *const u64).read_unaligned(),
+            Word::U64 | Word::Length | Word::I64 | Word::Ref | Word::F64 => (address as *const u64).read_unaligned(),
         }
     }
 }

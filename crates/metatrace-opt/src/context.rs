@@ -1,7 +1,7 @@
 //! What the passes may ask of the trace that is being built, and what they tell each other.
 
 use crate::range::{Range, transfer};
-use metatrace_ir::{Const, Derived, Descr, Kind, Op, Ref, Root, SnapshotId, Trace};
+use metatrace_ir::{Const, Derived, Descr, InputWord, Kind, Op, Ref, Root, SnapshotId, Trace};
 
 /// The new trace as the passes see it: they read definitions, make constants and add facts, but only the driver adds
 /// operations.
@@ -17,6 +17,8 @@ pub(crate) struct Context {
     learned: Vec<(Ref, Ref)>,
     /// What is known of the memory behind inputs and arguments of the last label.
     roots: Vec<Root>,
+    /// What is known of inputs, and of arguments of the last label, from what they are.
+    words: Vec<InputWord>,
     /// The operation before was one that sets the overflow flag and is no longer there: whether it overflows.
     pub(crate) overflow: Option<bool>,
     /// The operation before was a call and is no longer there.
@@ -29,17 +31,21 @@ impl Context {
         trace.ops.reserve(input.ops.len());
         trace.roots = input.roots.clone();
         trace.derived = input.derived.clone();
+        trace.words = input.words.clone();
         let inputs = input.inputs.len();
-        Context {
+        let mut context = Context {
             part: inputs,
             ranges: vec![Range::FULL; inputs],
             equal: (0..inputs).map(Ref::value).collect(),
             learned: Vec::new(),
             roots: trace.roots.clone(),
+            words: trace.words.clone(),
             overflow: None,
             call_removed: false,
             trace,
-        }
+        };
+        context.start_words();
+        context
     }
 
     /// The operation that defines a value; `None` for constants, inputs, and what a label has made anew.
@@ -159,6 +165,18 @@ impl Context {
             self.ranges[n] = Range::FULL;
             self.equal[n] = arg;
         }
+        let words = std::mem::take(&mut self.words);
+        self.words = words
+            .into_iter()
+            .filter_map(|narrow| {
+                let n = before.iter().position(|value| *value == narrow.value)?;
+                Some(InputWord {
+                    value: args[n],
+                    ..narrow
+                })
+            })
+            .collect();
+        self.start_words();
         let roots = std::mem::take(&mut self.roots);
         self.roots = roots
             .into_iter()
@@ -167,6 +185,12 @@ impl Context {
                 Some(Root { value: args[n], ..root })
             })
             .collect();
+    }
+
+    fn start_words(&mut self) {
+        for InputWord { value, word } in &self.words {
+            self.ranges[value.as_value().expect("no constant")] = Range::of_word(*word);
+        }
     }
 
     pub(crate) fn into_trace(self) -> Trace {

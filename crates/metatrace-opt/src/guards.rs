@@ -14,7 +14,7 @@
 use crate::context::Context;
 use crate::range::Range;
 use crate::{Decision, Pass};
-use metatrace_ir::{Class, Const, Kind, Op, Opcode, Ref};
+use metatrace_ir::{Class, Const, Descr, Kind, Op, Opcode, Ref, Word};
 use rustc_hash::FxHashMap;
 
 /// The rules of this pass.
@@ -76,6 +76,12 @@ impl Pass for Guards {
             Opcode::GuardFalse | Opcode::GuardIsnull => self.truth(op.args[0], false, context),
             Opcode::GuardValue => self.constant(op.args[0], op.args[1], context),
             _ => {}
+        }
+        if op.opcode.class() == Class::Store
+            && stored_word(op) == Some(Word::Length)
+            && let Some(stored) = op.args.last()
+        {
+            context.narrow(*stored, Range::of_word(Word::Length));
         }
         match op.opcode.class() {
             Class::Alloc => self.nonnull(value, context),
@@ -231,6 +237,15 @@ fn narrow(comparison: Comparison, holds: bool, context: &mut Context) {
             context.narrow(a, Range::new(0, of_b.hi - 1));
         }
         _ => {}
+    }
+}
+
+/// What a store writes to.
+fn stored_word(op: &Op) -> Option<Word> {
+    match op.descr.as_deref() {
+        Some(Descr::Field(field)) => Some(field.word),
+        Some(Descr::Array(array)) => Some(array.word),
+        _ => None,
     }
 }
 

@@ -109,7 +109,7 @@ fn forwarded(content: &Content, op: &Op, context: &mut Context) -> Decision {
     match (held.kind(), wanted.kind()) {
         (held, wanted) if held != wanted => bits_of(value, wanted, context),
         (Kind::Int, _) if held == wanted && !content.stored => whole,
-        (Kind::Int, _) if context.range(value).within(Range::of_word(wanted)) => whole,
+        (Kind::Int, _) if wanted.size() == 8 || context.range(value).within(Range::of_word(wanted)) => whole,
         (Kind::Int, _) => Decision::Replace("forward_truncated", truncated(value, wanted, context)),
         _ => whole,
     }

@@ -43,6 +43,7 @@ impl Range {
             Word::I8 => Range::new(i8::MIN.into(), i8::MAX.into()),
             Word::I16 => Range::new(i16::MIN.into(), i16::MAX.into()),
             Word::I32 => Range::new(i32::MIN.into(), i32::MAX.into()),
+            Word::Length => Range::new(0, i64::MAX),
             Word::U64 | Word::I64 | Word::Ref | Word::F64 => Range::FULL,
         }
     }

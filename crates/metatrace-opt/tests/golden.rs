@@ -25,7 +25,7 @@ fn golden_files() -> Vec<PathBuf> {
 }
 
 fn is_declaration(line: &str) -> bool {
-    ["# root ", "# derived ", "# descr "]
+    ["# root ", "# derived ", "# word ", "# descr "]
         .iter()
         .any(|declaration| line.starts_with(declaration))
 }

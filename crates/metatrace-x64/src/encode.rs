@@ -304,7 +304,7 @@ fn load_rm(to: Reg, from: Rm, word: Word) -> Inst {
         Word::I8 => reg_rm(Form { byte_rm: true, ..WIDE }, &[0x0f, 0xbe], to.code(), from),
         Word::I16 => reg_rm(WIDE, &[0x0f, 0xbf], to.code(), from),
         Word::I32 => reg_rm(WIDE, &[0x63], to.code(), from),
-        Word::U64 | Word::I64 | Word::Ref | Word::F64 => reg_rm(WIDE, &[0x8b], to.code(), from),
+        Word::U64 | Word::Length | Word::I64 | Word::Ref | Word::F64 => reg_rm(WIDE, &[0x8b], to.code(), from),
     }
 }
 

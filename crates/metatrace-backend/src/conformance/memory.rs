@@ -10,6 +10,7 @@ const WORDS: &[(Word, &str)] = &[
     (Word::U16, "u16"),
     (Word::U32, "u32"),
     (Word::U64, "u64"),
+    (Word::Length, "length"),
     (Word::I8, "i8"),
     (Word::I16, "i16"),
     (Word::I32, "i32"),

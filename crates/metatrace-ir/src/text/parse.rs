@@ -5,7 +5,9 @@ use crate::descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };
 use crate::op::Opcode;
-use crate::trace::{Derived, Frame, GuardId, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace};
+use crate::trace::{
+    Derived, Frame, GuardId, InputWord, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace,
+};
 use crate::value::{Const, Kind, Ref};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -240,6 +242,7 @@ struct Parser<'t> {
     /// Declared before the inputs, which they name.
     roots: Vec<(Cursor<'t>, RootKind)>,
     derived: Vec<(Cursor<'t>, Reach, Cursor<'t>)>,
+    words: Vec<(Cursor<'t>, Word)>,
     snapshots: FxHashMap<Snapshot, SnapshotId>,
 }
 
@@ -281,6 +284,17 @@ impl<'t> Parser<'t> {
                 }
                 cursor.end()
             }
+            "word" => {
+                let value = *cursor;
+                cursor.take_while(|c| c != '=');
+                cursor.expect("=")?;
+                let word = cursor.choice(words::parse, words::ALL)?;
+                self.words.push((value, word));
+                if self.has_inputs {
+                    self.resolve_roots()?
+                }
+                cursor.end()
+            }
             "descr" => {
                 let label = cursor.name()?;
                 cursor.expect("=")?;
@@ -307,6 +321,11 @@ impl<'t> Parser<'t> {
                 return Err(at.error("no root".to_owned()));
             }
             self.trace.derived.push(Derived { value, root, reach });
+        }
+        for (mut cursor, word) in std::mem::take(&mut self.words) {
+            let value = self.operand(&mut cursor)?;
+            cursor.expect("=")?;
+            self.trace.words.push(InputWord { value, word });
         }
         Ok(())
     }

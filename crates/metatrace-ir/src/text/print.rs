@@ -79,6 +79,9 @@ impl Display for Printed<'_> {
                 let (value, root) = (self.value(derived.value), self.value(derived.root));
                 writeln!(f, "# derived {value} = {} {root}", reaches::word(derived.reach))?;
             }
+            for narrow in &trace.words {
+                writeln!(f, "# word {} = {}", self.value(narrow.value), words::word(narrow.word))?;
+            }
             for (descr, label) in &self.names.declared {
                 writeln!(f, "# descr {} = {}", name(label), declaration(descr, label))?;
             }

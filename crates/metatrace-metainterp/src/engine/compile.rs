@@ -4,7 +4,7 @@
 use super::Engine;
 use super::state::{Balance, Guard, Loop, PortalId};
 use crate::abort::{Abort, Backoff};
-use crate::assemble::{Ending, close_bridge, cut_loop};
+use crate::assemble::{Ending, close_bridge, cut_loop, words_of_inputs};
 use crate::recorder::{End, Mark, Recorder};
 use crate::resume;
 use metatrace_backend::{Assembled, Backend, BackendError, LoopToken};
@@ -50,7 +50,8 @@ impl Engine {
         ending: &Ending,
     ) -> Result<(), Abort> {
         let code = self.portal_code(portal);
-        let trace = cut_loop(&recorder.trace, mark, label, ending, &code.red_roots);
+        let mut trace = cut_loop(&recorder.trace, mark, label, ending, &code.red_roots);
+        trace.words = words_of_inputs(&code.red_words);
         // Before the token is chosen: printing a location runs the author's code, which may enter the portal again.
         let location = self.log.as_ref().map(|_| self.location(portal, &mark.key));
         let token = LoopToken(self.state.borrow().loops.len() as u32);

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::exits::execute_sunk;
 use super::state::{Guard, PortalId};
+use crate::assemble::words_of_inputs;
 use crate::recorder::{Limits, Recorder, Setting, Surroundings};
 use crate::resume::{Rebuilder, ResumeData};
 use crate::value::Value;
@@ -38,6 +39,7 @@ impl Engine {
         let kinds = code.red_kinds();
         let mut trace = Trace::new(kinds.clone());
         trace.roots = roots_of_inputs(&code.red_roots);
+        trace.words = words_of_inputs(&code.red_words);
         let traced: Vec<Value> = {
             let reds = code.reds_of_params(words);
             let reds: Vec<Value> = reds
@@ -99,7 +101,7 @@ impl Engine {
             let resume = &guard_cell.borrow().resume.clone();
             let known = resume.inputs();
             let mut trace = Trace::new(known.kinds);
-            (trace.roots, trace.derived) = (known.roots, known.derived);
+            (trace.roots, trace.derived, trace.words) = (known.roots, known.derived, known.words);
             let recorder = Recorder::new_bridge(trace, self.setting(&surroundings, &code), resume.depth());
             let exit_values = exit.values;
             let mut program = RecordedProgram { recorder, exit_values };

@@ -98,11 +98,13 @@ fn facts_are_read_as_they_were_written() {
             Derived { value, root, reach }
         });
         let roots = &roots[..seed as usize % 4];
+        let words = NARROW.map(|word| InputWord { value: value(), word });
+        let words = &words[..seed as usize % 8];
         let mut starts = Vec::new();
         for op in &trace.ops {
             starts.extend(
                 op.snapshot
-                    .map(|snapshot| writer.guard(snapshot, roots, &derived, &trace.exit(op))),
+                    .map(|snapshot| writer.guard(snapshot, roots, &derived, words, &trace.exit(op))),
             );
         }
         let pool = Rc::new(Pool {
@@ -114,6 +116,7 @@ fn facts_are_read_as_they_were_written() {
             let (pool, opcode) = (pool.clone(), Opcode::GuardTrue);
             let inputs = ResumeData { pool, start, opcode }.inputs();
             assert_eq!((&inputs.roots[..], &inputs.derived[..]), (roots, &derived[..]));
+            assert_eq!(&inputs.words[..], words);
         }
     }
 }

@@ -1,0 +1,87 @@
+//! Which ints at a guard are narrow, from where they come: what a bridge may know of its inputs.
+//!
+//! Loads of narrow words, masks, sign extensions and comparisons say so, and what is declared of inputs. What is stored as
+//! the length of a `Vec` is one. Absent: sums of such, which only the optimiser's ranges tell.
+
+use crate::assemble::is_narrow;
+use metatrace_ir::{Class, Descr, InputWord, Opcode, Ref, Trace, Word};
+use rustc_hash::FxHashSet;
+
+/// What is known while a walk goes over a trace.
+pub(super) struct Narrow<'a> {
+    trace: &'a Trace,
+    /// By value.
+    words: Vec<Option<Word>>,
+    /// The values whose word is declared: that goes over labels.
+    declared: FxHashSet<Ref>,
+}
+
+impl Narrow<'_> {
+    pub(super) fn new(trace: &Trace) -> Narrow<'_> {
+        let mut words = vec![None; trace.value_count()];
+        for InputWord { value, word } in &trace.words {
+            words[value.as_value().expect("an input")] = Some(*word);
+        }
+        Narrow {
+            trace,
+            words,
+            declared: trace.words.iter().map(|narrow| narrow.value).collect(),
+        }
+    }
+
+    /// Of the exit's values, which become the inputs of a bridge.
+    pub(super) fn inherited(&self, exit: &[Ref]) -> Vec<InputWord> {
+        let narrow = |(n, value): (usize, &Ref)| {
+            let word = self.words[value.as_value()?]?;
+            Some(InputWord {
+                value: Ref::value(n),
+                word,
+            })
+        };
+        exit.iter().enumerate().filter_map(narrow).collect()
+    }
+
+    /// Goes over operation `n`.
+    pub(super) fn follow(&mut self, n: usize) {
+        let op = &self.trace.ops[n];
+        let held = match op.descr.as_deref() {
+            Some(Descr::Field(field)) => Some(field.word),
+            Some(Descr::Array(array)) => Some(array.word),
+            _ => None,
+        };
+        let operand = |n: usize| self.trace.as_const(op.args[n]).map(|constant| constant.bits);
+        let word = match op.opcode {
+            opcode if opcode.class() == Class::Load => held.filter(|word| is_narrow(*word)),
+            opcode if opcode.is_comparison() => Some(Word::U8),
+            Opcode::IntAnd => operand(1).and_then(|mask| match mask {
+                0..=0xff => Some(Word::U8),
+                0x100..=0xffff => Some(Word::U16),
+                0x1_0000..=0xffff_ffff => Some(Word::U32),
+                _ => None,
+            }),
+            Opcode::IntSignext => operand(1).and_then(|bytes| match bytes {
+                1 => Some(Word::I8),
+                2 => Some(Word::I16),
+                4 => Some(Word::I32),
+                _ => None,
+            }),
+            Opcode::Label => return self.forget(&op.args),
+            opcode if opcode.class() == Class::Store && held == Some(Word::Length) => {
+                let stored = op.args.last().and_then(|value| value.as_value());
+                if let Some(stored) = stored {
+                    self.words[stored].get_or_insert(Word::Length);
+                }
+                return;
+            }
+            _ => None,
+        };
+        self.words[self.trace.inputs.len() + n] = word;
+    }
+
+    /// Behind a label only what is declared of its arguments is known.
+    fn forget(&mut self, args: &[Ref]) {
+        for arg in args.iter().filter(|arg| !self.declared.contains(arg)) {
+            self.words[arg.as_value().expect("no constant")] = None;
+        }
+    }
+}
