@@ -375,7 +375,7 @@ fn errors_in_headers() {
     );
     check_error(
         "# descr x = field(offset=8)",
-        expect!["1:27: what does it hold? One of: u8 u16 u32 u64 i8 i16 i32 i64 ref f64"],
+        expect!["1:27: what does it hold? One of: u8 u16 u32 u64 length i8 i16 i32 i64 ref f64"],
     );
     check_error(
         "# descr x = field(offset=a, u8)",
