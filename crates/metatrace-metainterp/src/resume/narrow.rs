@@ -19,7 +19,7 @@ pub(super) struct Narrow<'a> {
 impl Narrow<'_> {
     pub(super) fn new(trace: &Trace) -> Narrow<'_> {
         let mut words = vec![None; trace.value_count()];
-        for InputWord { value, word } in &trace.words {
+        for InputWord { value, word } in trace.words.iter().filter(|narrow| is_narrow(narrow.word)) {
             words[value.as_value().expect("an input")] = Some(*word);
         }
         Narrow {
