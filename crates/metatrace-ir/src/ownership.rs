@@ -247,6 +247,16 @@ enum Kinds {
     },
 }
 
+/// What an operation may see of memory, as [`Ownership::sight`] tells it.
+#[derive(Debug)]
+pub struct Sight(Sights);
+
+#[derive(Debug)]
+enum Sights {
+    Load(Access),
+    Change(Change),
+}
+
 /// How many owners are followed.
 const OWNERS: u32 = 4;
 
@@ -599,6 +609,36 @@ impl Ownership {
             }
             Kinds::Call { reached, beyond } => self.reaches(*reached, access.regions) && !beyond.contains(access),
         }
+    }
+
+    /// What the operation may see of memory, or must not overtake; to be asked before it is observed. `None`: nothing.
+    pub fn sight(&self, op: &Op, values: &dyn Values) -> Option<Sight> {
+        let sight = match op.opcode.class() {
+            Class::Load => Sights::Load(self.access_of(op, values)?),
+            _ => Sights::Change(self.change(op, values)?),
+        };
+        Some(Sight(sight))
+    }
+
+    /// Whether it matters to who has this sight what is at an access's place.
+    pub fn may_see(&self, Sight(sight): &Sight, access: &Access) -> bool {
+        match sight {
+            Sights::Load(load) => self.may_overlap(load, access),
+            Sights::Change(change) => self.may_change(change, access),
+        }
+    }
+
+    /// The access of a store that may be executed later, as long as nobody [sees](Ownership::may_see) the place: it goes to
+    /// memory that only this trace can reach, and what is stored makes no other way there.
+    pub fn delayable(&self, op: &Op, values: &dyn Values) -> Option<Access> {
+        let access = self
+            .access_of(op, values)
+            .filter(|_| op.opcode.class() == Class::Store)?;
+        let is_exclusive = access.regions.is_single()
+            && !access.regions.meets(Regions::UNKNOWN | self.escaped)
+            && access.memory == Memory::Rust;
+        let stays = self.leaving(*op.args.last().expect("a store has a value"), &access) == Regions::NONE;
+        (is_exclusive && stays).then_some(access)
     }
 
     /// Notes an operation, which defines `value`; `change` is what it may change.

@@ -119,6 +119,9 @@ impl Driver<'_> {
     }
 
     fn emit(&mut self, mut op: Op) -> Option<Ref> {
+        for pass in &mut self.passes {
+            pass.before(&mut op, &mut self.context);
+        }
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
         let value = self.context.push(op.clone());
         for pass in &mut self.passes {
@@ -162,7 +165,10 @@ impl Driver<'_> {
     /// A label keeps its number of arguments. They are distinct values in the given trace, but two may be the same, or a
     /// constant, by now: then a copy is made.
     fn label(&mut self, n: usize) {
-        let op = &self.input.ops[n];
+        let mut op = self.input.ops[n].clone();
+        for pass in &mut self.passes {
+            pass.before(&mut op, &mut self.context);
+        }
         let mut taken = FxHashSet::default();
         let mut before = Vec::new();
         let mut args = Vec::new();

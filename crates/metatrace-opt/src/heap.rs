@@ -13,13 +13,27 @@
 //! What lets `i4` be `i3` is ownership ([`metatrace_ir::ownership`]): the frame is behind a `&mut`, and neither `p1` nor the
 //! call can reach it.
 //!
-//! Absent: stores that are delayed or removed because a later one overwrites them.
+//! **Delayed stores.** A store to memory that only the trace can reach is put off until somebody may see the place: a load or
+//! call that may reach it, the end of the trace. A later store to the same place takes its place, and guards list what is
+//! pending at them, so that an exit makes up for it:
+//!
+//! ```text
+//! # root p0 = exclusive
+//! setfield_gc(p0, i1, descr=Frame.pc)        sunk s3 = setfield_gc(p0, i1, descr=Frame.pc)
+//! guard_true(i2) [p0]                   ──▶  guard_true(i2) [p0] {s3}
+//! setfield_gc(p0, 7, descr=Frame.pc)         setfield_gc(p0, 7, descr=Frame.pc)
+//! jump(p0, …)                                jump(p0, …)
+//! ```
+//!
+//! The address was checked where the store stood, and the memory is still there at the exit, for only what could see it could
+//! free it.
 
 use crate::context::Context;
 use crate::range::Range;
 use crate::{Decision, Pass};
-use metatrace_ir::ownership::{Content, Contents, Values};
-use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Word};
+use metatrace_ir::ownership::{Access, Content, Contents, Ownership, Values};
+use metatrace_ir::{Class, Descr, Kind, Op, Opcode, Ref, Word};
+use std::rc::Rc;
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &[
@@ -28,11 +42,30 @@ pub(crate) const RULES: &[&str] = &[
     "forward_truncated",
     "forward_bits",
     "redundant_store",
+    "delayed_store",
+    "undone_store",
 ];
+
+/// Stores that are pending at a time; one more sends the oldest into the trace.
+const MAX_PENDING: usize = 32;
 
 #[derive(Default)]
 pub(crate) struct Heap {
     contents: Contents,
+    /// In the order in which they are to be executed; those to one place are one.
+    pending: Vec<Pending>,
+    /// The pending stores as guards list them, while that is still so.
+    listed: Option<Rc<[Ref]>>,
+}
+
+/// A store that is put off.
+struct Pending {
+    store: Op,
+    access: Access,
+    /// What memory holds there as long as the store is not executed, if that is known.
+    before: Option<Ref>,
+    /// The sunk operation, once a guard needed it.
+    sunk: Option<Ref>,
 }
 
 impl Pass for Heap {
@@ -46,10 +79,27 @@ impl Pass for Heap {
                 let value = *op.args.last().expect("a store has a value");
                 match self.contents.of_op(op, context) {
                     Some(content) if context.resolve(content.value) == value => Decision::Remove("redundant_store"),
-                    _ => Decision::Keep,
+                    _ => self.delay(op, value, context),
                 }
             }
             _ => Decision::Keep,
+        }
+    }
+
+    fn before(&mut self, op: &mut Op, context: &mut Context) {
+        let is_end = matches!(op.opcode, Opcode::Jump | Opcode::Label);
+        if is_end {
+            self.flush(context, |_, _| true);
+        } else if !self.pending.is_empty()
+            && let Some(sight) = self.contents.ownership().sight(op, context)
+        {
+            self.flush(context, |ownership, access| ownership.may_see(&sight, access));
+        }
+        if op.opcode.can_exit() {
+            op.pending = self.list(context);
+        } else if is_guarded(op) {
+            // nothing can stand between the operation and its guard
+            self.list(context);
         }
     }
 
@@ -66,6 +116,104 @@ impl Pass for Heap {
             Some(derived) => self.contents = Contents::new(context.roots(), derived),
             None => self.contents.start(before, behind, context.roots()),
         }
+    }
+}
+
+impl Heap {
+    /// Puts a store off, if it may be.
+    fn delay(&mut self, op: &Op, value: Ref, context: &mut Context) -> Decision {
+        let Some(access) = self.contents.ownership().delayable(op, context) else {
+            return Decision::Keep;
+        };
+        if self.pending.len() == MAX_PENDING {
+            let oldest = self.pending.remove(0);
+            context.push(oldest.store);
+        }
+        let same = |pending: &Pending| {
+            pending.access.place == access.place && pending.access.word.size() == access.word.size()
+        };
+        let replaced = self.pending.iter().position(same).map(|n| self.pending.remove(n));
+        let before = match &replaced {
+            Some(replaced) => replaced.before,
+            None => self.held(&access),
+        };
+        self.listed = None;
+        self.contents.observe(op, value, context);
+        let ownership = self.contents.ownership();
+        let is_back = before.is_some_and(|before| context.resolve(before) == value);
+        if is_back
+            && !self
+                .pending
+                .iter()
+                .any(|pending| ownership.may_overlap(&pending.access, &access))
+        {
+            return Decision::Remove("undone_store");
+        }
+        self.pending.push(Pending {
+            store: op.clone(),
+            access,
+            before,
+            sunk: None,
+        });
+        Decision::Remove("delayed_store")
+    }
+
+    /// The value that would change nothing if it was stored there.
+    fn held(&self, access: &Access) -> Option<Ref> {
+        let content = self.contents.at(access)?;
+        (content.word() == access.word).then_some(content.value)
+    }
+
+    /// Sends those pending stores into the trace which somebody may see, and those which have to come before them.
+    fn flush(&mut self, context: &mut Context, sees: impl Fn(&Ownership, &Access) -> bool) {
+        let ownership = self.contents.ownership();
+        let mut due: Vec<bool> = Vec::new();
+        for (n, pending) in self.pending.iter().enumerate().rev() {
+            let later = self.pending[n + 1..].iter().zip(due.iter().rev());
+            let mut overtaken = later.filter(|(_, due)| **due).map(|(later, _)| later);
+            due.push(
+                sees(ownership, &pending.access)
+                    || overtaken.any(|later| ownership.may_overlap(&later.access, &pending.access)),
+            );
+        }
+        if !due.contains(&true) {
+            return;
+        }
+        self.listed = None;
+        self.pending.retain_mut(|pending| {
+            let is_due = due.pop().expect("one for each");
+            if is_due {
+                context.push(pending.store.clone());
+            }
+            !is_due
+        });
+    }
+
+    /// The pending stores, as sunk operations.
+    fn list(&mut self, context: &mut Context) -> Option<Rc<[Ref]>> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let sink = |pending: &mut Pending| {
+            let sunk = Op {
+                sunk: true,
+                ..pending.store.clone()
+            };
+            *pending.sunk.get_or_insert_with(|| context.push(sunk))
+        };
+        let pending = &mut self.pending;
+        let listed = self
+            .listed
+            .get_or_insert_with(|| pending.iter_mut().map(sink).collect());
+        Some(listed.clone())
+    }
+}
+
+/// Whether the operation's guard stands right behind it.
+fn is_guarded(op: &Op) -> bool {
+    match op.descr.as_deref() {
+        Some(Descr::Call(call)) => call.can_panic,
+        _ => op.opcode.class() == Class::Overflow,
     }
 }
 

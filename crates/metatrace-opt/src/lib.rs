@@ -205,6 +205,10 @@ trait Pass {
     /// What becomes of the operation, whose operands are values of the new trace.
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision;
 
+    /// The operation is about to become part of the trace. What has to come before it is put there; of an exit, the pending
+    /// stores are noted.
+    fn before(&mut self, _op: &mut Op, _context: &mut Context) {}
+
     /// The operation is now part of the trace and defines `value`, if it has a result.
     fn emitted(&mut self, _op: &Op, _value: Ref, _context: &mut Context) {}
 

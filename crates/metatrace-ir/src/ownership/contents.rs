@@ -67,8 +67,13 @@ impl Contents {
         self.at(&self.ownership.access(base, index, descr, values))
     }
 
+    /// The rules behind it.
+    pub fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
     /// What is known to be at exactly this place, if possible as a value of the same kind.
-    fn at(&self, access: &Access) -> Option<Content> {
+    pub fn at(&self, access: &Access) -> Option<Content> {
         if access.memory == Memory::Raw {
             return None;
         }

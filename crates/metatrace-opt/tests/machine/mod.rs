@@ -44,7 +44,7 @@ pub struct Machine {
     pub objects: BTreeMap<u64, Object>,
     next: u64,
     calls: u64,
-    /// Arguments of each call, and a digest of memory at it.
+    /// Arguments of each call, and a digest of the memory that it can reach.
     pub log: Vec<(Vec<u64>, u64)>,
     /// Addresses of words that own a buffer, which a call may replace.
     pub buffers: Vec<u64>,
@@ -128,9 +128,12 @@ impl Machine {
                 let values = op.args.iter().map(|arg| outcome_value(trace, state, *arg));
                 return Some(Outcome::Jump(op.descr().target(), values.collect()));
             }
-            Opcode::Finish => return Some(exit(trace, state, op)),
+            _ if op.sunk => return None,
+            Opcode::Finish => return Some(self.exit(trace, state, op)),
             Opcode::Label | Opcode::DebugMergePoint => return None,
-            opcode if opcode.is_guard() => return (!self.holds(opcode, &args)).then(|| exit(trace, state, op)),
+            opcode if opcode.is_guard() => {
+                return (!self.holds(opcode, &args)).then(|| self.exit(trace, state, op));
+            }
             _ => {}
         }
         let result = self.compute(op, &args);
@@ -138,6 +141,19 @@ impl Machine {
             state[trace.result(n).as_value().expect("a result")] = result;
         }
         None
+    }
+
+    /// Leaves the trace: the exit's program is executed, its frames are read.
+    fn exit(&mut self, trace: &Trace, state: &mut [u64], op: &Op) -> Outcome {
+        for value in trace.exit(op).program {
+            let sunk = trace.sunk_op(value).expect("a sunk operation");
+            let args: Vec<u64> = sunk.args.iter().map(|arg| value_of(trace, state, *arg)).collect();
+            state[value.as_value().expect("a result")] = self.compute(sunk, &args);
+        }
+        let values = |values: &[Ref]| values.iter().map(|value| outcome_value(trace, state, *value)).collect();
+        let snapshot: SnapshotId = op.snapshot.expect("a guard has a snapshot");
+        let frames = trace.frames(snapshot).map(|frame| (frame.frame, values(&frame.values)));
+        Outcome::Exit(op.guard, frames.collect())
     }
 
     pub fn holds(&self, opcode: Opcode, args: &[u64]) -> bool {
@@ -181,9 +197,10 @@ impl Machine {
             };
         }
         self.calls += 1;
-        self.log.push((args.to_vec(), self.digest()));
+        let reachable = self.reachable(descr, args);
+        self.log.push((args.to_vec(), self.digest(&reachable)));
         let mut random = Random(self.calls);
-        for (start, from) in self.reachable(descr, args) {
+        for (start, from) in reachable {
             self.scramble(start, from, &mut random);
         }
         match descr.result {
@@ -192,11 +209,12 @@ impl Machine {
         }
     }
 
-    pub fn digest(&self) -> u64 {
-        let bytes = self
-            .objects
-            .iter()
-            .flat_map(|(start, object)| start.to_le_bytes().into_iter().chain(object.bytes.iter().copied()));
+    /// Of these objects, each from one of its bytes on.
+    fn digest(&self, objects: &BTreeMap<u64, u64>) -> u64 {
+        let bytes = objects.iter().flat_map(|(start, from)| {
+            let bytes = &self.objects[start].bytes[*from as usize..];
+            start.to_le_bytes().into_iter().chain(bytes.iter().copied())
+        });
         bytes.fold(1, |digest: u64, byte| {
             (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
         })
@@ -274,11 +292,4 @@ fn outcome_value(trace: &Trace, state: &[u64], value: Ref) -> u64 {
     let bits = value_of(trace, state, value);
     let is_nan = trace.kind(value) == Kind::Float && f64::from_bits(bits).is_nan();
     if is_nan { f64::NAN.to_bits() } else { bits }
-}
-
-fn exit(trace: &Trace, state: &[u64], op: &Op) -> Outcome {
-    let values = |values: &[Ref]| values.iter().map(|value| outcome_value(trace, state, *value)).collect();
-    let snapshot: SnapshotId = op.snapshot.expect("a guard has a snapshot");
-    let frames = trace.frames(snapshot).map(|frame| (frame.frame, values(&frame.values)));
-    Outcome::Exit(op.guard, frames.collect())
 }
