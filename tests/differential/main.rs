@@ -50,6 +50,14 @@ fn the_reference_executor_agrees() {
     }
 }
 
+/// Each trace that is compiled does what was recorded, in simulated worlds.
+#[test]
+fn optimised_traces_do_what_was_recorded() {
+    for guest in small() {
+        same_compiled(&guest, &["threshold=3,trace_eagerness=3,check=20,strict=1"]);
+    }
+}
+
 #[test]
 fn forced_exits_change_nothing() {
     for guest in small() {

@@ -26,6 +26,9 @@ pub struct Parameters {
     pub strict: bool,
     /// Whether compiled code counts the merge points it passes, which slows it down: for measuring its share.
     pub count: bool,
+    /// In how many worlds every optimised trace is compared with what was recorded; a difference is a panic that shows both;
+    /// 0: none. For tests.
+    pub check: u32,
     /// Guards forced to fail about once in so many executions; 0: none. For tests.
     pub force_exits: u32,
     /// Start of the sequence that chooses them.
@@ -51,6 +54,7 @@ impl Default for Parameters {
             demotion: true,
             strict: false,
             count: false,
+            check: 0,
             force_exits: 0,
             seed: 1,
             force_guard: None,
@@ -114,6 +118,7 @@ impl Parameters {
         "demotion",
         "strict",
         "count",
+        "check",
         "force_exits",
         "seed",
         "force_guard",
@@ -154,6 +159,7 @@ impl Parameters {
             "demotion" => self.demotion = choice(name, value, &[("1", true), ("0", false)])?,
             "strict" => self.strict = choice(name, value, &[("1", true), ("0", false)])?,
             "count" => self.count = choice(name, value, &[("1", true), ("0", false)])?,
+            "check" => self.check = number(name, value, 0)?,
             "force_exits" => self.force_exits = number(name, value, 0)?,
             "seed" => self.seed = number(name, value, 0)?.into(),
             "force_guard" => self.force_guard = Some(number(name, value, 0)?),

@@ -2,6 +2,7 @@
 
 use crate::input::{self, InputError};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
+use metatrace_check::{Mismatch, check, numbered};
 use metatrace_ir::verify;
 use metatrace_opt::{Options, PASSES, PassInfo, Rewrites, optimize_counting};
 use std::fmt::{self, Write as _};
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 /// The text of `--help`.
 pub fn usage() -> String {
     let mut usage = "\
-Usage: trace-opt [FILE] [--passes NAMES] [--section N] [--stats] [--verify]
+Usage: trace-opt [FILE] [--passes NAMES] [--section N] [--stats] [--check N] [--verify]
 
 Optimises the trace in FILE, or on standard input, and prints the result in the full textual form. Roots and descriptors
 are declared in the text. A log is accepted, too: PYPYLOG=jit-log-noopt:FILE makes one; the form that other sections of a
@@ -20,6 +21,8 @@ log have says nothing of roots, frames and green constants. What stands behind a
   --passes NAMES      only these passes, separated by commas; `all` (the default) or `none`
   --section N         the Nth trace of a log with several
   --stats             say how often each rule fired, on standard error
+  --check N           run both traces in N simulated worlds, and fail if they differ in one
+  --seed N            start of the sequence that chooses the worlds
   --verify            only check that the trace is well formed, and print nothing
   -h, --help          print this
   -V, --version       print the version
@@ -30,7 +33,8 @@ Passes, in the order in which they run:
     for pass in PASSES {
         let _ = writeln!(usage, "  {:<18}  {}", pass.name, pass.about);
     }
-    usage + "\nExit status: 0, or 1 if the text is no well-formed trace, or 2 if the command line makes no sense.\n"
+    usage + "\nExit status: 0, or 1 if the text is no well-formed trace, or 2 if the command line makes no sense, or 3 if the traces
+differ.\n"
 }
 
 /// What the command line asks for.
@@ -55,6 +59,8 @@ pub struct Request {
     pub section: Option<usize>,
     /// Whether to count rules.
     pub stats: bool,
+    /// In how many worlds to compare, and which.
+    pub check: metatrace_check::Options,
     /// Whether to do nothing but check the trace.
     pub verify: bool,
 }
@@ -87,6 +93,8 @@ pub enum Failure {
     Read(String, io::Error),
     /// The text is no well-formed trace.
     Input(String, InputError),
+    /// The optimised trace does something else.
+    Differs(Box<Mismatch>, String),
     /// The result cannot be written.
     Write(io::Error),
 }
@@ -101,6 +109,7 @@ pub fn parse_command(mut arguments: lexopt::Parser) -> Result<Command, lexopt::E
         passes: Options::default(),
         section: None,
         stats: false,
+        check: metatrace_check::Options { worlds: 0, seed: 1 },
         verify: false,
     };
     let mut has_file = false;
@@ -113,6 +122,8 @@ pub fn parse_command(mut arguments: lexopt::Parser) -> Result<Command, lexopt::E
             Long("passes") => request.passes = passes(&arguments.value()?.string()?)?,
             Long("section") => request.section = Some(arguments.value()?.parse()?),
             Long("stats") => request.stats = true,
+            Long("check") => request.check.worlds = arguments.value()?.parse()?,
+            Long("seed") => request.check.seed = arguments.value()?.parse()?,
             Long("verify") => request.verify = true,
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
@@ -151,6 +162,12 @@ pub fn run(request: &Request) -> Result<Output, Failure> {
     if request.verify {
         return Ok(Output::default());
     }
+    // without names, no exit could be told to be the same
+    let trace = if request.check.worlds > 0 {
+        numbered(&trace)
+    } else {
+        trace
+    };
     let (optimized, rewrites) = optimize_counting(&trace, &request.passes);
     let mut output = Output::text(optimized.to_string());
     if input::is_log_form(&text) {
@@ -164,6 +181,16 @@ pub fn run(request: &Request) -> Result<Output, Failure> {
     }
     if request.stats {
         output.notes += &statistics(trace.ops.len(), optimized.ops.len(), &rewrites);
+    }
+    if request.check.worlds > 0 {
+        let report = check(&trace, &optimized, &request.check);
+        let report = report.map_err(|mismatch| Failure::Differs(Box::new(mismatch), optimized.to_string()))?;
+        let guards = trace.ops.iter().filter(|op| op.opcode.can_exit()).count();
+        let _ = writeln!(
+            output.notes,
+            "no difference in {} worlds ({} undefined): {} states compared, {} of {guards} exits reached",
+            report.worlds, report.undefined, report.states, report.guards
+        );
     }
     Ok(output)
 }
@@ -196,6 +223,7 @@ impl Failure {
         match self {
             Failure::Read(..) | Failure::Input(..) | Failure::Write(_) => 1,
             Failure::Usage(_) => 2,
+            Failure::Differs(..) => 3,
         }
     }
 }
@@ -206,6 +234,7 @@ impl fmt::Display for Failure {
             Failure::Usage(error) => write!(f, "{error} (`trace-opt --help` tells more)"),
             Failure::Read(name, error) => write!(f, "cannot read {name}: {error}"),
             Failure::Input(name, error) => write!(f, "{name}:{error}"),
+            Failure::Differs(mismatch, optimized) => write!(f, "the optimised trace differs: {mismatch}\n{optimized}"),
             Failure::Write(error) => write!(f, "cannot write: {error}"),
         }
     }

@@ -85,6 +85,18 @@ fn statistics_count_rules() {
 }
 
 #[test]
+fn checking_reports_what_was_compared() {
+    let (status, stdout, stderr) = run(&["--check", "50"], GIVEN);
+    assert_eq!(status, Some(0));
+    assert!(stdout.ends_with("finish(descr=<Guard0x0>) [i1, 0]\n"), "{stdout}");
+    assert!(
+        stderr.starts_with("no difference in 50 worlds (0 undefined): "),
+        "{stderr}"
+    );
+    assert!(stderr.ends_with("1 of 1 exits reached\n"), "{stderr}");
+}
+
+#[test]
 fn verifying_prints_nothing() {
     assert_eq!(run(&["--verify"], GIVEN), ok(""));
     let invalid = GIVEN.replace("int_sub(i3, i4)", "int_sub(i3, p0)");

@@ -86,11 +86,11 @@ impl Engine {
         let start = Instant::now();
         self.log("jit-log-noopt", || trace_text(recorded, &TraceKind::Recorded, None));
         check(recorded);
-        let optimize = self.params.borrow().optimize;
-        let mut trace = if optimize {
-            optimized(recorded)
-        } else {
-            recorded.clone()
+        let (optimize, worlds) = (self.params.borrow().optimize, self.params.borrow().check);
+        let mut trace = match (optimize, worlds) {
+            (false, _) => recorded.clone(),
+            (true, 0) => optimized(recorded),
+            (true, worlds) => optimized_and_checked(recorded, worlds),
         };
         let first_guard = self.state.borrow().guards.len();
         let exits = trace.ops.iter_mut().filter(|op| op.opcode.can_exit());
@@ -183,6 +183,20 @@ impl Engine {
 
 fn optimized(trace: &Trace) -> Trace {
     metatrace_opt::optimize(trace, &metatrace_opt::Options::default())
+}
+
+/// As [`optimized`]; both traces are run in so many worlds.
+///
+/// # Panics
+/// If they differ: a bug of the optimiser. The message has both, and the smallest world in which they do.
+fn optimized_and_checked(recorded: &Trace, worlds: u32) -> Trace {
+    let recorded = metatrace_check::numbered(recorded);
+    let trace = optimized(&recorded);
+    let options = metatrace_check::Options { worlds, seed: 1 };
+    if let Err(mismatch) = metatrace_check::check(&recorded, &trace, &options) {
+        panic!("an optimised trace differs from what was recorded: {mismatch}\n{recorded}---\n{trace}");
+    }
+    trace
 }
 
 /// In debug builds, a trace that breaks an invariant is a bug of ours, found where it was made.

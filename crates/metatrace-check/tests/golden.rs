@@ -1,0 +1,55 @@
+//! Every golden trace of the optimiser does what it did before.
+#![forbid(unsafe_code)]
+
+use metatrace_check::{Options, check, numbered};
+use metatrace_ir::text::parse;
+use metatrace_opt::optimize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn golden_files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/traces");
+    let entries = |path: &Path| {
+        let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        entries
+            .map(|entry| entry.expect("a readable folder").path())
+            .collect::<Vec<_>>()
+    };
+    let mut files: Vec<PathBuf> = entries(&folder).iter().flat_map(|pass| entries(pass)).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "trace"));
+    files.sort();
+    files
+}
+
+/// `CHECK_WORLDS=10000` looks longer.
+fn worlds() -> u32 {
+    let given = std::env::var("CHECK_WORLDS").ok();
+    given.map_or(60, |given| given.parse().expect("a number of worlds"))
+}
+
+#[test]
+fn golden_traces_do_the_same() {
+    let mut failures = Vec::new();
+    for path in golden_files() {
+        let text = fs::read_to_string(&path).expect("a readable file");
+        let given = text.split("---\n").next().expect("a first part");
+        let recorded = numbered(&parse(given).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+        let optimized = optimize(&recorded, &metatrace_opt::Options::default());
+        let options = Options {
+            worlds: worlds(),
+            seed: 1,
+        };
+        match check(&recorded, &optimized, &options) {
+            Ok(report) => {
+                if std::env::var_os("CHECK_REPORT").is_some() {
+                    println!("{}: {report:?}", path.display());
+                }
+                if report.states == 0 && report.undefined < report.worlds {
+                    failures.push(format!("{}: never compared: {report:?}", path.display()));
+                }
+            }
+            Err(mismatch) => failures.push(format!("{}: {mismatch}\n{optimized}", path.display())),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
