@@ -187,6 +187,16 @@ impl Memory {
             value.taint.add(Taint::of(cell.taint[lane as usize]));
         }
         value.bits = access.word.extend(bits);
+        let owning = matches!(access.pointee, Pointee::Owned | Pointee::Exclusive) && access.frozen;
+        let is_apart = self.class(region, out.world) == Class::Exclusive && access.sort == Sort::Rust;
+        if access.value.is_some()
+            && owning
+            && is_apart
+            && value.bits != 0
+            && self.led_to(value.bits, out.world).is_none()
+        {
+            return Err("a load of an owning pointer that owns nothing");
+        }
         Ok(value)
     }
 
@@ -296,7 +306,9 @@ impl Memory {
         };
         match cell.facts.holds {
             Holds::Pointer { pointee, owning } => {
-                let (bits, choice) = out.world.pointer(key(at), class, (pointee, owning), out.hints, value);
+                let (bits, choice) = out
+                    .world
+                    .pointer(key(at), (class, region), (pointee, owning), out.hints, value);
                 cell.now = bits;
                 cell.taint = [choice; 8];
             }

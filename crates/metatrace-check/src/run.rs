@@ -5,7 +5,7 @@
 //! skipped; an exit that needs them executes them before its state is read.
 
 use crate::memory::{Access, Below, Event, Memory, Named, Outside, Stored, Taint, Undefined, Value};
-use crate::world::{Class, Hints, Key, World, fitting, hash, one_nan};
+use crate::world::{Class, Hints, Key, REAL_REGION, World, fitting, hash, one_nan};
 use metatrace_ir::eval::{eval, overflows};
 use metatrace_ir::{
     CallDescr, Class as OpClass, Descr, Effect, Frame, GuardId, Kind, Memory as Sort, Op, Opcode, Pointee, Reach, Ref,
@@ -211,9 +211,9 @@ impl Runner<'_> {
             };
             let root = words.get(&fact.root).copied();
             match (reach, root) {
-                (Some(Reach::Inside), Some(root)) => return self.world.derived(n, Some(root)),
+                (Some(Reach::Inside), Some(root)) => return self.world.derived(n, root, false),
                 (Some(_), Some(root)) => {
-                    let known = self.world.derived(n, None);
+                    let known = self.world.derived(n, root, true);
                     let of = |bits| self.world.resolve(bits).map(|(region, _)| region);
                     if let (Some(root), Some(region)) = (of(root), of(known.0)) {
                         self.below.entry(root).or_default().push(region);
@@ -233,7 +233,8 @@ impl Runner<'_> {
             }
             _ => {
                 let way = (Pointee::Unknown, false);
-                self.world.pointer(key, Class::Unknown, way, hints, Some(number))
+                self.world
+                    .pointer(key, (Class::Unknown, REAL_REGION), way, hints, Some(number))
             }
         }
     }
@@ -260,6 +261,12 @@ impl Runner<'_> {
             let iteration = self.iteration;
             let visit = Visit { guard, iteration };
             self.visits.push(visit);
+            let is_nan =
+                |arg: &Ref| self.trace.kind(*arg) == Kind::Float && f64::from_bits(self.value(*arg).bits).is_nan();
+            if op.opcode == Opcode::GuardValue && op.args.iter().any(is_nan) {
+                let why = "something with the bits of a NaN";
+                return Err(Ending::Undefined { op: at, why });
+            }
             let fails = self.fails(op);
             if fails || stop == Some(visit) {
                 return Err(Ending::Exit { visit, op: at, fails });
@@ -496,8 +503,13 @@ impl Runner<'_> {
             (Some(Kind::Ref), 0) if !pointers.is_empty() => (pointers[self.world.way(key, pointers.len())], 0),
             (Some(Kind::Ref), _) => {
                 let hints = &self.setting.hints;
-                self.world
-                    .pointer(key, Class::Unknown, (Pointee::Unknown, false), hints, None)
+                self.world.pointer(
+                    key,
+                    (Class::Unknown, REAL_REGION),
+                    (Pointee::Unknown, false),
+                    hints,
+                    None,
+                )
             }
             (Some(_), _) => self.world.number(key, Word::I64, &self.setting.hints, None),
         };

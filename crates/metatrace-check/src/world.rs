@@ -87,6 +87,8 @@ pub(crate) struct Region {
     /// Does not depend on the order in which regions are made.
     pub name: u64,
     pub class: Class,
+    /// Of memory that an exclusive root owns: the root's.
+    root: Option<RegionId>,
     /// The address of offset 0.
     pub base: u64,
 }
@@ -218,8 +220,9 @@ pub(crate) struct World {
     by_name: FxHashMap<u64, RegionId>,
     placed: BTreeMap<u64, RegionId>,
     facts: FxHashMap<(RegionId, i64), Facts>,
-    /// Memory that a derived input leads to, and that nobody is known to own yet.
-    below: Vec<RegionId>,
+    /// Memory that a derived input leads to, of which it is not known yet where its root owns it.
+    /// With the root; memory that it owns itself is not found there, so nothing owns itself.
+    below: Vec<(RegionId, RegionId)>,
 }
 
 /// The region of all addresses that are not ours.
@@ -230,6 +233,7 @@ impl World {
         let real = Region {
             name: 0,
             class: Class::Unknown,
+            root: None,
             base: 0,
         };
         World {
@@ -321,11 +325,11 @@ impl World {
 
     // ---- pointers
 
-    /// A pointer that is found in memory of this class; `value` is where it will be seen.
+    /// A pointer that is found in a region, in memory of this class; `value` is where it will be seen.
     pub(crate) fn pointer(
         &mut self,
         key: Key,
-        holder: Class,
+        (holder, found_in): (Class, RegionId),
         (pointee, owning): (Pointee, bool),
         hints: &Hints,
         value: Option<usize>,
@@ -340,32 +344,37 @@ impl World {
         };
         let (green, at) = (constant(&hints.greens), constant(&hints.compared));
         let bits = match holder {
-            _ if green.is_some() => self.own(key, Class::Frozen, green),
+            _ if green.is_some() => self.own(key, Class::Frozen, None, green),
             _ if random.one_in(16) => 0,
-            Class::Exclusive if owning && !self.below.is_empty() && random.one_in(2) => {
-                let n = random.below(self.below.len());
-                let region = self.below.swap_remove(n);
-                self.regions[region.0 as usize].base
+            Class::Exclusive if owning => {
+                let root = self.regions.get(found_in.0 as usize).and_then(|region| region.root);
+                let of_root = |(of, _): &(RegionId, RegionId)| Some(*of) == root;
+                match self.below.iter().position(of_root).filter(|_| random.one_in(2)) {
+                    Some(n) => {
+                        let (_, region) = self.below.swap_remove(n);
+                        self.regions[region.0 as usize].base
+                    }
+                    None => self.own(key, Class::Exclusive, root, at),
+                }
             }
-            Class::Exclusive if owning => self.own(key, Class::Exclusive, at),
-            Class::Frozen if owning || pointee == Pointee::Shared => self.own(key, Class::Frozen, at),
-            _ if owning => self.own(key, Class::Unknown, at),
+            Class::Frozen if owning || pointee == Pointee::Shared => self.own(key, Class::Frozen, None, at),
+            _ if owning => self.own(key, Class::Unknown, None, at),
             _ => self.unknown_pointer(&mut random, key, at),
         };
         self.keep(key, bits)
     }
 
     /// A pointer to memory of its own; its address.
-    fn own(&mut self, key: Key, class: Class, at: Option<u64>) -> u64 {
-        let region = self.region(hash(("owned", key)), class, at);
+    fn own(&mut self, key: Key, class: Class, root: Option<RegionId>, at: Option<u64>) -> u64 {
+        let region = self.region(hash(("owned", key)), class, root, at);
         self.regions[region.0 as usize].base
     }
 
     fn unknown_pointer(&mut self, random: &mut Random, key: Key, at: Option<u64>) -> u64 {
         if at.is_some() {
-            return self.own(key, Class::Unknown, at);
+            return self.own(key, Class::Unknown, None, at);
         }
-        let pool = self.region(hash(("pool", random.below(POOL))), Class::Unknown, None);
+        let pool = self.region(hash(("pool", random.below(POOL))), Class::Unknown, None, None);
         // two objects may be one, or one a part of the other
         let inside = random.pick(&[0i64, 0, 0, 8, 16]).copied().unwrap_or(0);
         self.regions[pool.0 as usize].base.wrapping_add_signed(inside)
@@ -379,25 +388,25 @@ impl World {
         }
         let mut random = self.random(key);
         let at = random.pick(constants).copied().filter(|_| random.one_in(2));
-        let bits = self.own(key, class, at);
+        let bits = self.own(key, class, None, at);
         self.keep(key, bits)
     }
 
     /// An input that leads inside the memory at `root`, or below it.
-    pub(crate) fn derived(&mut self, n: u32, root: Option<u64>) -> (u64, u32) {
+    pub(crate) fn derived(&mut self, n: u32, root: u64, below: bool) -> (u64, u32) {
         let key = Key::Input(n);
         if let Some(known) = self.known(key) {
             return known;
         }
         let mut random = self.random(key);
-        let bits = match root {
-            Some(root) => root + 8 * random.below(4) as u64,
-            None => {
-                let bits = self.own(key, Class::Exclusive, None);
-                let region = self.by_name[&hash(("owned", key))];
-                self.below.push(region);
-                bits
+        let bits = if below {
+            let bits = self.own(key, Class::Exclusive, None, None);
+            if let Some((root, _)) = self.resolve(root) {
+                self.below.push((root, self.by_name[&hash(("owned", key))]));
             }
+            bits
+        } else {
+            root + 8 * random.below(4) as u64
         };
         self.keep(key, bits)
     }
@@ -407,7 +416,7 @@ impl World {
         Random(self.random(key).word() ^ 0x5555).below(n)
     }
 
-    fn region(&mut self, name: u64, class: Class, at: Option<u64>) -> RegionId {
+    fn region(&mut self, name: u64, class: Class, root: Option<RegionId>, at: Option<u64>) -> RegionId {
         if let Some(region) = self.by_name.get(&name) {
             return *region;
         }
@@ -417,7 +426,14 @@ impl World {
         if at.is_some() {
             self.placed.insert(base, id);
         }
-        self.regions.push(Region { name, class, base });
+        // an exclusive region that nobody owns is a root's
+        let root = root.or((class == Class::Exclusive).then_some(id));
+        self.regions.push(Region {
+            name,
+            class,
+            root,
+            base,
+        });
         self.by_name.insert(name, id);
         id
     }

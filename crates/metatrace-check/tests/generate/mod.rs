@@ -1,0 +1,753 @@
+//! Random traces on memory, as an interpreter written in Rust could give them.
+//!
+//! All objects have one layout: numbers of several widths, some of them at one place; a buffer and a node that they own;
+//! counted and shared references to others; a cell, a raw word and a length. What is generated keeps to Rust's rules: what
+//! is behind a `&` is written in cells only, an owning pointer is moved and never copied, and a pointer into exclusive
+//! memory that is stored where a call finds it is taken back at once. Which guards fail is left to who runs the trace.
+//!
+//! One seed makes one step, so a test that drops seeds shrinks the trace.
+
+use metatrace_ir::random::Random;
+use metatrace_ir::{
+    ArrayDescr, CallDescr, Const, Derived, Descr, DescrRef, Effect, FieldDescr, InputWord, Kind, Memory, Op, Opcode,
+    Pointee, Reach, Ref, Root, RootKind, SizeDescr, Snapshot, TargetToken, Trace, Word,
+};
+use std::rc::Rc;
+
+/// What a value is for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Role {
+    Number,
+    Float,
+    /// An object of an exclusive root, itself or below it.
+    Exclusive,
+    /// A root: what is passed for it where the trace is entered again is one as well.
+    Root(RootKind, Kind),
+    /// An object that must not be written, but in its cells.
+    Frozen,
+    /// Any other object.
+    Unknown,
+    /// An allocation of the trace.
+    Own,
+    /// The data of an exclusive buffer, and that of others.
+    Buffer,
+    FrozenBuffer,
+    UnknownBuffer,
+}
+
+impl Role {
+    fn is_object(self) -> bool {
+        use Role::*;
+        matches!(self, Exclusive | Root(_, Kind::Ref) | Frozen | Unknown | Own)
+    }
+
+    fn is_frozen(self) -> bool {
+        matches!(
+            self,
+            Role::Frozen | Role::FrozenBuffer | Role::Root(RootKind::Shared | RootKind::Green, _)
+        )
+    }
+
+    fn is_buffer(self) -> bool {
+        matches!(
+            self,
+            Role::Buffer | Role::FrozenBuffer | Role::UnknownBuffer | Role::Root(_, Kind::Int)
+        )
+    }
+}
+
+fn field(name: &str, offset: u32, word: Word, pointee: Pointee, frozen: bool, memory: Memory) -> DescrRef {
+    let name = name.to_string();
+    Rc::new(Descr::Field(FieldDescr {
+        name,
+        offset,
+        word,
+        memory,
+        frozen,
+        pointee,
+    }))
+}
+
+const NUMBERS: [(u32, Word); 9] = [
+    (0, Word::I64),
+    (0, Word::U64),
+    (8, Word::U8),
+    (8, Word::I8),
+    (10, Word::I16),
+    (12, Word::U32),
+    (16, Word::F64),
+    (16, Word::U64),
+    (24, Word::Length),
+];
+
+fn number(random: &mut Random) -> DescrRef {
+    match random.below(12) {
+        0 => field("cell", 64, Word::I64, Pointee::Unknown, false, Memory::Rust),
+        1 => field("raw", 72, Word::I64, Pointee::Unknown, true, Memory::Raw),
+        _ => {
+            let (offset, word) = *random.pick(&NUMBERS);
+            field(
+                &format!("{word:?}@{offset}"),
+                offset,
+                word,
+                Pointee::Unknown,
+                true,
+                Memory::Rust,
+            )
+        }
+    }
+}
+
+fn buffer() -> DescrRef {
+    field("buffer", 32, Word::U64, Pointee::Owned, true, Memory::Rust)
+}
+
+fn node() -> DescrRef {
+    field("node", 40, Word::Ref, Pointee::Owned, true, Memory::Rust)
+}
+
+fn items(random: &mut Random) -> DescrRef {
+    let shapes = [
+        (8, 0, Word::I64),
+        (8, 0, Word::I64),
+        (8, 4, Word::I32),
+        (1, 0, Word::U8),
+        (1, 0, Word::U8),
+        (4, 0, Word::U32),
+        (16, 8, Word::F64),
+    ];
+    let (item_size, offset, word) = *random.pick(&shapes);
+    Rc::new(Descr::Array(ArrayDescr {
+        name: format!("{word:?}x{item_size}+{offset}"),
+        item_size,
+        offset,
+        word,
+        memory: Memory::Rust,
+        frozen: true,
+        pointee: Pointee::Unknown,
+    }))
+}
+
+/// A trace in the making.
+struct Generator {
+    trace: Trace,
+    random: Random,
+    visible: Vec<(Ref, Role)>,
+    labels: Vec<(DescrRef, Vec<Role>)>,
+}
+
+/// The trace that the seeds stand for. The first decides on inputs and the end.
+pub fn trace(seeds: &[u64]) -> Trace {
+    let (first, steps) = seeds.split_first().expect("one seed at least");
+    let mut generator = Generator::new(Random(*first));
+    if !generator.is_bridge() && !generator.random.one_in(4) {
+        generator.label();
+    }
+    let mut end = generator.random.clone();
+    for seed in steps {
+        generator.random = Random(*seed);
+        generator.step();
+    }
+    std::mem::swap(&mut generator.random, &mut end);
+    generator.end();
+    generator.trace
+}
+
+impl Generator {
+    fn new(mut random: Random) -> Generator {
+        use Role::*;
+        let all = [
+            (Root(RootKind::Exclusive, Kind::Ref), Kind::Ref),
+            (Root(RootKind::Exclusive, Kind::Ref), Kind::Ref),
+            (Root(RootKind::Exclusive, Kind::Int), Kind::Int),
+            (Root(RootKind::Shared, Kind::Ref), Kind::Ref),
+            (Unknown, Kind::Ref),
+            (Unknown, Kind::Ref),
+            (Number, Kind::Int),
+            (Number, Kind::Int),
+            (Number, Kind::Int),
+            (Float, Kind::Float),
+        ];
+        let mut chosen: Vec<(Role, Kind)> = all.into_iter().filter(|_| !random.one_in(4)).collect();
+        let roots = chosen
+            .iter()
+            .filter(|(role, kind)| *kind == Kind::Ref && *role == Root(RootKind::Exclusive, Kind::Ref));
+        let derives = roots.count() > 0 && random.one_in(3);
+        if derives {
+            chosen.extend([(Exclusive, Kind::Ref), (Buffer, Kind::Int)]);
+        }
+        let mut trace = Trace::new(chosen.iter().map(|(_, kind)| *kind).collect());
+        let mut visible = Vec::new();
+        for (n, (role, kind)) in chosen.iter().enumerate() {
+            let value = Ref::value(n);
+            match role {
+                Root(root, _) => trace.roots.push(metatrace_ir::Root { value, kind: *root }),
+                Number if random.one_in(3) => {
+                    let word = *random.pick(&[Word::U8, Word::I32, Word::Length]);
+                    trace.words.push(InputWord { value, word });
+                }
+                _ => {}
+            }
+            if matches!(role, Exclusive | Buffer) && *kind != Kind::Float {
+                let root = trace.roots[0].value;
+                let reach = *random.pick(&[Reach::Inside, Reach::Below, Reach::Below, Reach::Perhaps]);
+                trace.derived.push(Derived { value, root, reach });
+            }
+            visible.push((value, *role));
+        }
+        Generator {
+            trace,
+            random,
+            visible,
+            labels: Vec::new(),
+        }
+    }
+
+    /// Only bridges know what derives from roots, and they have no labels.
+    fn is_bridge(&self) -> bool {
+        !self.trace.derived.is_empty()
+    }
+
+    // ---- values
+
+    fn constant(&mut self, value: i64) -> Ref {
+        self.trace.constant(Const::int(value))
+    }
+
+    fn find(&mut self, accept: impl Fn(Role) -> bool) -> Option<(Ref, Role)> {
+        let found: Vec<_> = self.visible.iter().copied().filter(|(_, role)| accept(*role)).collect();
+        if found.is_empty() {
+            return None;
+        }
+        // recent values make longer chains
+        let from = if self.random.one_in(2) {
+            found.len().saturating_sub(4)
+        } else {
+            0
+        };
+        Some(*self.random.pick(&found[from..]))
+    }
+
+    fn number(&mut self) -> Ref {
+        match self.find(|role| role == Role::Number) {
+            Some((value, _)) if !self.random.one_in(4) => value,
+            _ => {
+                let word = self.random.interesting_word() as i64;
+                let value = if self.random.one_in(4) { word } else { word % 100 };
+                self.constant(value)
+            }
+        }
+    }
+
+    fn float(&mut self) -> Ref {
+        match self.find(|role| role == Role::Float) {
+            Some((value, _)) if !self.random.one_in(4) => value,
+            _ => {
+                let value = *self.random.pick(&[0.0, -0.0, 1.0, 2.5, f64::INFINITY, f64::NAN]);
+                self.trace.constant(Const::float(value))
+            }
+        }
+    }
+
+    fn of_word(&mut self, word: Word) -> Ref {
+        match word {
+            Word::F64 => self.float(),
+            Word::Length => {
+                let (number, mask) = (self.number(), self.constant(i64::MAX));
+                self.push(Op::new(Opcode::IntAnd, &[number, mask]), Role::Number)
+            }
+            _ => self.number(),
+        }
+    }
+
+    fn push(&mut self, op: Op, role: Role) -> Ref {
+        let has_result = op.opcode.result().is_some();
+        let value = self.trace.push(op);
+        if has_result {
+            self.visible.push((value, role));
+        }
+        value
+    }
+
+    fn index(&mut self) -> Ref {
+        let small = self.random.below(4) as i64;
+        if self.random.one_in(3) {
+            return self.constant(small);
+        }
+        let (number, mask) = (self.number(), self.constant(3));
+        let index = self.push(Op::new(Opcode::IntAnd, &[number, mask]), Role::Number);
+        if self.random.one_in(2) {
+            return index;
+        }
+        let distance = self.constant(small);
+        self.push(Op::new(Opcode::IntAdd, &[index, distance]), Role::Number)
+    }
+
+    // ---- steps
+
+    fn step(&mut self) {
+        match self.random.below(30) {
+            0..=3 => self.arithmetic(),
+            4 => self.overflow(),
+            5..=8 => self.guard(),
+            9..=11 => self.access_field(true),
+            12..=14 => self.access_field(false),
+            15..=18 => self.access_item(),
+            19..=21 => self.follow(),
+            22 | 23 => self.call(),
+            24 => self.move_owner(),
+            25 => self.allocate(),
+            26 => self.address(),
+            27 => self.pass_in_memory(),
+            28 => self.constant_pointer(),
+            _ if !self.is_bridge() && self.random.one_in(4) => self.label(),
+            _ => self.floats(),
+        }
+    }
+
+    fn arithmetic(&mut self) {
+        use Opcode::*;
+        let opcodes = [
+            IntAdd,
+            IntAdd,
+            IntSub,
+            IntMul,
+            IntAnd,
+            IntAnd,
+            IntOr,
+            IntXor,
+            IntLshift,
+            IntRshift,
+            UintRshift,
+            IntNeg,
+            IntInvert,
+            IntClz,
+            IntLt,
+            IntLe,
+            IntEq,
+            IntNe,
+            IntGt,
+            IntGe,
+            UintLt,
+            UintLe,
+            UintGt,
+            UintGe,
+            IntIsZero,
+            IntIsTrue,
+            IntSignext,
+            IntFloordiv,
+            IntMod,
+            UintFloordiv,
+            UintMod,
+            UintMulHigh,
+        ];
+        let opcode = *self.random.pick(&opcodes);
+        let mut args = vec![self.number()];
+        match opcode {
+            IntNeg | IntInvert | IntClz | IntIsZero | IntIsTrue => {}
+            IntSignext => {
+                let width = *self.random.pick(&[1, 2, 4]);
+                args.push(self.constant(width));
+            }
+            IntFloordiv | IntMod | UintFloordiv | UintMod => {
+                let divisor = *self.random.pick(&[1, 2, 3, 7, 8, 10, -1, -4, 255, i64::MIN]);
+                args.push(self.constant(divisor));
+            }
+            _ => args.push(self.number()),
+        }
+        self.push(Op::new(opcode, &args), Role::Number);
+    }
+
+    fn overflow(&mut self) {
+        let opcode = *self
+            .random
+            .pick(&[Opcode::IntAddOvf, Opcode::IntSubOvf, Opcode::IntMulOvf]);
+        let args = [self.number(), self.number()];
+        self.push(Op::new(opcode, &args), Role::Number);
+        let result = self.visible.pop().expect("just pushed");
+        self.exit(Opcode::GuardNoOverflow, &[]);
+        self.visible.push(result);
+    }
+
+    fn floats(&mut self) {
+        use Opcode::*;
+        let (a, b) = (self.float(), self.float());
+        match self.random.below(4) {
+            0 => {
+                let opcode = *self.random.pick(&[FloatAdd, FloatSub, FloatMul, FloatTruediv]);
+                self.push(Op::new(opcode, &[a, b]), Role::Float);
+            }
+            1 => {
+                let opcode = *self
+                    .random
+                    .pick(&[FloatLt, FloatLe, FloatEq, FloatNe, FloatGt, FloatGe]);
+                self.push(Op::new(opcode, &[a, b]), Role::Number);
+            }
+            2 => {
+                let opcode = *self
+                    .random
+                    .pick(&[CastFloatToInt, CastFloatToUint, ConvertFloatBytesToLonglong]);
+                self.push(Op::new(opcode, &[a]), Role::Number);
+            }
+            _ => {
+                let number = self.number();
+                let opcode = *self.random.pick(&[CastIntToFloat, ConvertLonglongBytesToFloat]);
+                self.push(Op::new(opcode, &[number]), Role::Float);
+            }
+        }
+    }
+
+    fn guard(&mut self) {
+        use Opcode::*;
+        if self.random.one_in(5) {
+            let value = self.number();
+            let constant = self.random.below(5) as i64;
+            let constant = self.constant(constant);
+            return self.exit(GuardValue, &[value, constant]);
+        }
+        if self.random.one_in(8)
+            && let Some((pointer, _)) = self.find(|role| matches!(role, Role::Unknown | Role::Exclusive))
+        {
+            return self.exit(GuardNonnull, &[pointer]);
+        }
+        let opcode = *self
+            .random
+            .pick(&[IntLt, IntLe, IntEq, IntNe, IntGt, IntGe, UintLt, UintGe, UintLt]);
+        let args = [self.number(), self.number()];
+        let condition = self.push(Op::new(opcode, &args), Role::Number);
+        let guard = *self.random.pick(&[GuardTrue, GuardTrue, GuardFalse]);
+        self.exit(guard, &[condition]);
+    }
+
+    fn exit(&mut self, opcode: Opcode, args: &[Ref]) {
+        let kept = self.visible.clone();
+        let values = kept
+            .into_iter()
+            .filter(|_| self.random.one_in(3))
+            .map(|(value, _)| value);
+        let mut values: Vec<Ref> = values.collect();
+        if self.random.one_in(3) {
+            values.push(self.constant(7));
+        }
+        let snapshot = Snapshot {
+            frame: None,
+            values,
+            parent: None,
+        };
+        let snapshot = self.trace.add_snapshot(snapshot);
+        self.trace.push(Op::with_snapshot(opcode, args, snapshot));
+    }
+
+    fn access_field(&mut self, load: bool) {
+        let descr = number(&mut self.random);
+        let facts = descr.field().clone();
+        let can_write = |role: Role| !role.is_frozen() || !facts.frozen;
+        let accept = |role: Role| role.is_object() && (load || can_write(role));
+        let Some((pointer, _)) = self.find(accept) else { return };
+        if load {
+            let opcode = Opcode::getfield(facts.word.kind());
+            let role = if facts.word == Word::F64 {
+                Role::Float
+            } else {
+                Role::Number
+            };
+            self.push(Op::with_descr(opcode, &[pointer], descr), role);
+        } else {
+            let value = self.of_word(facts.word);
+            self.push(
+                Op::with_descr(Opcode::SetfieldGc, &[pointer, value], descr),
+                Role::Number,
+            );
+        }
+    }
+
+    fn access_item(&mut self) {
+        let load = self.random.one_in(2);
+        let Some((buffer, _)) = self.find(|role| role.is_buffer() && (load || !role.is_frozen())) else {
+            return;
+        };
+        let descr = items(&mut self.random);
+        let word = descr.array().word;
+        let mut buffer = buffer;
+        let mut index = self.index();
+        if self.random.one_in(6) {
+            let address = self
+                .trace
+                .push(Op::with_descr(Opcode::PtrItem, &[buffer, index], descr.clone()));
+            buffer = self.trace.push(Op::new(Opcode::CastPtrToInt, &[address]));
+            index = self.constant(0);
+        } else if self.random.one_in(6) {
+            let distance = self.random.below(3) as i64 * 8;
+            let distance = self.constant(distance);
+            buffer = self.trace.push(Op::new(Opcode::IntAdd, &[buffer, distance]));
+        }
+        if load {
+            let opcode = Opcode::getarrayitem(word.kind());
+            let role = if word == Word::F64 { Role::Float } else { Role::Number };
+            self.push(Op::with_descr(opcode, &[buffer, index], descr), role);
+        } else {
+            let value = self.of_word(word);
+            self.push(
+                Op::with_descr(Opcode::SetarrayitemRaw, &[buffer, index, value], descr),
+                Role::Number,
+            );
+        }
+    }
+
+    /// Loads a pointer that an object holds.
+    fn follow(&mut self) {
+        let Some((pointer, role)) = self.find(Role::is_object) else {
+            return;
+        };
+        let below = match role {
+            Role::Exclusive | Role::Root(RootKind::Exclusive, _) => (Role::Buffer, Role::Exclusive),
+            role if role.is_frozen() => (Role::FrozenBuffer, Role::Frozen),
+            _ => (Role::UnknownBuffer, Role::Unknown),
+        };
+        // what an allocation owns is nothing yet
+        let ways = if role == Role::Own { 2 } else { 0 };
+        let (descr, role) = match ways + self.random.below(4 - ways) {
+            0 => (buffer(), below.0),
+            1 => (node(), below.1),
+            2 => (
+                field("rc", 48, Word::Ref, Pointee::Counted, true, Memory::Rust),
+                Role::Unknown,
+            ),
+            _ => {
+                let shared = if role.is_frozen() { Role::Frozen } else { Role::Unknown };
+                (
+                    field("shared", 56, Word::Ref, Pointee::Shared, true, Memory::Rust),
+                    shared,
+                )
+            }
+        };
+        let opcode = Opcode::getfield(descr.field().word.kind());
+        let value = self.trace.push(Op::with_descr(opcode, &[pointer], descr));
+        if self.random.one_in(3) && opcode == Opcode::GetfieldGcR {
+            self.exit(Opcode::GuardNonnull, &[value]);
+        }
+        self.visible.push((value, role));
+    }
+
+    fn call(&mut self) {
+        let effect = *self
+            .random
+            .pick(&[Effect::Any, Effect::Arguments, Effect::Arguments, Effect::Elidable]);
+        let mut args = Vec::new();
+        for _ in 0..self.random.below(3) {
+            let arg = match self.random.below(3) {
+                0 => Some(self.number()),
+                _ => self
+                    .find(|role| role.is_object() || role.is_buffer())
+                    .map(|(value, _)| value),
+            };
+            args.extend(arg);
+        }
+        let result = *self
+            .random
+            .pick(&[None, Some(Kind::Int), Some(Kind::Int), Some(Kind::Ref)]);
+        self.record_call(effect, &args, result);
+    }
+
+    fn record_call(&mut self, effect: Effect, args: &[Ref], result: Option<Kind>) {
+        let can_panic = self.random.one_in(2);
+        let descr = CallDescr {
+            name: format!("{effect:?}"),
+            args: args.iter().map(|arg| self.trace.kind(*arg)).collect(),
+            result,
+            effect,
+            can_panic,
+        };
+        let opcode = match (effect, result) {
+            (Effect::Elidable, Some(Kind::Int)) => Opcode::CallPureI,
+            (Effect::Elidable, Some(Kind::Ref)) => Opcode::CallPureR,
+            (_, result) => Opcode::call(result),
+        };
+        let mut operands = vec![self.constant(4096)];
+        operands.extend(args);
+        let value = self
+            .trace
+            .push(Op::with_descr(opcode, &operands, Rc::new(Descr::Call(descr))));
+        if can_panic {
+            self.exit(Opcode::GuardNoException, &[]);
+        }
+        match result {
+            Some(Kind::Int) => self.visible.push((value, Role::Number)),
+            Some(Kind::Ref) => self.visible.push((value, Role::Unknown)),
+            _ => {}
+        }
+    }
+
+    /// Exchanges what two objects own, or gives what one owns to the other; both names stay in use.
+    fn move_owner(&mut self) {
+        let exclusive = |role: Role| matches!(role, Role::Exclusive | Role::Root(RootKind::Exclusive, Kind::Ref));
+        let (Some((a, _)), Some((b, _))) = (self.find(exclusive), self.find(exclusive)) else {
+            return;
+        };
+        let descr = if self.random.one_in(2) { buffer() } else { node() };
+        let kind = descr.field().word.kind();
+        let role = if kind == Kind::Int {
+            Role::Buffer
+        } else {
+            Role::Exclusive
+        };
+        let load = |generator: &mut Generator, from| {
+            generator.push(Op::with_descr(Opcode::getfield(kind), &[from], descr.clone()), role)
+        };
+        let (of_a, of_b) = (load(self, a), load(self, b));
+        self.trace
+            .push(Op::with_descr(Opcode::SetfieldGc, &[a, of_b], descr.clone()));
+        self.trace.push(Op::with_descr(Opcode::SetfieldGc, &[b, of_a], descr));
+    }
+
+    /// An object of the trace's own, some fields of which are stored, and which may be told to others.
+    fn allocate(&mut self) {
+        let name = "object".to_string();
+        let opcode = *self.random.pick(&[Opcode::New, Opcode::New, Opcode::Alloca]);
+        let descr = Descr::Size(SizeDescr {
+            name,
+            size: 96,
+            align: 8,
+            vtable: None,
+            memory: Memory::Rust,
+        });
+        let own = self.trace.push(Op::with_descr(opcode, &[], Rc::new(descr)));
+        for (offset, word) in [(0, Word::I64), (8, Word::U8), (16, Word::F64), (24, Word::Length)] {
+            let value = self.of_word(word);
+            let descr = field(
+                &format!("{word:?}@{offset}"),
+                offset,
+                word,
+                Pointee::Unknown,
+                true,
+                Memory::Rust,
+            );
+            self.trace
+                .push(Op::with_descr(Opcode::SetfieldGc, &[own, value], descr));
+        }
+        if self.random.one_in(3)
+            && let Some((other, _)) = self.find(|role| role == Role::Unknown)
+        {
+            let descr = field("rc", 48, Word::Ref, Pointee::Counted, true, Memory::Rust);
+            self.trace
+                .push(Op::with_descr(Opcode::SetfieldGc, &[own, other], descr));
+        }
+        self.visible.push((own, Role::Own));
+        if self.random.one_in(4)
+            && let Some((other, _)) = self.find(|role| role == Role::Unknown)
+        {
+            let descr = field("rc", 48, Word::Ref, Pointee::Counted, true, Memory::Rust);
+            self.trace
+                .push(Op::with_descr(Opcode::SetfieldGc, &[other, own], descr));
+        }
+    }
+
+    /// An access through the address of a field.
+    fn address(&mut self) {
+        let Some((pointer, role)) = self.find(Role::is_object) else {
+            return;
+        };
+        let whole = field("U64@0", 0, Word::U64, Pointee::Unknown, true, Memory::Rust);
+        let at_8 = field("U64@8", 8, Word::U64, Pointee::Unknown, true, Memory::Rust);
+        let address = self.trace.push(Op::with_descr(Opcode::PtrField, &[pointer], at_8));
+        if role.is_frozen() || self.random.one_in(2) {
+            self.push(Op::with_descr(Opcode::GetfieldGcI, &[address], whole), Role::Number);
+        } else {
+            let value = self.number();
+            self.trace
+                .push(Op::with_descr(Opcode::SetfieldGc, &[address, value], whole));
+        }
+        if self.random.one_in(4) {
+            self.record_call(Effect::Arguments, &[address], None);
+        }
+    }
+
+    /// A pointer that is passed in a slot, and taken back.
+    fn pass_in_memory(&mut self) {
+        let Some((pointer, _)) = self.find(Role::is_object) else {
+            return;
+        };
+        let descr = Descr::Size(SizeDescr {
+            name: "slot".to_string(),
+            size: 16,
+            align: 8,
+            vtable: None,
+            memory: Memory::Rust,
+        });
+        let slot = self.trace.push(Op::with_descr(Opcode::Alloca, &[], Rc::new(descr)));
+        let held = field("slot", 0, Word::Ref, Pointee::Unknown, true, Memory::Rust);
+        self.trace
+            .push(Op::with_descr(Opcode::SetfieldGc, &[slot, pointer], held.clone()));
+        self.record_call(Effect::Arguments, &[slot], Some(Kind::Int));
+        let null = self.trace.constant(Const::ptr(0));
+        self.trace.push(Op::with_descr(Opcode::SetfieldGc, &[slot, null], held));
+    }
+
+    fn constant_pointer(&mut self) {
+        let descr = number(&mut self.random);
+        let constant = self.trace.constant(Const::ptr(0x5000)).green();
+        let word = descr.field().word;
+        let role = if word == Word::F64 { Role::Float } else { Role::Number };
+        self.push(Op::with_descr(Opcode::getfield(word.kind()), &[constant], descr), role);
+    }
+
+    // ---- labels
+
+    /// A label; exclusive roots stay, and nothing that leads into their memory does.
+    fn label(&mut self) {
+        let kept = std::mem::take(&mut self.visible);
+        let is_first = self.trace.ops.is_empty();
+        let stays = |random: &mut Random, role: Role| match role {
+            Role::Root(..) => true,
+            Role::Exclusive | Role::Buffer | Role::Own => is_first,
+            _ => is_first || random.one_in(2),
+        };
+        self.visible = kept
+            .into_iter()
+            .filter(|(_, role)| stays(&mut self.random, *role))
+            .collect();
+        let args: Vec<Ref> = self.visible.iter().map(|(value, _)| *value).collect();
+        let roles = self.visible.iter().map(|(_, role)| *role).collect();
+        let descr = Rc::new(Descr::Target(TargetToken(self.labels.len() as u32 + 1)));
+        self.trace.push(Op::with_descr(Opcode::Label, &args, descr.clone()));
+        self.labels.push((descr, roles));
+    }
+
+    fn end(&mut self) {
+        let target = match self.random.below(5) {
+            0 => None,
+            1 => self.labels.first().cloned(),
+            _ => self.labels.last().cloned(),
+        };
+        let Some((descr, roles)) = target else {
+            return self.exit(Opcode::Finish, &[]);
+        };
+        let mut args = Vec::new();
+        let mut roots: Vec<Root> = Vec::new();
+        for role in roles {
+            let used = |value: &Ref| roots.iter().any(|root| root.value == *value);
+            let arg = match role {
+                Role::Number => Some(self.number()),
+                Role::Float => Some(self.float()),
+                role => {
+                    let found: Vec<Ref> = self
+                        .visible
+                        .iter()
+                        .filter(|(_, of)| *of == role)
+                        .map(|(value, _)| *value)
+                        .collect();
+                    let free: Vec<Ref> = found.into_iter().filter(|value| !used(value)).collect();
+                    (!free.is_empty()).then(|| *self.random.pick(&free))
+                }
+            };
+            let Some(arg) = arg else {
+                return self.exit(Opcode::Finish, &[]);
+            };
+            if let Role::Root(kind, _) = role {
+                roots.push(Root { value: arg, kind });
+            }
+            args.push(arg);
+        }
+        self.trace.push(Op::with_descr(Opcode::Jump, &args, descr));
+    }
+}
