@@ -16,7 +16,7 @@
 //! **What is compared.** A state is the values of an exit's frames, the memory that the trace has changed, and each call
 //! before it: its arguments, and the changed memory that it could see. The optimised run's exit names its guard, and the
 //! recorded run was at that guard in the same iteration, in the same state. It may leave earlier than the recorded run
-//! does (a guard was strengthened), if that leaves as well; never later. Exits that are not taken are compared too, for any
+//! does, at a guard marked as early, if that leaves as well; never later. Exits that are not taken are compared too, for any
 //! guard may be forced to fail. Both traces are entered at their labels as well.
 //!
 //! Where the recorded run does what no run may do (it loads through null, it divides by zero) nothing more is promised.

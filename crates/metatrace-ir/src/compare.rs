@@ -162,6 +162,9 @@ impl<'a> Comparison<'a> {
         if !same_guard {
             return Err("the guards' names differ");
         }
+        if left.early != right.early {
+            return Err("one is early");
+        }
         if left.sunk != right.sunk {
             return Err("one is sunk");
         }

@@ -21,6 +21,8 @@ pub struct Config {
     pub opcodes: Vec<Opcode>,
     /// Whether guards have names.
     pub guard_names: bool,
+    /// Whether guards are marked as early.
+    pub early: bool,
     /// Whether operations are sunk and stores pending.
     pub sunk: bool,
     /// Whether inputs are declared to be narrow.
@@ -33,6 +35,7 @@ impl Config {
         Config {
             opcodes: Opcode::ALL.to_vec(),
             guard_names: true,
+            early: true,
             sunk: true,
             words: true,
         }
@@ -55,6 +58,7 @@ impl Config {
         Config {
             opcodes,
             guard_names: false,
+            early: false,
             sunk: false,
             words: false,
         }
@@ -479,6 +483,7 @@ impl Generator<'_> {
     }
 
     fn exit(&mut self, op: &mut Op) {
+        op.early = self.config.early && op.opcode.is_guard() && self.random.one_in(5);
         let stores: Vec<Ref> = self
             .sunk
             .iter()

@@ -20,14 +20,14 @@
 //! **Full form**: header lines declare roots, what derives from them, narrow ints, and descriptors, so that parsing what was printed gives an equal trace. A
 //! guard lists its frames, outermost first: jitcode, position, live values; a trace written by hand just lists values.
 //! Sunk operations begin with `sunk`; sunk stores have names that begin with `s`, by which guards list those that are
-//! pending, in braces behind the frames.
+//! pending, in braces behind the frames. Guards that may fail although what was recorded holds begin with `early`.
 //! A fact that has its default is left out: `memory=rust`, `pointee=unknown`, `align=8`, an array's `offset=0`, no
 //! `args`. Two descriptors of one name get different labels, and the second a `name=`. Names are quoted where they are
 //! not plain.
 //!
 //! **Log form**: what PyPy's log tools read. Descriptors stand inline (`<FieldU Point.x 8 pure u8>`), a guard lists the
 //! values its exit needs, operations unknown to RPython look like calls, lines may carry the offsets of their code. It
-//! parses, but has lost frames, roots, sunk operations, and what of names and locations RPython's reader does not bear.
+//! parses, but has lost frames, roots, sunk operations, which guards are early, and what of names and locations RPython's reader does not bear.
 //!
 //! Constants: integers are decimal (`0x…` parses too), pointers `ConstPtr(0x…)` and `ConstPtr(null)`, green ones
 //! `GreenPtr(0x…)` and, as data pointers, `GreenInt(0x…)` (in the full form); floats have a point, an exponent or are `inf`;

@@ -84,6 +84,8 @@ pub struct Op {
     pub guard: Option<GuardId>,
     /// Whether it is not executed where it stands, but by the exits that need it.
     pub sunk: bool,
+    /// Guards: it may fail although what was recorded at its place holds, so that its failure decides nothing of that.
+    pub early: bool,
     /// Guards and `finish`: the sunk stores that are pending there, in the order in which they are to be executed.
     pub pending: Option<Rc<[Ref]>>,
 }
@@ -109,6 +111,7 @@ impl Op {
             snapshot: None,
             guard: None,
             sunk: false,
+            early: false,
             pending: None,
         }
     }

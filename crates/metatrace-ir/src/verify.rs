@@ -341,6 +341,9 @@ impl Verifier<'_> {
             (Some(_), false) => return Err("it never leaves the trace, but has a snapshot".to_string()),
             (None, false) => {}
         }
+        check(!op.early || op.opcode.is_guard(), || {
+            "it is early, but no guard".to_string()
+        })?;
         if let Some(stores) = &op.pending {
             check(op.opcode.can_exit(), || {
                 "it never leaves the trace, but stores are pending".to_string()

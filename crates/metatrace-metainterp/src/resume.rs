@@ -51,6 +51,8 @@ pub struct ResumeData {
     start: u32,
     /// The guard.
     pub opcode: Opcode,
+    /// It may have failed although what was recorded at its place holds.
+    pub early: bool,
 }
 
 /// The resume data of a trace.
@@ -275,7 +277,8 @@ impl fmt::Debug for ResumeData {
             roots, derived, words, ..
         } = self.inputs();
         let number = |value: Ref| value.as_value().expect("an input");
-        write!(f, "{}", self.opcode.name())?;
+        let mark = if self.early { "early " } else { "" };
+        write!(f, "{mark}{}", self.opcode.name())?;
         for Root { value, kind } in roots {
             write!(f, " e{} {kind:?}", number(value))?;
         }
@@ -462,8 +465,13 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     });
     let guards = starts.into_iter().zip(&trace.ops);
     let guard = |(start, op): (Option<u32>, &metatrace_ir::Op)| {
-        let (pool, opcode) = (pool.clone(), op.opcode);
-        start.map(|start| ResumeData { pool, start, opcode })
+        let (pool, opcode, early) = (pool.clone(), op.opcode, op.early);
+        start.map(|start| ResumeData {
+            pool,
+            start,
+            opcode,
+            early,
+        })
     };
     guards.map(guard).collect()
 }

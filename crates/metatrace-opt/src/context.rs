@@ -11,6 +11,9 @@ pub(crate) struct Context {
     part: usize,
     /// By value: where an int lies.
     ranges: Vec<Range>,
+    /// By value: where an int lies by what was known at its definition, of label arguments by what they are. Unlike
+    /// `ranges` this holds wherever the value is visible.
+    born: Vec<Range>,
     /// By value: itself, or the constant that a guard has proved it to be.
     equal: Vec<Ref>,
     /// What was learnt since the driver last looked.
@@ -36,6 +39,7 @@ impl Context {
         let mut context = Context {
             part: inputs,
             ranges: vec![Range::FULL; inputs],
+            born: vec![Range::FULL; inputs],
             equal: (0..inputs).map(Ref::value).collect(),
             learned: Vec::new(),
             roots: trace.roots.clone(),
@@ -133,6 +137,7 @@ impl Context {
         let range = self.range_of(&op);
         let value = self.trace.push(op);
         self.ranges.push(range);
+        self.born.push(range);
         self.equal.push(value);
         value
     }
@@ -163,6 +168,7 @@ impl Context {
         for &arg in args {
             let n = arg.as_value().expect("a label's argument is no constant");
             self.ranges[n] = Range::FULL;
+            self.born[n] = Range::FULL;
             self.equal[n] = arg;
         }
         let words = std::mem::take(&mut self.words);
@@ -189,11 +195,14 @@ impl Context {
 
     fn start_words(&mut self) {
         for InputWord { value, word } in &self.words {
-            self.ranges[value.as_value().expect("no constant")] = Range::of_word(*word);
+            let n = value.as_value().expect("no constant");
+            self.ranges[n] = Range::of_word(*word);
+            self.born[n] = Range::of_word(*word);
         }
     }
 
-    pub(crate) fn into_trace(self) -> Trace {
-        self.trace
+    /// The trace, and where each of its values lies.
+    pub(crate) fn into_trace(self) -> (Trace, Vec<Range>) {
+        (self.trace, self.born)
     }
 }

@@ -32,7 +32,10 @@ pub(crate) fn run(input: &Trace, mut passes: Vec<Box<dyn Pass>>) -> (Trace, Rewr
     for n in 0..input.ops.len() {
         driver.op(n);
     }
-    let trace = driver.context.into_trace();
+    let (mut trace, born) = driver.context.into_trace();
+    for pass in &mut driver.passes {
+        trace = pass.finish(trace, &born, &mut driver.rewrites);
+    }
     if cfg!(debug_assertions)
         && let Err(error) = metatrace_ir::verify(&trace)
     {

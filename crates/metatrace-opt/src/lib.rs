@@ -15,7 +15,8 @@
 //! - `driver` walks, maps values, snapshots and labels, and alone writes the new trace;
 //! - `context` is what passes may ask: definitions, constants, ranges, what guards have proved;
 //! - the passes, in their order: `guards` (what guards prove), `fold` (constants, and the rules of `rules`),
-//!   `pure` (common subexpressions), `heap` (loads and stores).
+//!   `pure` (common subexpressions), `heap` (loads and stores);
+//! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it.
 //!
 //! **The contract of a pass.** `Pass::visit` sees an operation whose operands are values of the new trace and says what
 //! becomes of it: `Decision`. A replacement makes the way through all passes again. `Pass::emitted` sees what is kept,
@@ -29,6 +30,7 @@
 mod context;
 mod driver;
 mod fold;
+mod group;
 mod guards;
 mod heap;
 mod pure;
@@ -37,6 +39,7 @@ mod rules;
 
 use context::Context;
 use metatrace_ir::{Op, Ref, Trace};
+use range::Range;
 use rustc_hash::FxHashMap;
 use std::fmt;
 
@@ -51,6 +54,8 @@ pub struct Options {
     pub pure: bool,
     /// Loads and stores.
     pub heap: bool,
+    /// Bounds guards in groups.
+    pub group: bool,
 }
 
 /// A pass, for who chooses among them.
@@ -97,6 +102,13 @@ pub static PASSES: &[PassInfo] = &[
         rules: || heap::RULES.to_vec(),
         make: || Box::new(heap::Heap::default()),
     },
+    PassInfo {
+        name: "group",
+        about: "bounds guards in groups",
+        switch: |options| &mut options.group,
+        rules: || group::RULES.to_vec(),
+        make: || Box::new(group::Group),
+    },
 ];
 
 impl PassInfo {
@@ -123,6 +135,7 @@ impl Options {
         guards: false,
         pure: false,
         heap: false,
+        group: false,
     };
 
     /// With this pass, or without it.
@@ -164,7 +177,8 @@ impl Rewrites {
 }
 
 /// A trace that does the same, with the same inputs, guards and exits: the first guard of the given trace that fails
-/// fails here too, with the same values.
+/// fails here too, with the same values, or one before it that is marked as [early](Op::early) does, with the values that
+/// it has in the given trace.
 ///
 /// # Panics
 /// In debug builds, if the result breaks an invariant of traces: a bug here, or the given trace breaks it already.
@@ -218,4 +232,9 @@ trait Pass {
     /// A part of the trace begins: at its start, and behind each label, where nothing else is known than the
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
+
+    /// The trace is written. `born`: where each of its values lies, wherever it is visible.
+    fn finish(&mut self, trace: Trace, _born: &[Range], _rewrites: &mut Rewrites) -> Trace {
+        trace
+    }
 }

@@ -438,6 +438,7 @@ impl Found {
                     snapshot: op.snapshot,
                     guard: op.guard,
                     sunk: op.sunk,
+                    early: op.early,
                     pending: op.pending.clone(),
                 })
             }

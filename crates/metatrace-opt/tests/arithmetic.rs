@@ -113,11 +113,12 @@ fn entries(trace: &Trace) -> Vec<(usize, Vec<Ref>)> {
 
 fn options() -> impl Strategy<Value = Options> {
     let all = Just(Options::default());
-    let some = any::<[bool; 4]>().prop_map(|[fold, guards, pure, heap]| Options {
+    let some = any::<[bool; 5]>().prop_map(|[fold, guards, pure, heap, group]| Options {
         fold,
         guards,
         pure,
         heap,
+        group,
     });
     prop_oneof![3 => all, 1 => some]
 }
@@ -147,8 +148,9 @@ proptest! {
                     values.iter().map(|value| interesting(trace.kind(*value), &mut random)).collect()
                 };
                 let with = |values: Vec<Ref>| values.into_iter().zip(words.iter().copied()).collect::<Vec<_>>();
-                let expected: Outcome = Machine::new().run(&trace, from, &with(values));
-                let got = Machine::new().run(&optimized, optimized_from, &with(optimized_values));
+                let mut machine = Machine::new();
+                let got = machine.run(&optimized, optimized_from, &with(optimized_values));
+                let expected: Outcome = Machine::like(&machine).run(&trace, from, &with(values));
                 prop_assert_eq!(expected, got, "from {} with {:x?}\n{}\n---\n{}", from, words, trace, optimized);
             }
         }

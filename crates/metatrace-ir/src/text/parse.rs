@@ -367,6 +367,7 @@ impl<'t> Parser<'t> {
 
     fn op(&mut self, cursor: &mut Cursor<'t>) -> Parsed<()> {
         let sunk = cursor.eat("sunk ");
+        let early = cursor.eat("early ");
         let start = *cursor;
         let result = if cursor.rest().split('(').next().is_some_and(|head| head.contains('=')) {
             let (name, kind) = if sunk && cursor.rest().starts_with(SUNK_STORE) {
@@ -416,6 +417,7 @@ impl<'t> Parser<'t> {
             snapshot,
             guard,
             sunk,
+            early,
             pending,
         });
         match (result, opcode.result()) {

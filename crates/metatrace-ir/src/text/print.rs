@@ -112,7 +112,11 @@ impl Printed<'_> {
             None if !op.sunk => String::new(),
             _ => self.value(self.trace.result(n)) + " = ",
         };
-        let sunk = if op.sunk { "sunk " } else { "" };
+        let mark = match (op.sunk, op.early && self.options.style == Style::Full) {
+            (true, _) => "sunk ",
+            (false, true) => "early ",
+            (false, false) => "",
+        };
         let (name, mut operands) = self.name_and_first_operands(op.opcode);
         operands.extend(op.args.iter().map(|&arg| self.value(arg)));
         match op.descr.as_deref() {
@@ -138,7 +142,7 @@ impl Printed<'_> {
             (Some(stores), Style::Full) => format!(" {{{}}}", self.values(stores.iter().copied())),
             _ => String::new(),
         };
-        format!("{sunk}{result}{name}({}){exit}{pending}", operands.join(", "))
+        format!("{mark}{result}{name}({}){exit}{pending}", operands.join(", "))
     }
 
     fn name_and_first_operands(&self, opcode: Opcode) -> (String, Vec<String>) {

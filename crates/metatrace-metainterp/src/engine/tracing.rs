@@ -171,7 +171,7 @@ impl Rebuilder for RecordedProgram<'_> {
 
 /// The branch at which the innermost frame stands, if the failure of the guard has decided it.
 fn known_branch(resume: &ResumeData, frames: &[Activation<Value>]) -> Option<(usize, Pc)> {
-    let is_branch_guard = matches!(resume.opcode, Opcode::GuardTrue | Opcode::GuardFalse);
+    let is_branch_guard = matches!(resume.opcode, Opcode::GuardTrue | Opcode::GuardFalse) && !resume.early;
     let frame = frames.last().expect("a guard has a frame");
     let insn = frame.code.insns[resume.pc() as usize];
     let is_branch = matches!(insn, Insn::Branch { .. } | Insn::BranchIf { .. });

@@ -44,7 +44,7 @@ fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
     let frames: Vec<&Snapshot> = trace.frames(snapshot).collect();
     let read = resume.frames();
     assert_eq!(read.len(), frames.len());
-    assert_eq!(resume.opcode, op.opcode);
+    assert_eq!((resume.opcode, resume.early), (op.opcode, op.early));
     let mut kinds = Vec::new();
     for (read, written) in read.iter().zip(&frames).rev() {
         let (jitcode, pc) = (read.jitcode, read.pc);
@@ -113,8 +113,14 @@ fn facts_are_read_as_they_were_written() {
             descrs: writer.descrs.into(),
         });
         for start in starts {
-            let (pool, opcode) = (pool.clone(), Opcode::GuardTrue);
-            let inputs = ResumeData { pool, start, opcode }.inputs();
+            let (pool, opcode, early) = (pool.clone(), Opcode::GuardTrue, false);
+            let inputs = ResumeData {
+                pool,
+                start,
+                opcode,
+                early,
+            }
+            .inputs();
             assert_eq!((&inputs.roots[..], &inputs.derived[..]), (roots, &derived[..]));
             assert_eq!(&inputs.words[..], words);
         }

@@ -49,6 +49,10 @@ pub struct Machine {
     /// Addresses of words that own a buffer, which a call may replace.
     pub buffers: Vec<u64>,
     overflowed: bool,
+    /// The guard that failed, if it is an early one.
+    pub left_early: Option<GuardId>,
+    /// The guard that is to fail whatever it tests.
+    pub fails: Option<GuardId>,
 }
 
 impl Machine {
@@ -62,6 +66,8 @@ impl Machine {
             log: Vec::new(),
             buffers: Vec::new(),
             overflowed: false,
+            left_early: None,
+            fails: None,
         }
     }
 
@@ -119,6 +125,14 @@ impl Machine {
         panic!("the trace does not end\n{trace}");
     }
 
+    /// Where a trace is to be left whose optimised form was run by `other`: at an early guard, if the other was.
+    pub fn like(other: &Machine) -> Machine {
+        Machine {
+            fails: other.left_early,
+            ..Machine::new()
+        }
+    }
+
     /// Executes one operation on the values so far.
     pub fn step(&mut self, trace: &Trace, n: usize, state: &mut [u64]) -> Option<Outcome> {
         let op = &trace.ops[n];
@@ -132,7 +146,9 @@ impl Machine {
             Opcode::Finish => return Some(self.exit(trace, state, op)),
             Opcode::Label | Opcode::DebugMergePoint => return None,
             opcode if opcode.is_guard() => {
-                return (!self.holds(opcode, &args)).then(|| self.exit(trace, state, op));
+                let fails = !self.holds(opcode, &args) || op.guard.is_some() && op.guard == self.fails;
+                self.left_early = op.guard.filter(|_| fails && op.early);
+                return fails.then(|| self.exit(trace, state, op));
             }
             _ => {}
         }

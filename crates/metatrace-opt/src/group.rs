@@ -1,0 +1,608 @@
+//! Bounds guards in groups: a guard becomes stronger so that those behind it follow from it, and these go.
+//!
+//! ```text
+//! # word i1 = length
+//! i2 = int_add(i0, 1)                       i2 = int_add(i0, 3)
+//! i3 = int_eq(i2, i1)                       i3 = uint_lt(i2, i1)
+//! guard_false(i3) [i2]                      early guard_true(i3) [i2]
+//! i4 = int_add(i0, 2)                 ──▶   i4 = getarrayitem_raw_i(…, i2)
+//! i5 = int_eq(i4, i1)
+//! guard_false(i5) [i4]
+//! …
+//! i8 = uint_lt(i6, i1)
+//! guard_true(i8) [i6]
+//! i9 = getarrayitem_raw_i(…, i6)
+//! ```
+//!
+//! **What is grouped**: guards on one value `x` and a distance `c`: `x + c <u n` (*below*), `x + c != n` (*not at the end*),
+//! `x + c != 0` (*not zero*). The bound `n` must be natural, so that between two places below it nothing wraps around: if
+//! `x + l <u n` and `x + h <u n`, then `x + c <u n` for all `c` from `l` to `h`, `x + c != n` for all up to `h`, and
+//! `x + c != 0` for all above `l`. What is known of a family `(x, n)` is such a *hull*, from `l` to `h`. "Not at the end" widens
+//! it by one at its upper end, "not zero" at its lower end.
+//!
+//! **Why a guard may become stronger**: it resumes at its instruction, which is evaluated again. One that fails although its
+//! own condition holds changes nothing but speed; but then its failure says nothing of the condition, so it is marked
+//! [`early`](metatrace_ir::Op::early). That it rarely fails is likely as long as no guard lies between that tests data: only guards
+//! of one *stretch* of the trace, up to the next such guard or label, are grouped. Guards on `x` that no index check
+//! (*below*) of the trace is about are seen as tests of data.
+//!
+//! The last thing that is done with a trace. Sunk operations take no part: they are not executed in line.
+
+use crate::context::Context;
+use crate::range::Range;
+use crate::{Decision, Pass, Rewrites};
+use metatrace_ir::{Class, Const, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+
+/// The rules of this pass.
+pub(crate) const RULES: &[&str] = &["group_implied", "group_below", "group_nonzero"];
+
+/// Distances are smaller, so that sums of few of them and a natural number do not wrap around.
+const MAX_DISTANCE: i64 = 1 << 30;
+
+/// A value as a sum of another and a constant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Term {
+    x: Ref,
+    c: i64,
+}
+
+/// What a guard that can be grouped asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Condition {
+    /// `x + c <u n`.
+    Below(Term, Ref),
+    /// `x + c != n`.
+    NotEnd(Term, Ref),
+    /// `x + c != 0`.
+    NonZero(Term),
+}
+
+impl Condition {
+    fn term(self) -> Term {
+        match self {
+            Condition::Below(term, _) | Condition::NotEnd(term, _) | Condition::NonZero(term) => term,
+        }
+    }
+}
+
+/// What becomes of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Edit {
+    Keep,
+    Remove,
+    /// The guard tests, early, `x + c <u n`.
+    Below(Term, Ref),
+    /// The guard tests, early, `x + c >u n`.
+    Above(Term, i64),
+}
+
+/// From `l` to `h`: all distances at which `x` is below the bound.
+type Hull = (i64, i64);
+
+/// What is known of `x`, and of `x` and a bound.
+#[derive(Clone, Default)]
+struct Facts {
+    hulls: FxHashMap<(Ref, Ref), Hull>,
+    not_end: FxHashMap<(Ref, Ref), FxHashSet<i64>>,
+    nonzero: FxHashMap<Ref, FxHashSet<i64>>,
+}
+
+impl Facts {
+    fn implies(&self, condition: Condition, bounds: &[Ref]) -> bool {
+        let hull = |x, n| self.hulls.get(&(x, n)).copied();
+        match condition {
+            Condition::Below(Term { x, c }, n) => hull(x, n).is_some_and(|(l, h)| l <= c && c <= h),
+            Condition::NotEnd(Term { x, c }, n) => {
+                hull(x, n).is_some_and(|(_, h)| c <= h)
+                    || self.not_end.get(&(x, n)).is_some_and(|known| known.contains(&c))
+            }
+            Condition::NonZero(Term { x, c }) => {
+                bounds.iter().any(|n| hull(x, *n).is_some_and(|(l, _)| l < c))
+                    || self.nonzero.get(&x).is_some_and(|known| known.contains(&c))
+            }
+        }
+    }
+
+    fn below(&mut self, Term { x, c }: Term, n: Ref) {
+        let hull = self.hulls.entry((x, n)).or_insert((c, c));
+        *hull = (hull.0.min(c), hull.1.max(c));
+        self.widen(x, n);
+    }
+
+    fn learn(&mut self, condition: Condition, bounds: &[Ref]) {
+        match condition {
+            Condition::Below(term, n) => self.below(term, n),
+            Condition::NotEnd(Term { x, c }, n) => {
+                self.not_end.entry((x, n)).or_default().insert(c);
+                self.widen(x, n);
+            }
+            Condition::NonZero(Term { x, c }) => {
+                self.nonzero.entry(x).or_default().insert(c);
+                bounds.iter().for_each(|n| self.widen(x, *n));
+            }
+        }
+    }
+
+    /// Each end of a hull goes on over what is known to be no end. Linear over all, for what it goes over is known once.
+    fn widen(&mut self, x: Ref, n: Ref) {
+        let Some((l, h)) = self.hulls.get_mut(&(x, n)) else {
+            return;
+        };
+        if let Some(not_end) = self.not_end.get(&(x, n)) {
+            while not_end.contains(&(*h + 1)) {
+                *h += 1;
+            }
+        }
+        if let Some(nonzero) = self.nonzero.get(&x) {
+            while nonzero.contains(l) {
+                *l -= 1;
+            }
+        }
+    }
+}
+
+pub(crate) struct Group;
+
+impl Pass for Group {
+    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
+        Decision::Keep
+    }
+
+    fn finish(&mut self, trace: Trace, born: &[Range], rewrites: &mut Rewrites) -> Trace {
+        group(trace, born, rewrites)
+    }
+}
+
+fn group(trace: Trace, born: &[Range], rewrites: &mut Rewrites) -> Trace {
+    let edits = Plan::new(&trace, born).edits();
+    let changed: Vec<&Edit> = edits.iter().filter(|edit| **edit != Edit::Keep).collect();
+    if changed.is_empty() {
+        return trace;
+    }
+    for edit in changed {
+        rewrites.count(match edit {
+            Edit::Keep => unreachable!("filtered"),
+            Edit::Remove => "group_implied",
+            Edit::Below(..) => "group_below",
+            Edit::Above(..) => "group_nonzero",
+        });
+    }
+    Writer::new(&trace, &edits).write()
+}
+
+struct Plan<'a> {
+    trace: &'a Trace,
+    /// By operation: what it asks, if it is a guard to be grouped.
+    conditions: Vec<Option<Condition>>,
+    /// By value: the bounds it is checked against.
+    bounds: FxHashMap<Ref, SmallVec<[Ref; 2]>>,
+    facts: Facts,
+    edits: Vec<Edit>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(trace: &'a Trace, born: &[Range]) -> Plan<'a> {
+        let terms = terms(trace);
+        let mut part = 0;
+        let condition = |(n, op): (usize, &Op)| {
+            if op.opcode == Opcode::Label {
+                part = n + 1;
+            }
+            condition(trace, n, part, &terms, born)
+        };
+        let conditions: Vec<_> = trace.ops.iter().enumerate().map(condition).collect();
+        let mut bounds: FxHashMap<Ref, SmallVec<[Ref; 2]>> = FxHashMap::default();
+        for condition in conditions.iter().flatten() {
+            if let Condition::Below(Term { x, .. }, n) = condition {
+                let known = bounds.entry(*x).or_default();
+                // more are rare, and would cost time
+                if !known.contains(n) && known.len() < 4 {
+                    known.push(*n);
+                }
+            }
+        }
+        Plan {
+            trace,
+            edits: vec![Edit::Keep; conditions.len()],
+            conditions,
+            bounds,
+            facts: Facts::default(),
+        }
+    }
+
+    fn bounds(&self, x: Ref) -> SmallVec<[Ref; 2]> {
+        self.bounds.get(&x).cloned().unwrap_or_default()
+    }
+
+    fn edits(mut self) -> Vec<Edit> {
+        let mut stretch = Vec::new();
+        for (n, op) in self.trace.ops.iter().enumerate() {
+            let grouped = self.conditions[n].filter(|condition| match condition {
+                Condition::Below(term, bound) | Condition::NotEnd(term, bound) => self.bounds(term.x).contains(bound),
+                Condition::NonZero(term) => self.bounds.contains_key(&term.x),
+            });
+            // what these test happens to be so nearly always
+            let is_rare = matches!(op.opcode, Opcode::GuardNoException | Opcode::GuardNoOverflow);
+            if let Some(condition) = grouped {
+                stretch.push((n, condition));
+            } else if op.opcode == Opcode::Label {
+                self.stretch(&std::mem::take(&mut stretch));
+                self.facts = Facts::default();
+            } else if op.opcode.is_guard() && !is_rare {
+                self.stretch(&std::mem::take(&mut stretch));
+            }
+        }
+        self.stretch(&stretch);
+        self.edits
+    }
+
+    /// Decides over the guards of a stretch.
+    fn stretch(&mut self, guards: &[(usize, Condition)]) {
+        let goal = self.goal(guards);
+        let nonzero: FxHashSet<Term> = guards
+            .iter()
+            .filter_map(|(_, condition)| match condition {
+                Condition::NonZero(term) => Some(*term),
+                _ => None,
+            })
+            .collect();
+        for &(n, condition) in guards {
+            let bounds = self.bounds(condition.term().x);
+            if self.facts.implies(condition, &bounds) {
+                self.edits[n] = Edit::Remove;
+            } else {
+                self.edits[n] = self.stronger(n, condition, &goal, &nonzero);
+                if self.edits[n] == Edit::Keep {
+                    self.facts.learn(condition, &bounds);
+                }
+            }
+        }
+    }
+
+    /// The hulls of the families of these guards when all have passed.
+    fn goal(&self, guards: &[(usize, Condition)]) -> FxHashMap<(Ref, Ref), Hull> {
+        let mut facts = Facts::default();
+        for (_, condition) in guards {
+            let x = condition.term().x;
+            for n in self.bounds(x) {
+                if let Some(hull) = self.facts.hulls.get(&(x, n)) {
+                    facts.hulls.insert((x, n), *hull);
+                }
+            }
+        }
+        for (_, condition) in guards {
+            facts.learn(*condition, &self.bounds(condition.term().x));
+        }
+        facts.hulls
+    }
+
+    /// What guard `n`, which is not implied, is to test; tells the facts if that is not its own condition.
+    fn stronger(
+        &mut self,
+        n: usize,
+        condition: Condition,
+        goal: &FxHashMap<(Ref, Ref), Hull>,
+        nonzero: &FxHashSet<Term>,
+    ) -> Edit {
+        let Term { x, c } = condition.term();
+        let to = |bound: Ref| goal.get(&(x, bound)).copied();
+        let now = |plan: &Plan<'_>, bound: Ref| plan.facts.hulls.get(&(x, bound)).copied();
+        let (bound, wanted) = match condition {
+            Condition::Below(_, bound) => {
+                let (low, high) = to(bound).expect("the goal is at least the condition");
+                match now(self, bound) {
+                    // the first: one end, or what it is
+                    None => return Edit::Keep,
+                    Some((_, h)) if c > h && high > c => (bound, high),
+                    Some((l, _)) if c < l && low < c => (bound, low),
+                    Some(_) => return Edit::Keep,
+                }
+            }
+            Condition::NotEnd(_, bound) => match (to(bound), now(self, bound)) {
+                (Some((_, high)), Some((_, h))) if c == high && c == h + 1 => return Edit::Keep,
+                (Some((_, high)), _) if c <= high => (bound, high),
+                _ => return Edit::Keep,
+            },
+            Condition::NonZero(_) => {
+                let visible = |bound: &&Ref| self.trace.defining_op(**bound).is_none_or(|definition| definition < n);
+                let reaches = |bound: &&Ref| to(**bound).is_some_and(|(low, _)| low < c);
+                match self.bounds(x).iter().filter(visible).find(reaches) {
+                    None => return self.run_of_nonzero(Term { x, c }, nonzero),
+                    Some(&bound) => {
+                        let (low, _) = to(bound).expect("just found");
+                        if low == c - 1 && now(self, bound).is_some_and(|(l, _)| l == c) {
+                            return Edit::Keep;
+                        }
+                        (bound, low)
+                    }
+                }
+            }
+        };
+        let term = Term { x, c: wanted };
+        self.facts.below(term, bound);
+        Edit::Below(term, bound)
+    }
+
+    /// All distances around this one at which zero is excluded, in one: `x + h >u h - l`.
+    fn run_of_nonzero(&mut self, Term { x, c }: Term, nonzero: &FxHashSet<Term>) -> Edit {
+        let (mut l, mut h) = (c, c);
+        while nonzero.contains(&Term { x, c: l - 1 }) {
+            l -= 1;
+        }
+        while nonzero.contains(&Term { x, c: h + 1 }) {
+            h += 1;
+        }
+        if l == h {
+            return Edit::Keep;
+        }
+        let bounds = self.bounds(x);
+        for c in l..=h {
+            self.facts.learn(Condition::NonZero(Term { x, c }), &bounds);
+        }
+        Edit::Above(Term { x, c: h }, h - l)
+    }
+}
+
+/// By value: what it is a sum of. Behind a label each argument is itself.
+fn terms(trace: &Trace) -> Vec<Term> {
+    let mut terms: Vec<Term> = (0..trace.value_count())
+        .map(|n| Term { x: Ref::value(n), c: 0 })
+        .collect();
+    for (n, op) in trace.ops.iter().enumerate() {
+        let value = trace.inputs.len() + n;
+        match op.opcode {
+            Opcode::IntAdd | Opcode::IntAddOvf => {
+                if let (Some(a), Some(c)) = (op.args[0].as_value(), trace.as_const(op.args[1])) {
+                    let Term { x, c: distance } = terms[a];
+                    let c = (c.bits as i64).saturating_add(distance);
+                    if c.abs_diff(0) < MAX_DISTANCE as u64 {
+                        terms[value] = Term { x, c };
+                    }
+                }
+            }
+            Opcode::Label => {
+                for &x in &op.args {
+                    terms[x.as_value().expect("no constant")] = Term { x, c: 0 };
+                }
+            }
+            _ => {}
+        }
+    }
+    terms
+}
+
+/// What guard `n` asks, if it can be grouped; `part` is the first operation behind the last label.
+fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range]) -> Option<Condition> {
+    let op = &trace.ops[n];
+    let truth = match op.opcode {
+        Opcode::GuardTrue => true,
+        Opcode::GuardFalse => false,
+        _ => return None,
+    };
+    let tested = op.args[0];
+    let range = |value: Ref| match (trace.as_const(value), value.as_value()) {
+        (Some(constant), _) => Range::constant(constant.bits as i64),
+        (None, Some(n)) => born[n],
+        (None, None) => Range::FULL,
+    };
+    let term = |value: Ref| value.as_value().map(|n| terms[n]);
+    let definition = trace.defining_op(tested).filter(|definition| *definition >= part);
+    let comparison = definition.map(|n| &trace.ops[n]).filter(|op| op.opcode.is_comparison());
+    let Some(comparison) = comparison else {
+        let is_number = truth && !range(tested).is_bool();
+        return is_number.then(|| term(tested).map(Condition::NonZero)).flatten();
+    };
+    let below = |a: Ref, n: Ref| {
+        let is_bound = range(n).is_natural() && a.as_value().is_some();
+        is_bound
+            .then(|| term(a).map(|term| Condition::Below(term, n.plain())))
+            .flatten()
+    };
+    let opcode = if truth {
+        comparison.opcode
+    } else {
+        comparison.opcode.negated()?
+    };
+    match (opcode, &comparison.args[..]) {
+        (Opcode::UintLt, &[a, n]) | (Opcode::UintGt, &[n, a]) => below(a, n),
+        // of natural numbers it is the same
+        (Opcode::IntLt, &[a, n]) | (Opcode::IntGt, &[n, a]) if range(a).is_natural() => below(a, n),
+        (Opcode::IntNe, &[a, b]) => match (range(a).is_natural(), range(b).is_natural()) {
+            _ if b.is_const() => None,
+            (_, true) => Some(Condition::NotEnd(term(a)?, b)),
+            (true, false) => Some(Condition::NotEnd(term(b)?, a)),
+            (false, false) => None,
+        },
+        (Opcode::IntIsTrue, &[a]) => Some(Condition::NonZero(term(a)?)),
+        _ => None,
+    }
+}
+
+/// Writes the trace anew, as the edits say, without what nobody needs: guards that are gone needed much.
+struct Writer<'a> {
+    given: &'a Trace,
+    edits: &'a [Edit],
+    trace: Trace,
+    /// By value of the given trace.
+    values: Vec<Option<Ref>>,
+    /// By snapshot of the given trace.
+    snapshots: Vec<Option<SnapshotId>>,
+    /// Sums that are executed in line, of values of the given trace; of this part.
+    sums: FxHashMap<Term, Ref>,
+    /// By operation of the given trace.
+    live: Vec<bool>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(given: &'a Trace, edits: &'a [Edit]) -> Writer<'a> {
+        let mut trace = Trace::new(given.inputs.clone());
+        trace.roots = given.roots.clone();
+        trace.derived = given.derived.clone();
+        trace.words = given.words.clone();
+        let inputs = given.inputs.len();
+        let mut values = vec![None; given.value_count()];
+        (0..inputs).for_each(|n| values[n] = Some(Ref::value(n)));
+        Writer {
+            given,
+            edits,
+            trace,
+            values,
+            snapshots: vec![None; given.snapshots.len()],
+            sums: FxHashMap::default(),
+            live: live(given, edits),
+        }
+    }
+
+    fn write(mut self) -> Trace {
+        for (n, edit) in self.edits.iter().enumerate() {
+            let op = &self.given.ops[n];
+            match *edit {
+                Edit::Remove => {}
+                Edit::Keep if !self.live[n] => {}
+                Edit::Keep => self.copy(n),
+                Edit::Below(term, bound) => {
+                    let sum = self.sum(term);
+                    let bound = self.value(bound);
+                    self.guard(op, Opcode::UintLt, [sum, bound]);
+                }
+                Edit::Above(term, width) => {
+                    let sum = self.sum(term);
+                    let width = self.trace.constant(Const::int(width));
+                    self.guard(op, Opcode::UintGt, [sum, width]);
+                }
+            }
+        }
+        self.trace
+    }
+
+    fn copy(&mut self, n: usize) {
+        let op = &self.given.ops[n];
+        if op.opcode == Opcode::Label {
+            self.sums.clear();
+        }
+        let sum = match (op.opcode, &op.args[..]) {
+            (Opcode::IntAdd, &[x, c]) if !op.sunk && !x.is_const() => {
+                self.given.as_const(c).map(|c| Term { x, c: c.bits as i64 })
+            }
+            _ => None,
+        };
+        let known = sum.and_then(|sum| self.sums.get(&sum).copied());
+        let value = known.unwrap_or_else(|| {
+            let op = self.translated(op);
+            self.trace.push(op)
+        });
+        self.values[self.given.inputs.len() + n] = Some(value);
+        if let Some(sum) = sum {
+            self.sums.insert(sum, value);
+        }
+    }
+
+    fn translated(&mut self, op: &Op) -> Op {
+        Op {
+            args: op.args.iter().map(|arg| self.value(*arg)).collect(),
+            snapshot: op.snapshot.map(|snapshot| self.snapshot(snapshot)),
+            pending: op
+                .pending
+                .as_ref()
+                .map(|stores| stores.iter().map(|store| self.value(*store)).collect()),
+            ..op.clone()
+        }
+    }
+
+    /// The guard with another condition, which it fails at early.
+    fn guard(&mut self, guard: &Op, comparison: Opcode, operands: [Ref; 2]) {
+        let tested = self.trace.push(Op::new(comparison, &operands));
+        let untested = Op {
+            opcode: Opcode::GuardTrue,
+            args: SmallVec::new(),
+            early: true,
+            ..guard.clone()
+        };
+        let mut guard = self.translated(&untested);
+        guard.args.push(tested);
+        self.trace.push(guard);
+    }
+
+    /// The sum, computed now if it is not there.
+    fn sum(&mut self, term: Term) -> Ref {
+        let x = self.value(term.x);
+        if term.c == 0 {
+            return x;
+        }
+        if let Some(known) = self.sums.get(&term) {
+            return *known;
+        }
+        let c = self.trace.constant(Const::int(term.c));
+        let sum = self.trace.push(Op::new(Opcode::IntAdd, &[x, c]));
+        self.sums.insert(term, sum);
+        sum
+    }
+
+    fn value(&mut self, value: Ref) -> Ref {
+        match value.as_value() {
+            None => self.trace.constant_of(self.given, value),
+            Some(n) => self.values[n].expect("defined before it is used"),
+        }
+    }
+
+    fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
+        let mut missing = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next.filter(|id| self.snapshots[id.0 as usize].is_none()) {
+            missing.push(id);
+            next = self.given.snapshots[id.0 as usize].parent;
+        }
+        for id in missing.into_iter().rev() {
+            let Snapshot { frame, values, parent } = &self.given.snapshots[id.0 as usize];
+            let snapshot = Snapshot {
+                frame: *frame,
+                values: values.iter().map(|value| self.value(*value)).collect(),
+                parent: parent.and_then(|parent| self.snapshots[parent.0 as usize]),
+            };
+            self.snapshots[id.0 as usize] = Some(self.trace.add_snapshot(snapshot));
+        }
+        self.snapshots[id.0 as usize].expect("just translated")
+    }
+}
+
+/// By operation: whether it has an effect, or another needs its result.
+fn live(trace: &Trace, edits: &[Edit]) -> Vec<bool> {
+    let inputs = trace.inputs.len();
+    let mut needed = vec![false; trace.value_count()];
+    let mut seen = vec![false; trace.snapshots.len()];
+    let mut live = vec![false; trace.ops.len()];
+    for (n, op) in trace.ops.iter().enumerate().rev() {
+        let edit = edits[n];
+        let has_effect = op.opcode.class() != Class::Pure;
+        if edit == Edit::Remove || !(has_effect || needed[inputs + n]) {
+            continue;
+        }
+        live[n] = true;
+        let mut need = |value: Ref| {
+            if let Some(n) = value.as_value() {
+                needed[n] = true;
+            }
+        };
+        match edit {
+            Edit::Keep | Edit::Remove => op.args.iter().for_each(|arg| need(*arg)),
+            Edit::Below(term, bound) => {
+                need(term.x);
+                need(bound);
+            }
+            Edit::Above(term, _) => need(term.x),
+        }
+        op.pending
+            .iter()
+            .flat_map(|stores| stores.iter())
+            .for_each(|store| need(*store));
+        let mut next = op.snapshot;
+        while let Some(id) = next.filter(|id| !std::mem::replace(&mut seen[id.0 as usize], true)) {
+            let snapshot = &trace.snapshots[id.0 as usize];
+            snapshot.values.iter().for_each(|value| need(*value));
+            next = snapshot.parent;
+        }
+    }
+    live
+}
