@@ -307,6 +307,8 @@ impl Ownership {
             let own = exclusive_regions.get(&root.value).copied().unwrap_or(Regions::NONE);
             let pointer = match root.kind {
                 RootKind::Exclusive if own.without(Regions::UNKNOWN).meets(shadowed) => continue,
+                // at an earlier label it was beside a pointer into its memory
+                RootKind::Exclusive if !before.is_empty() && own == Regions::UNKNOWN => continue,
                 RootKind::Exclusive => {
                     let regions = self.new_region();
                     self.roots.push((root.value, regions));
@@ -886,12 +888,7 @@ fn place(pointer: &Pointer, base: Ref, index: Option<Ref>, descr: &Descr, values
             ..place
         };
     }
-    let (index, items) = match values.definition(index) {
-        Some(op) if op.opcode == Opcode::IntAdd && values.bits(op.args[1]).is_some() => {
-            (op.args[0], values.bits(op.args[1]).expect("just seen") as i64)
-        }
-        _ => (index, 0),
-    };
+    let (index, items) = sum(index, values);
     // an address that has an index already becomes an origin of its own
     let from = if place.index.is_some() {
         Place {
@@ -907,6 +904,22 @@ fn place(pointer: &Pointer, base: Ref, index: Option<Ref>, descr: &Descr, values
         index: Some((index, size)),
         offset: from.offset.wrapping_add(at(items)),
     }
+}
+
+/// The sum that the value is of another one and a number. Rules have merged sums of sums, but for those of different rounds
+/// of a loop.
+fn sum(mut value: Ref, values: &dyn Values) -> (Ref, i64) {
+    let mut number: i64 = 0;
+    for _ in 0..4 {
+        match values.definition(value) {
+            Some(op) if op.opcode == Opcode::IntAdd && values.bits(op.args[1]).is_some() => {
+                number = number.wrapping_add(values.bits(op.args[1]).expect("just seen") as i64);
+                value = op.args[0];
+            }
+            _ => break,
+        }
+    }
+    (value, number)
 }
 
 /// What the word that a load or store names leads to, as its type has it.

@@ -19,6 +19,8 @@ pub struct Parameters {
     pub max_bridges: u32,
     /// Whether traces are optimised.
     pub optimize: bool,
+    /// Recorded operations from which on a loop is not peeled, for its code would be twice as long.
+    pub disable_unrolling: u32,
     /// Whether loops whose entries do not pay are left alone for a while. What pays is judged by time, so a test that counts
     /// what is compiled turns it off.
     pub demotion: bool,
@@ -51,6 +53,7 @@ impl Default for Parameters {
             max_inline_depth: 64,
             max_bridges: 1000,
             optimize: true,
+            disable_unrolling: 1000,
             demotion: true,
             strict: false,
             count: false,
@@ -115,6 +118,7 @@ impl Parameters {
         "max_inline_depth",
         "max_bridges",
         "enable_opts",
+        "disable_unrolling",
         "demotion",
         "strict",
         "count",
@@ -156,6 +160,7 @@ impl Parameters {
             "max_inline_depth" => self.max_inline_depth = number(name, value, 0)?,
             "max_bridges" => self.max_bridges = number(name, value, 0)?,
             "enable_opts" => self.optimize = choice(name, value, &[("all", true), ("", false), ("none", false)])?,
+            "disable_unrolling" => self.disable_unrolling = number(name, value, 0)?,
             "demotion" => self.demotion = choice(name, value, &[("1", true), ("0", false)])?,
             "strict" => self.strict = choice(name, value, &[("1", true), ("0", false)])?,
             "count" => self.count = choice(name, value, &[("1", true), ("0", false)])?,

@@ -1,7 +1,7 @@
 //! What the passes may ask of the trace that is being built, and what they tell each other.
 
 use crate::range::{Range, transfer};
-use metatrace_ir::{Const, Derived, Descr, InputWord, Kind, Op, Ref, Root, SnapshotId, Trace};
+use metatrace_ir::{Class, Const, Derived, Descr, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace};
 
 /// The new trace as the passes see it: they read definitions, make constants and add facts, but only the driver adds
 /// operations.
@@ -9,6 +9,8 @@ pub(crate) struct Context {
     trace: Trace,
     /// The first value that is defined in this part of the trace: of older ones nothing is known behind a label.
     part: usize,
+    /// Behind the label of a peeled loop: by value of the preamble, whether it is the same in each round.
+    invariant: Vec<bool>,
     /// By value: where an int lies.
     ranges: Vec<Range>,
     /// By value: where an int lies by what was known at its definition, of label arguments by what they are. Unlike
@@ -38,6 +40,7 @@ impl Context {
         let inputs = input.inputs.len();
         let mut context = Context {
             part: inputs,
+            invariant: Vec::new(),
             ranges: vec![Range::FULL; inputs],
             born: vec![Range::FULL; inputs],
             equal: (0..inputs).map(Ref::value).collect(),
@@ -52,8 +55,18 @@ impl Context {
         context
     }
 
-    /// The operation that defines a value; `None` for constants, inputs, and what a label has made anew.
+    /// The operation that defines a value; `None` for constants, inputs, what a label has made anew, and in a peeled loop for
+    /// values of the preamble that vary: true as it is, what is made of their operands would have to be carried along.
     pub(crate) fn definition(&self, value: Ref) -> Option<&Op> {
+        let varies = self
+            .invariant
+            .get(value.as_value()?)
+            .is_some_and(|invariant| !invariant);
+        self.computation(value).filter(|_| !varies)
+    }
+
+    /// As [`definition`](Self::definition), for who only compares.
+    pub(crate) fn computation(&self, value: Ref) -> Option<&Op> {
         let n = self.trace.defining_op(value)?;
         (value.as_value()? >= self.part).then(|| &self.trace.ops[n])
     }
@@ -149,7 +162,7 @@ impl Context {
             _ => None,
         };
         match (op.opcode.class(), word) {
-            (metatrace_ir::Class::Load, Some(word)) => Range::of_word(word),
+            (Class::Load, Some(word)) => Range::of_word(word),
             _ => {
                 let operand = |n: usize| op.args.get(n).map_or(Range::FULL, |arg| self.range(*arg));
                 transfer(op.opcode, operand(0), operand(1))
@@ -199,6 +212,68 @@ impl Context {
             self.ranges[n] = Range::of_word(*word);
             self.born[n] = Range::of_word(*word);
         }
+    }
+
+    // ---- for peeling
+
+    /// The label of a peeled loop comes next; of the first label's arguments, these are invariant.
+    pub(crate) fn enter_loop(&mut self, args: impl Iterator<Item = Ref>) {
+        let mut invariant = vec![false; self.trace.value_count()];
+        for arg in args {
+            invariant[arg.as_value().expect("a label's argument is no constant")] = true;
+        }
+        let inputs = self.trace.inputs.len();
+        for (n, op) in self.trace.ops.iter().enumerate() {
+            let is_invariant = |arg: &Ref| arg.as_value().is_none_or(|n| invariant[n]);
+            if op.opcode.class() == Class::Pure && op.args.iter().all(is_invariant) {
+                invariant[inputs + n] = true;
+            }
+        }
+        self.invariant = invariant;
+    }
+
+    /// Whether the value is the same in each round of the loop to come.
+    pub(crate) fn is_invariant(&self, value: Ref) -> bool {
+        value.as_value().is_none_or(|n| self.invariant[n])
+    }
+
+    /// The number of guards that always fail.
+    pub(crate) fn exits_always(&self) -> usize {
+        let fails = |op: &&Op| op.opcode == Opcode::GuardAlwaysFails;
+        self.trace.ops.iter().filter(fails).count()
+    }
+
+    /// What must be known behind the label for what happens there: operands of operations that cannot be left out, and the
+    /// values of exits.
+    pub(crate) fn needed_behind(&self, label: Ref) -> Vec<Ref> {
+        let trace = &self.trace;
+        let start = trace.defining_op(label).expect("a label is an operation");
+        let mut needed = Vec::new();
+        for op in &trace.ops[start..] {
+            let can_be_left_out = matches!(
+                op.opcode.class(),
+                Class::Pure | Class::Partial | Class::Load | Class::Alloc
+            );
+            if !op.sunk && !can_be_left_out {
+                needed.extend_from_slice(&op.args);
+            }
+            if op.opcode.can_exit() {
+                needed.extend(trace.exit(op).values);
+            }
+        }
+        needed
+    }
+
+    /// The operands of the operation that computes a value.
+    pub(crate) fn operands(&self, value: Ref) -> &[Ref] {
+        let n = self.trace.defining_op(value).expect("an operation's result");
+        &self.trace.ops[n].args
+    }
+
+    /// The arguments of a label that was pushed without.
+    pub(crate) fn set_args(&mut self, label: Ref, args: &[Ref]) {
+        let n = self.trace.defining_op(label).expect("a label is an operation");
+        self.trace.ops[n].args = args.iter().copied().collect();
     }
 
     /// The trace, and where each of its values lies.

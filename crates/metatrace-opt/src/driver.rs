@@ -11,55 +11,65 @@ use rustc_hash::FxHashSet;
 /// More replacements of one operation than that are a cycle of rules.
 const MAX_REPLACEMENTS: usize = 64;
 
-/// The optimised trace, and what was done.
-pub(crate) fn run(input: &Trace, mut passes: Vec<Box<dyn Pass>>) -> (Trace, Rewrites) {
-    let mut context = Context::new(input);
-    for pass in &mut passes {
-        pass.start(&[], &[], &mut context);
-    }
-    let mut values: Vec<_> = (0..input.inputs.len()).map(|n| Some(Ref::value(n))).collect();
-    values.resize(input.value_count(), None);
-    let snapshots = vec![None; input.snapshots.len()];
-    let mut driver = Driver {
-        input,
-        context,
-        passes,
-        values,
-        snapshots,
-        part: 0,
-        rewrites: Rewrites::default(),
-    };
-    for n in 0..input.ops.len() {
-        driver.op(n);
-    }
-    let (mut trace, born) = driver.context.into_trace();
-    for pass in &mut driver.passes {
-        trace = pass.finish(trace, &born, &mut driver.rewrites);
-    }
-    if cfg!(debug_assertions)
-        && let Err(error) = metatrace_ir::verify(&trace)
-    {
-        let given = metatrace_ir::verify(input);
-        panic!("the optimised trace is not valid: {error}\nthe given one: {given:?}\n{input}\n---\n{trace}");
-    }
-    (trace, driver.rewrites)
-}
-
-struct Driver<'a> {
-    input: &'a Trace,
-    context: Context,
-    passes: Vec<Box<dyn Pass>>,
+/// The state of a walk.
+pub(crate) struct Driver<'a> {
+    pub(crate) input: &'a Trace,
+    pub(crate) context: Context,
+    pub(crate) passes: Vec<Box<dyn Pass>>,
     /// By value of the given trace: its value in the new one.
-    values: Vec<Option<Ref>>,
+    pub(crate) values: Vec<Option<Ref>>,
     /// By snapshot of the given trace: its translation, and the part of the trace in which that is valid.
     snapshots: Vec<Option<(u32, SnapshotId)>>,
     /// The number of labels passed.
-    part: u32,
+    pub(crate) part: u32,
     rewrites: Rewrites,
 }
 
-impl Driver<'_> {
-    fn op(&mut self, n: usize) {
+impl<'a> Driver<'a> {
+    /// Before the first operation.
+    pub(crate) fn new(input: &'a Trace, mut passes: Vec<Box<dyn Pass>>) -> Driver<'a> {
+        let mut context = Context::new(input);
+        for pass in &mut passes {
+            pass.start(&[], &[], &mut context);
+        }
+        let mut values: Vec<_> = (0..input.inputs.len()).map(|n| Some(Ref::value(n))).collect();
+        values.resize(input.value_count(), None);
+        Driver {
+            input,
+            context,
+            passes,
+            values,
+            snapshots: vec![None; input.snapshots.len()],
+            part: 0,
+            rewrites: Rewrites::default(),
+        }
+    }
+
+    /// Walks over the whole trace.
+    pub(crate) fn run(mut self) -> (Trace, Rewrites) {
+        for n in 0..self.input.ops.len() {
+            self.op(n);
+        }
+        self.finish()
+    }
+
+    /// The new trace, and what was done.
+    pub(crate) fn finish(mut self) -> (Trace, Rewrites) {
+        let (input, (mut trace, born)) = (self.input, self.context.into_trace());
+        for pass in &mut self.passes {
+            trace = pass.finish(trace, &born, &mut self.rewrites);
+        }
+        if cfg!(debug_assertions)
+            && let Err(error) = metatrace_ir::verify(&trace)
+        {
+            let given = metatrace_ir::verify(input);
+            panic!("the optimised trace is not valid: {error}\nthe given one: {given:?}\n{input}\n---\n{trace}");
+        }
+        (trace, self.rewrites)
+    }
+
+    /// Operation `n` of the given trace.
+    pub(crate) fn op(&mut self, n: usize) {
         let op = &self.input.ops[n];
         if op.opcode == Opcode::Label {
             return self.label(n);
@@ -74,6 +84,11 @@ impl Driver<'_> {
         let op = Op { args, ..op.clone() };
         let value = self.rewrite(op);
         self.values[self.input.inputs.len() + n] = value;
+    }
+
+    /// The values in the new trace.
+    pub(crate) fn values_of(&mut self, values: &[Ref]) -> Vec<Ref> {
+        values.iter().map(|value| self.value(*value)).collect()
     }
 
     /// The value in the new trace.

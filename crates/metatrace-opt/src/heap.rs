@@ -29,6 +29,7 @@
 //! free it.
 
 use crate::context::Context;
+use crate::peel::Carry;
 use crate::range::Range;
 use crate::{Decision, Pass};
 use metatrace_ir::ownership::{Access, Content, Contents, Ownership, Values};
@@ -56,6 +57,8 @@ pub(crate) struct Heap {
     pending: Vec<Pending>,
     /// The pending stores as guards list them, while that is still so.
     listed: Option<Rc<[Ref]>>,
+    /// How many have to be pending at the end of a peeled loop.
+    carried: usize,
 }
 
 /// A store that is put off.
@@ -66,6 +69,8 @@ struct Pending {
     before: Option<Ref>,
     /// The sunk operation, once a guard needed it.
     sunk: Option<Ref>,
+    /// Whether it has to be pending at the end of a peeled loop, as it was at its start.
+    carried: bool,
 }
 
 impl Pass for Heap {
@@ -88,19 +93,38 @@ impl Pass for Heap {
 
     fn before(&mut self, op: &mut Op, context: &mut Context) {
         let is_end = matches!(op.opcode, Opcode::Jump | Opcode::Label);
-        if is_end {
-            self.flush(context, |_, _| true);
-        } else if !self.pending.is_empty()
-            && let Some(sight) = self.contents.ownership().sight(op, context)
-        {
-            self.flush(context, |ownership, access| ownership.may_see(&sight, access));
-        }
+        let sight = match &self.pending[..] {
+            [] => None,
+            _ => self.contents.ownership().sight(op, context),
+        };
+        let sees = |pending: &Pending, ownership: &Ownership| match &sight {
+            Some(sight) => ownership.may_see(sight, &pending.access),
+            None => is_end,
+        };
+        self.flush(sees).for_each(|store| _ = context.push(store));
         if op.opcode.can_exit() {
             op.pending = self.list(context);
         } else if is_guarded(op) {
             // nothing can stand between the operation and its guard
             self.list(context);
         }
+    }
+
+    fn enter_loop(&mut self, carry: Carry, context: &mut Context) {
+        self.flush(|pending, _| carry == Carry::Nothing || !pending.has_address(|arg| context.is_invariant(arg)))
+            .for_each(|store| _ = context.push(store));
+        for pending in &mut self.pending {
+            // what memory holds is not what it held in the preamble
+            (pending.before, pending.sunk, pending.carried) = (None, None, true);
+        }
+        self.carried = self.pending.len();
+        self.listed = None;
+    }
+
+    fn close_loop(&mut self, context: &mut Context) -> bool {
+        let stores = self.flush(|pending, _| !pending.carried);
+        stores.for_each(|store| _ = context.push(store));
+        self.pending.len() == self.carried
     }
 
     fn emitted(&mut self, op: &Op, value: Ref, context: &mut Context) {
@@ -125,14 +149,14 @@ impl Heap {
         let Some(access) = self.contents.ownership().delayable(op, context) else {
             return Decision::Keep;
         };
-        if self.pending.len() == MAX_PENDING {
-            let oldest = self.pending.remove(0);
-            context.push(oldest.store);
-        }
         let same = |pending: &Pending| {
             pending.access.place == access.place && pending.access.word.size() == access.word.size()
         };
         let replaced = self.pending.iter().position(same).map(|n| self.pending.remove(n));
+        if self.pending.len() == MAX_PENDING {
+            let oldest = self.pending.remove(0);
+            context.push(oldest.store);
+        }
         let before = match &replaced {
             Some(replaced) => replaced.before,
             None => self.held(&access),
@@ -154,6 +178,7 @@ impl Heap {
             access,
             before,
             sunk: None,
+            carried: replaced.is_some_and(|replaced| replaced.carried),
         });
         Decision::Remove("delayed_store")
     }
@@ -164,29 +189,30 @@ impl Heap {
         (content.word() == access.word).then_some(content.value)
     }
 
-    /// Sends those pending stores into the trace which somebody may see, and those which have to come before them.
-    fn flush(&mut self, context: &mut Context, sees: impl Fn(&Ownership, &Access) -> bool) {
+    /// Those pending stores which somebody sees, and those which have to come before them: they are no longer pending.
+    fn flush(&mut self, sees: impl Fn(&Pending, &Ownership) -> bool) -> std::vec::IntoIter<Op> {
         let ownership = self.contents.ownership();
         let mut due: Vec<bool> = Vec::new();
         for (n, pending) in self.pending.iter().enumerate().rev() {
             let later = self.pending[n + 1..].iter().zip(due.iter().rev());
             let mut overtaken = later.filter(|(_, due)| **due).map(|(later, _)| later);
             due.push(
-                sees(ownership, &pending.access)
+                sees(pending, ownership)
                     || overtaken.any(|later| ownership.may_overlap(&later.access, &pending.access)),
             );
         }
-        if !due.contains(&true) {
-            return;
+        let mut stores = Vec::new();
+        if due.contains(&true) {
+            self.listed = None;
+            self.pending.retain(|pending| {
+                let is_due = due.pop().expect("one for each");
+                if is_due {
+                    stores.push(pending.store.clone());
+                }
+                !is_due
+            });
         }
-        self.listed = None;
-        self.pending.retain_mut(|pending| {
-            let is_due = due.pop().expect("one for each");
-            if is_due {
-                context.push(pending.store.clone());
-            }
-            !is_due
-        });
+        stores.into_iter()
     }
 
     /// The pending stores, as sunk operations.
@@ -209,6 +235,14 @@ impl Heap {
     }
 }
 
+impl Pending {
+    /// Whether all that the address is computed from is as `accept` wants it.
+    fn has_address(&self, accept: impl Fn(Ref) -> bool) -> bool {
+        let (_, address) = self.store.args.split_last().expect("a store has a value");
+        address.iter().all(|arg| accept(*arg))
+    }
+}
+
 /// Whether the operation's guard stands right behind it.
 fn is_guarded(op: &Op) -> bool {
     match op.descr.as_deref() {
@@ -223,7 +257,7 @@ impl Values for Context {
     }
 
     fn definition(&self, value: Ref) -> Option<&Op> {
-        Context::definition(self, value)
+        self.computation(value)
     }
 
     /// Small numbers and those of narrow types are no addresses.

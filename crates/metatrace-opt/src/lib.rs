@@ -33,12 +33,15 @@ mod fold;
 mod group;
 mod guards;
 mod heap;
+mod peel;
 mod pure;
 mod range;
 mod rules;
 
 use context::Context;
-use metatrace_ir::{Op, Ref, Trace};
+use driver::Driver;
+use metatrace_ir::{Op, Ref, TargetToken, Trace};
+use peel::{Carry, GivenUp};
 use range::Range;
 use rustc_hash::FxHashMap;
 use std::fmt;
@@ -56,6 +59,8 @@ pub struct Options {
     pub heap: bool,
     /// Bounds guards in groups.
     pub group: bool,
+    /// The label of the loop that is peeled off its first round, where the trace is a loop.
+    pub peel: Option<TargetToken>,
 }
 
 /// A pass, for who chooses among them.
@@ -136,6 +141,7 @@ impl Options {
         pure: false,
         heap: false,
         group: false,
+        peel: None,
     };
 
     /// With this pass, or without it.
@@ -146,7 +152,7 @@ impl Options {
 }
 
 impl Default for Options {
-    /// All passes.
+    /// All passes, without peeling, for which the trace needs a name for a label.
     fn default() -> Options {
         PASSES
             .iter()
@@ -191,9 +197,20 @@ pub fn optimize(trace: &Trace, options: &Options) -> Trace {
 /// # Panics
 /// As [`optimize`].
 pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) {
-    let passes = PASSES.iter().filter(|pass| pass.takes_part(*options));
-    let passes = passes.map(|pass| (pass.make)()).collect();
-    driver::run(trace, passes)
+    let driver = || {
+        let passes = PASSES.iter().filter(|pass| pass.takes_part(*options));
+        Driver::new(trace, passes.map(|pass| (pass.make)()).collect())
+    };
+    if let Some(target) = options.peel.filter(|_| peel::is_loop(trace)) {
+        let mut peeled = peel::peel(driver(), target, Carry::Stores);
+        if let Err(GivenUp::StoreWasSeen) = peeled {
+            peeled = peel::peel(driver(), target, Carry::Nothing);
+        }
+        if let Ok(peeled) = peeled {
+            return peeled;
+        }
+    }
+    driver().run()
 }
 
 /// The names of all rules.
@@ -228,6 +245,15 @@ trait Pass {
 
     /// A guard has proved that a value is this constant.
     fn learned(&mut self, _value: Ref, _constant: Ref, _context: &Context) {}
+
+    /// The label of a peeled loop comes next, behind which everything that is known is still true, of the values that play
+    /// the same roles.
+    fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {}
+
+    /// The jump of a peeled loop comes next. Whether what was carried over its label is there.
+    fn close_loop(&mut self, _context: &mut Context) -> bool {
+        true
+    }
 
     /// A part of the trace begins: at its start, and behind each label, where nothing else is known than the
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.

@@ -12,6 +12,7 @@
 //! that a guard has seen not to overflow is the sum without the check as well.
 
 use crate::context::Context;
+use crate::peel::Carry;
 use crate::{Decision, Pass};
 use metatrace_ir::{Class, Descr, Op, Opcode, Ref};
 use rustc_hash::FxHashMap;
@@ -81,6 +82,10 @@ impl Pass for Pure {
             },
             value,
         );
+    }
+
+    fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {
+        self.unchecked = None;
     }
 
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {

@@ -1,10 +1,12 @@
 //! Traces before and after, as files: `tests/traces/<pass>/<what>.trace` holds the given trace, a line `---`, and what
 //! the optimiser makes of it, without the declarations, which are the given one's.
 //!
+//! Loops are peeled in the folder `peel` only, so that others show what one walk does.
+//!
 //! `BLESS=1 cargo test -p metatrace-opt --test golden` writes what is the case now as what is expected.
 
 use metatrace_ir::text::parse;
-use metatrace_ir::{Trace, verify};
+use metatrace_ir::{TargetToken, Trace, verify};
 use metatrace_opt::{Options, Rewrites, optimize_counting, rule_names};
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,9 +38,14 @@ fn valid(text: &str) -> Result<Trace, String> {
     Ok(trace)
 }
 
-/// What the optimiser makes of the given part, and what it did.
-fn optimized(given: &str) -> Result<(Trace, Rewrites), String> {
-    Ok(optimize_counting(&valid(given)?, &Options::default()))
+/// What the optimiser makes of the given part of a file, and what it did.
+fn optimized(given: &str, path: &Path) -> Result<(Trace, Rewrites), String> {
+    let is_peeled = path.parent().is_some_and(|folder| folder.ends_with("peel"));
+    let options = Options {
+        peel: is_peeled.then_some(TargetToken(1000)),
+        ..Options::default()
+    };
+    Ok(optimize_counting(&valid(given)?, &options))
 }
 
 fn without_declarations(trace: &Trace) -> String {
@@ -50,8 +57,8 @@ fn without_declarations(trace: &Trace) -> String {
         .collect()
 }
 
-fn check(given: &str, expected: &str) -> Result<(), String> {
-    let (now, _) = optimized(given)?;
+fn check(given: &str, expected: &str, path: &Path) -> Result<(), String> {
+    let (now, _) = optimized(given, path)?;
     let declarations: String = given
         .lines()
         .filter(|line| is_declaration(line))
@@ -74,7 +81,7 @@ fn traces_become_what_their_files_say() {
         let text = fs::read_to_string(&path).expect("a readable file");
         let (given, expected) = text.split_once("---\n").unwrap_or((&text, ""));
         let result = if std::env::var_os("BLESS").is_some() {
-            optimized(given).map(|(now, _)| {
+            optimized(given, &path).map(|(now, _)| {
                 let blessed = format!("{given}---\n{}", without_declarations(&now));
                 if blessed != text {
                     // in one step: the other test reads the same files
@@ -85,7 +92,7 @@ fn traces_become_what_their_files_say() {
                 }
             })
         } else {
-            check(given, expected)
+            check(given, expected, &path)
         };
         failures.extend(result.err().map(|error| format!("{}: {error}", path.display())));
     }
@@ -103,7 +110,7 @@ fn every_rule_fires() {
     for path in golden_files() {
         let text = fs::read_to_string(&path).expect("a readable file");
         let given = text.split("---\n").next().expect("a first part");
-        let (_, rewrites) = optimized(given).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (_, rewrites) = optimized(given, &path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for (rule, count) in rewrites.iter() {
             assert!(count > 0 && rewrites.of(rule) == count);
             silent.remove(rule);
@@ -115,14 +122,14 @@ fn every_rule_fires() {
 #[test]
 fn a_wrong_expectation_is_noticed() {
     let given = "[i0]\ni1 = int_add(i0, 0)\nfinish() [i1]\n";
-    assert_eq!(check(given, "[i7]\nfinish() [i7]\n"), Ok(()));
+    assert_eq!(check(given, "[i7]\nfinish() [i7]\n", Path::new("")), Ok(()));
     assert!(
-        check(given, given)
+        check(given, given, Path::new(""))
             .expect_err("differs")
             .contains("operation 0: different operations")
     );
     assert!(
-        check("[i0]\ni1 = int_add(i0)\nfinish() [i1]\n", given)
+        check("[i0]\ni1 = int_add(i0)\nfinish() [i1]\n", given, Path::new(""))
             .expect_err("invalid")
             .contains("1 operands")
     );

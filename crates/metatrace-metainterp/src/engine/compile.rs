@@ -86,12 +86,7 @@ impl Engine {
         let start = Instant::now();
         self.log("jit-log-noopt", || trace_text(recorded, &TraceKind::Recorded, None));
         check(recorded);
-        let (optimize, worlds) = (self.params.borrow().optimize, self.params.borrow().check);
-        let mut trace = match (optimize, worlds) {
-            (false, _) => recorded.clone(),
-            (true, 0) => optimized(recorded),
-            (true, worlds) => optimized_and_checked(recorded, worlds),
-        };
+        let mut trace = self.optimized(recorded);
         let first_guard = self.state.borrow().guards.len();
         let exits = trace.ops.iter_mut().filter(|op| op.opcode.can_exit());
         for (n, op) in exits.enumerate() {
@@ -120,6 +115,24 @@ impl Engine {
         stats.opt_ops += trace.ops.len() as u64;
         stats.opt_guards += trace.ops.iter().filter(|op| op.opcode.is_guard()).count() as u64;
         Ok(())
+    }
+
+    fn optimized(&self, recorded: &Trace) -> Trace {
+        let (optimize, limit, worlds) = {
+            let params = self.params.borrow();
+            (params.optimize, params.disable_unrolling as usize, params.check)
+        };
+        if !optimize {
+            return recorded.clone();
+        }
+        let options = metatrace_opt::Options {
+            peel: (recorded.ops.len() < limit).then(|| self.new_target()),
+            ..metatrace_opt::Options::default()
+        };
+        match worlds {
+            0 => metatrace_opt::optimize(recorded, &options),
+            worlds => optimized_and_checked(recorded, &options, worlds),
+        }
     }
 
     pub(super) fn log_compiled(&self, kind: &TraceKind, trace: &Trace, assembled: &Assembled) {
@@ -181,17 +194,13 @@ impl Engine {
     }
 }
 
-fn optimized(trace: &Trace) -> Trace {
-    metatrace_opt::optimize(trace, &metatrace_opt::Options::default())
-}
-
-/// As [`optimized`]; both traces are run in so many worlds.
+/// The optimised trace, once both traces have run in so many worlds.
 ///
 /// # Panics
 /// If they differ: a bug of the optimiser. The message has both, and the smallest world in which they do.
-fn optimized_and_checked(recorded: &Trace, worlds: u32) -> Trace {
+fn optimized_and_checked(recorded: &Trace, options: &metatrace_opt::Options, worlds: u32) -> Trace {
     let recorded = metatrace_check::numbered(recorded);
-    let trace = optimized(&recorded);
+    let trace = metatrace_opt::optimize(&recorded, options);
     let options = metatrace_check::Options { worlds, seed: 1 };
     if let Err(mismatch) = metatrace_check::check(&recorded, &trace, &options) {
         panic!("an optimised trace differs from what was recorded: {mismatch}\n{recorded}---\n{trace}");
