@@ -97,19 +97,23 @@ fn each_guard_in_turn_may_fail() {
 #[test]
 fn loops_are_compiled_entered_and_never_given_up() {
     let expected = [
-        (own_brainfuck("primes", Form::Plain), (13, 18)),
-        (own_brainfuck("primes", Form::Optimized), (1, 7)),
+        (own_brainfuck("primes", Form::Plain), (14, 21)),
+        (own_brainfuck("primes", Form::Optimized), (2, 8)),
         (own_stackvm("sum", &[100_000]), (1, 0)),
         (own_stackvm("count", &[100_000]), (1, 1)),
         (own_stackvm("dot", &[20_000]), (2, 1)),
-        (own_stackvm("sieve", &[20_000]), (2, 3)),
+        (own_stackvm("sieve", &[20_000]), (2, 4)),
     ];
+    let mut others = Vec::new();
     for (guest, compiled) in expected {
         let stats = guest.run("strict=1,demotion=0,threshold=101,trace_eagerness=20").stats;
-        assert_eq!((stats.loops, stats.bridges), compiled, "{guest:?}: {stats:?}");
+        if (stats.loops, stats.bridges) != compiled {
+            others.push(format!("{guest:?}: {} loops, {} bridges", stats.loops, stats.bridges));
+        }
         assert!(stats.entries > 0, "{guest:?}: {stats:?}");
         assert_eq!(stats.total_aborts(), 0, "{guest:?}: {stats:?}");
     }
+    assert!(others.is_empty(), "{}", others.join("\n"));
 }
 
 #[test]

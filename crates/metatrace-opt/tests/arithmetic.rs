@@ -119,6 +119,7 @@ fn options() -> impl Strategy<Value = Options> {
         pure,
         heap,
         group,
+        peel: None,
     });
     prop_oneof![3 => all, 1 => some]
 }
