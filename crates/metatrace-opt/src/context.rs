@@ -1,7 +1,11 @@
 //! What the passes may ask of the trace that is being built, and what they tell each other.
 
-use crate::range::{Range, transfer};
+use crate::bits::{self, Bits};
+use crate::range::{self, Range};
 use metatrace_ir::{Class, Const, Derived, Descr, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace};
+
+/// So many definitions back goes what a guard proves.
+const BACK: u32 = 4;
 
 /// The new trace as the passes see it: they read definitions, make constants and add facts, but only the driver adds
 /// operations.
@@ -13,6 +17,8 @@ pub(crate) struct Context {
     invariant: Vec<bool>,
     /// By value: where an int lies.
     ranges: Vec<Range>,
+    /// By value: which of an int's bits are known. Agrees with `ranges`.
+    bits: Vec<Bits>,
     /// By value: where an int lies by what was known at its definition, of label arguments by what they are. Unlike
     /// `ranges` this holds wherever the value is visible.
     born: Vec<Range>,
@@ -42,6 +48,7 @@ impl Context {
             part: inputs,
             invariant: Vec::new(),
             ranges: vec![Range::FULL; inputs],
+            bits: vec![Bits::ANY; inputs],
             born: vec![Range::FULL; inputs],
             equal: (0..inputs).map(Ref::value).collect(),
             learned: Vec::new(),
@@ -104,6 +111,15 @@ impl Context {
         }
     }
 
+    /// Which bits of an int are known; none of other kinds.
+    pub(crate) fn known_bits(&self, value: Ref) -> Bits {
+        match (self.trace.as_const(value), value.as_value()) {
+            (Some(Const { kind: Kind::Int, bits }), _) => Bits::constant(bits),
+            (_, Some(n)) => self.bits[n],
+            _ => Bits::ANY,
+        }
+    }
+
     /// At the start of the trace: what derives from roots. Behind a label nothing is known of that.
     pub(crate) fn derived(&self) -> Option<&[Derived]> {
         self.trace.ops.is_empty().then_some(&self.trace.derived[..])
@@ -126,16 +142,40 @@ impl Context {
         {
             self.equal[n] = constant;
             self.learned.push((value, constant));
+            let (range, bits) = (self.range(constant), self.known_bits(constant));
+            self.narrow_back(value, range, bits, BACK);
         }
     }
 
-    /// A guard has proved that an int lies in `range`. A contradiction, behind which nothing is ever executed, changes
-    /// nothing.
+    /// A guard has proved that an int lies in `range`, and what follows for the operands it was computed from. A
+    /// contradiction, behind which nothing is ever executed, changes nothing.
     pub(crate) fn narrow(&mut self, value: Ref, range: Range) {
-        if let Some(n) = value.as_value()
-            && let Some(narrowed) = self.ranges[n].intersect(range)
-        {
-            self.ranges[n] = narrowed;
+        self.narrow_back(value, range, Bits::ANY, BACK);
+    }
+
+    fn narrow_back(&mut self, value: Ref, range: Range, bits: Bits, depth: u32) {
+        let Some(n) = value.as_value() else { return };
+        let narrowed = self.ranges[n].intersect(range).zip(self.bits[n].meet(bits));
+        let Some((range, bits)) = narrowed.and_then(|(range, bits)| bits::refine(range, bits)) else {
+            return;
+        };
+        if (range, bits) == (self.ranges[n], self.bits[n]) {
+            return;
+        }
+        (self.ranges[n], self.bits[n]) = (range, bits);
+        let Some(op) = self.definition(value).filter(|_| depth > 0) else {
+            return;
+        };
+        let is_arithmetic = matches!(op.opcode.class(), Class::Pure | Class::Overflow) && !op.opcode.is_comparison();
+        if !is_arithmetic {
+            return;
+        }
+        let (opcode, args) = (op.opcode, op.args.clone());
+        for (n, operand) in args.iter().enumerate() {
+            let other = args[args.len() - 1];
+            let from = range::backward(opcode, range, self.range(args[0]), self.range(other), n);
+            let known = bits::backward(opcode, bits, self.known_bits(args[0]), self.known_bits(other), n);
+            self.narrow_back(*operand, from, known, depth - 1);
         }
     }
 
@@ -147,27 +187,35 @@ impl Context {
 
     /// Appends an operation; returns the value it defines.
     pub(crate) fn push(&mut self, op: Op) -> Ref {
-        let range = self.range_of(&op);
+        let (range, bits) = self.knowledge_of(&op);
         let value = self.trace.push(op);
         self.ranges.push(range);
+        self.bits.push(bits);
         self.born.push(range);
         self.equal.push(value);
         value
     }
 
-    fn range_of(&self, op: &Op) -> Range {
+    /// What the operation's result is known to be.
+    pub(crate) fn knowledge_of(&self, op: &Op) -> (Range, Bits) {
         let word = match op.descr.as_deref() {
             Some(Descr::Field(field)) => Some(field.word),
             Some(Descr::Array(array)) => Some(array.word),
             _ => None,
         };
-        match (op.opcode.class(), word) {
-            (Class::Load, Some(word)) => Range::of_word(word),
+        let (range, bits) = match (op.opcode.class(), word) {
+            (Class::Load, Some(word)) => (Range::of_word(word), Bits::ANY),
             _ => {
-                let operand = |n: usize| op.args.get(n).map_or(Range::FULL, |arg| self.range(*arg));
-                transfer(op.opcode, operand(0), operand(1))
+                let range = |n: usize| op.args.get(n).map_or(Range::FULL, |arg| self.range(*arg));
+                let bits = |n: usize| op.args.get(n).map_or(Bits::ANY, |arg| self.known_bits(*arg));
+                (
+                    range::transfer(op.opcode, range(0), range(1)),
+                    bits::transfer(op.opcode, bits(0), bits(1)),
+                )
             }
-        }
+        };
+        // a contradiction: never executed
+        bits::refine(range, bits).unwrap_or((Range::FULL, Bits::ANY))
     }
 
     pub(crate) fn add_snapshot(&mut self, snapshot: metatrace_ir::Snapshot) -> SnapshotId {
@@ -181,6 +229,7 @@ impl Context {
         for &arg in args {
             let n = arg.as_value().expect("a label's argument is no constant");
             self.ranges[n] = Range::FULL;
+            self.bits[n] = Bits::ANY;
             self.born[n] = Range::FULL;
             self.equal[n] = arg;
         }
@@ -210,6 +259,7 @@ impl Context {
         for InputWord { value, word } in &self.words {
             let n = value.as_value().expect("no constant");
             self.ranges[n] = Range::of_word(*word);
+            self.bits[n] = Bits::of_range(self.ranges[n]);
             self.born[n] = Range::of_word(*word);
         }
     }

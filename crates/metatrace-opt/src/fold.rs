@@ -1,4 +1,4 @@
-//! Constants and algebra: operations on constants are computed, constants go to the right, and the rules of
+//! Constants and algebra: operations on constants, or of which ranges and known bits leave one result, are computed, constants go to the right, and the rules of
 //! [`rules`] apply.
 //!
 //! A guard whose condition is a constant is gone or becomes `guard_always_fails`: what follows is never executed then, but
@@ -8,12 +8,13 @@ use crate::context::Context;
 use crate::rules::{self, Outcome};
 use crate::{Decision, Pass};
 use metatrace_ir::eval::{eval, overflows};
-use metatrace_ir::{Class, Const, Op, Opcode, Ref};
+use metatrace_ir::{Class, Const, Kind, Op, Opcode, Ref};
 use smallvec::SmallVec;
 
 /// The rules that are not in the table.
 pub(crate) const RULES: &[&str] = &[
     "constant",
+    "known",
     "constant_right",
     "comparison_constant_right",
     "overflow_guard_holds",
@@ -26,6 +27,9 @@ impl Pass for Fold {
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         if let Some(constant) = constant(op, context) {
             return Decision::Equal("constant", constant);
+        }
+        if let Some(constant) = known(op, context) {
+            return Decision::Equal("known", constant);
         }
         if let Some(guard) = overflow_guard(op, context) {
             return guard;
@@ -65,6 +69,13 @@ fn constant(op: &Op, context: &mut Context) -> Option<Ref> {
     }
     let kind = op.opcode.result().expect("arithmetic has a result");
     Some(context.constant(Const { kind, bits }))
+}
+
+/// The result, if ranges and bits of the operands leave only one.
+fn known(op: &Op, context: &mut Context) -> Option<Ref> {
+    let is_int = op.opcode.class() == Class::Pure && op.opcode.result() == Some(Kind::Int);
+    let (range, _) = is_int.then(|| context.knowledge_of(op))?;
+    Some(context.int(range.single()?))
 }
 
 /// A guard on an overflow flag that is known.

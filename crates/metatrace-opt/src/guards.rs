@@ -109,9 +109,9 @@ impl Guards {
                 bits: 0,
             });
             self.constant(value, zero, context);
-        } else if context.range(value).is_bool() {
-            let one = context.int(1);
-            self.constant(value, one, context);
+        } else if context.known_bits(value).possible().is_power_of_two() {
+            let only = context.int(context.known_bits(value).possible() as i64);
+            self.constant(value, only, context);
         } else {
             let comparison = is_zero(value, context);
             self.known.insert(comparison, false);

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! - `driver` walks, maps values, snapshots and labels, and alone writes the new trace;
-//! - `context` is what passes may ask: definitions, constants, ranges, what guards have proved;
+//! - `context` is what passes may ask: definitions, constants, ranges and known bits, what guards have proved;
 //! - the passes, in their order: `guards` (what guards prove), `fold` (constants, and the rules of `rules`),
 //!   `pure` (common subexpressions), `heap` (loads and stores);
 //! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it.
@@ -24,9 +24,10 @@
 //! stay with the arguments that carry them. All passes take constant time per operation.
 //!
 //! Values that nobody uses any more stay in the trace: the backend's backward scan drops them. Absent: virtuals, stores
-//! that are delayed, loop peeling, bounds beyond what one definition or one comparison with a constant says.
+//! that are delayed, loop peeling.
 #![forbid(unsafe_code)]
 
+mod bits;
 mod context;
 mod driver;
 mod fold;

@@ -168,6 +168,30 @@ pub fn transfer(opcode: Opcode, a: Range, b: Range) -> Range {
     known.unwrap_or(Range::FULL)
 }
 
+/// Where operand `n` lies if the operation's result lies there, and its operands so far here.
+pub fn backward(opcode: Opcode, result: Range, a: Range, b: Range, n: usize) -> Range {
+    use Opcode::*;
+    let count = b.single().map(|count| (count & 63) as u32);
+    // exact differences that do not overflow are what wrapping arithmetic gives
+    let known = match (opcode, n) {
+        (IntAdd | IntAddOvf, 0) => result.sub(b),
+        (IntAdd | IntAddOvf, _) => result.sub(a),
+        (IntSub | IntSubOvf, 0) => result.add(b),
+        (IntSub | IntSubOvf, _) => a.sub(result),
+        (IntNeg, _) => Range::constant(0).sub(result),
+        (IntInvert, _) => Some(Range::new(!result.hi, !result.lo)),
+        (IntRshift | UintRshift, 0) => count
+            .filter(|count| opcode == IntRshift || *count > 0)
+            .and_then(|count| {
+                let end = (i128::from(result.hi) + 1) << count;
+                Range::from_i128(i128::from(result.lo) << count, end - 1)
+            }),
+        (SameAsI, _) => Some(result),
+        _ => None,
+    };
+    known.unwrap_or(Range::FULL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +245,19 @@ mod tests {
                     opcode.name()
                 );
                 narrowed += u32::from(range != Range::FULL);
+                let Operands::Fixed(kinds) = opcode.info().operands else {
+                    unreachable!("filtered")
+                };
+                for (n, operand) in [a, b].into_iter().enumerate().take(kinds.len()) {
+                    for of_result in [range, result] {
+                        let back = backward(*opcode, of_result, a_range, b_range, n);
+                        assert!(
+                            Range::constant(operand).within(back),
+                            "{} of {a}, {b}: operand {n} in {back:?}",
+                            opcode.name()
+                        );
+                    }
+                }
             }
         }
         assert!(

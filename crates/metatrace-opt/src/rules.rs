@@ -12,12 +12,16 @@
 //! [`eval`](metatrace_ir::eval), an operation `(…)` (a guard keeps its exit), or `none`: the guard is gone. A rule whose
 //! pattern is an operation that sets the overflow flag says, by having another in its place, that it does not overflow.
 //!
+//! What ranges and known bits decide by themselves (`x & 0`, a shift by more than there is) needs no rule: `fold` asks them
+//! first.
+//!
 //! Every rule is tested against `eval` on boundary values, and seen to fire in a golden trace. Rules must make progress:
 //! nothing may lead back to what it came from. Operands of commutative patterns are tried in both orders; [`fold`] puts
 //! constants on the right, and so do the patterns.
 //!
 //! [`fold`]: crate::fold
 
+use crate::bits::Bits;
 use crate::context::Context;
 use crate::range::Range;
 use metatrace_ir::eval::eval;
@@ -56,6 +60,8 @@ pub(crate) enum Term {
 pub(crate) struct Matched {
     /// Where `x` and `y` lie, if they are ints.
     pub(crate) ranges: [Option<Range>; 2],
+    /// What is known of their bits.
+    pub(crate) bits: [Option<Bits>; 2],
     /// The bits of `c` and `d`.
     pub(crate) constants: [u64; 2],
 }
@@ -67,6 +73,20 @@ impl Matched {
 
     fn y(&self) -> Range {
         self.ranges[1].unwrap_or(Range::FULL)
+    }
+
+    fn x_bits(&self) -> Bits {
+        self.bits[0].unwrap_or(Bits::ANY)
+    }
+
+    fn y_bits(&self) -> Bits {
+        self.bits[1].unwrap_or(Bits::ANY)
+    }
+
+    /// Whether a bit is known to be different in `x` and `y`.
+    fn differ(&self) -> bool {
+        let (x, y) = (self.x_bits(), self.y_bits());
+        (x.ones & y.zeros) | (x.zeros & y.ones) != 0
     }
 
     fn c(&self) -> u64 {
@@ -133,11 +153,6 @@ macro_rules! rules {
 
 const ONES: u64 = u64::MAX;
 
-/// All bits up to the highest that a natural number of this range can have.
-fn mask_of(range: Range) -> u64 {
-    ONES.checked_shr(range.hi.leading_zeros()).unwrap_or(0)
-}
-
 /// The low `8 * bytes` bits.
 fn low_bytes(bytes: u64) -> u64 {
     ONES >> (64 - 8 * bytes)
@@ -171,7 +186,6 @@ pub(crate) static TABLE: &[Rule] = rules! {
     neg_neg: (IntNeg (IntNeg x)) => x;
     neg_difference: (IntNeg (IntSub x y)) => (IntSub y x);
     // ---- products and quotients
-    mul_zero: (IntMul x 0) => 0;
     mul_one: (IntMul x 1) => x;
     mul_minus_one: (IntMul x [ONES]) => (IntNeg x);
     mul_power_of_two: (IntMul x c) => (IntLshift x {IntCtz c}), if |m| m.c().is_power_of_two();
@@ -187,17 +201,22 @@ pub(crate) static TABLE: &[Rule] = rules! {
     udiv_power_of_two: (UintFloordiv x c) => (UintRshift x {IntCtz c}), if |m| m.c().is_power_of_two();
     umod_power_of_two: (UintMod x c) => (IntAnd x {IntSub c 1}), if |m| m.c().is_power_of_two();
     // ---- bits
-    and_zero: (IntAnd x 0) => 0;
     and_ones: (IntAnd x [ONES]) => x;
     and_self: (IntAnd x x) => x;
     and_inverse: (IntAnd x (IntInvert x)) => 0;
     and_constants: (IntAnd (IntAnd x c) d) => (IntAnd x {IntAnd c d});
     and_again: (IntAnd (IntAnd x y) y) => (IntAnd x y);
-    and_keeps: (IntAnd x c) => x, if |m| m.x().is_natural() && mask_of(m.x()) & !m.c() == 0;
+    and_keeps: (IntAnd x y) => x, if |m| m.x_bits().possible() & !m.y_bits().ones == 0;
+    and_of_or: (IntAnd (IntOr x y) c) => (IntAnd x c), if |m| m.y_bits().possible() & m.c() == 0;
+    and_of_xor: (IntAnd (IntXor x y) c) => (IntAnd x c), if |m| m.y_bits().possible() & m.c() == 0;
+    and_of_sum: (IntAnd (IntAdd x y) c) => (IntAnd x c),
+        if |m| m.c() & m.c().wrapping_add(1) == 0 && m.y_bits().possible() & m.c() == 0;
+    and_of_difference: (IntAnd (IntSub x y) c) => (IntAnd x c),
+        if |m| m.c() & m.c().wrapping_add(1) == 0 && m.y_bits().possible() & m.c() == 0;
     and_of_signext: (IntAnd (IntSignext x c) d) => (IntAnd x d), if |m| m.d() & !low_bytes(m.c()) == 0;
     or_zero: (IntOr x 0) => x;
-    or_ones: (IntOr x [ONES]) => [ONES];
     or_self: (IntOr x x) => x;
+    or_keeps: (IntOr x y) => x, if |m| m.y_bits().possible() & !m.x_bits().ones == 0;
     or_constants: (IntOr (IntOr x c) d) => (IntOr x {IntOr c d});
     xor_zero: (IntXor x 0) => x;
     xor_ones: (IntXor x [ONES]) => (IntInvert x);
@@ -213,15 +232,12 @@ pub(crate) static TABLE: &[Rule] = rules! {
     lshift_zero: (IntLshift x 0) => x;
     rshift_zero: (IntRshift x 0) => x;
     urshift_zero: (UintRshift x 0) => x;
-    lshift_of_zero: (IntLshift 0 x) => 0;
     rshift_of_zero: (IntRshift 0 x) => 0;
     urshift_of_zero: (UintRshift 0 x) => 0;
     lshift_twice: (IntLshift (IntLshift x c) d) => (IntLshift x {IntAdd c d}), if |m| m.c().saturating_add(m.d()) < 64;
     rshift_twice: (IntRshift (IntRshift x c) d) => (IntRshift x {IntAdd c d}), if |m| m.c().saturating_add(m.d()) < 64;
     urshift_twice: (UintRshift (UintRshift x c) d) => (UintRshift x {IntAdd c d}),
         if |m| m.c().saturating_add(m.d()) < 64;
-    lshift_out: (IntLshift (IntLshift x c) d) => 0, if |m| m.c() < 64 && m.d() < 64 && m.c() + m.d() > 63;
-    urshift_out: (UintRshift (UintRshift x c) d) => 0, if |m| m.c() < 64 && m.d() < 64 && m.c() + m.d() > 63;
     shift_up_and_down: (UintRshift (IntLshift x c) c) => (IntAnd x {UintRshift [ONES] c});
     shift_down_and_up: (IntLshift (UintRshift x c) c) => (IntAnd x {IntLshift [ONES] c});
     shift_down_and_up_signed: (IntLshift (IntRshift x c) c) => (IntAnd x {IntLshift [ONES] c});
@@ -264,6 +280,8 @@ pub(crate) static TABLE: &[Rule] = rules! {
     ge_never: (IntGe x y) => 0, if |m| m.x().hi < m.y().lo;
     eq_never: (IntEq x y) => 0, if |m| m.x().intersect(m.y()).is_none();
     ne_always: (IntNe x y) => 1, if |m| m.x().intersect(m.y()).is_none();
+    eq_bits_differ: (IntEq x y) => 0, if |m| m.differ();
+    ne_bits_differ: (IntNe x y) => 1, if |m| m.differ();
     // unsigned orders of natural numbers are the signed ones; others follow from constants at the ends
     ult_natural: (UintLt x y) => (IntLt x y), if |m| m.x().is_natural() && m.y().is_natural();
     ule_natural: (UintLe x y) => (IntLe x y), if |m| m.x().is_natural() && m.y().is_natural();
@@ -285,6 +303,8 @@ pub(crate) static TABLE: &[Rule] = rules! {
     is_true_of_bool: (IntIsTrue x) => x, if |m| m.x().is_bool();
     is_true_never_zero: (IntIsTrue x) => 1, if |m| m.x().lo > 0 || m.x().hi < 0;
     is_zero_never_zero: (IntIsZero x) => 0, if |m| m.x().lo > 0 || m.x().hi < 0;
+    is_true_known_bit: (IntIsTrue x) => 1, if |m| m.x_bits().ones != 0;
+    is_zero_known_bit: (IntIsZero x) => 0, if |m| m.x_bits().ones != 0;
     is_zero_of_is_true: (IntIsZero (IntIsTrue x)) => (IntIsZero x);
     is_zero_of_is_zero: (IntIsZero (IntIsZero x)) => (IntIsTrue x);
     is_zero_of_difference: (IntIsZero (IntSub x y)) => (IntEq x y);
@@ -334,11 +354,14 @@ pub(crate) static TABLE: &[Rule] = rules! {
     guard_false_of_nonnull: (GuardFalse (PtrNe x 0)) => (GuardIsnull x);
     guard_true_fails: (GuardTrue 0) => (GuardAlwaysFails);
     guard_true_holds: (GuardTrue x) => none, if |m| m.x().lo > 0 || m.x().hi < 0;
+    guard_true_known_bit: (GuardTrue x) => none, if |m| m.x_bits().ones != 0;
     guard_false_holds: (GuardFalse 0) => none;
     guard_false_fails: (GuardFalse x) => (GuardAlwaysFails), if |m| m.x().lo > 0 || m.x().hi < 0;
+    guard_false_known_bit: (GuardFalse x) => (GuardAlwaysFails), if |m| m.x_bits().ones != 0;
     guard_value_holds: (GuardValue c d) => none, if |m| m.c() == m.d();
     guard_value_fails: (GuardValue c d) => (GuardAlwaysFails), if |m| m.c() != m.d();
     guard_value_out_of_range: (GuardValue x y) => (GuardAlwaysFails), if |m| m.x().intersect(m.y()).is_none();
+    guard_value_bits_differ: (GuardValue x y) => (GuardAlwaysFails), if |m| m.differ();
     guard_nonnull_fails: (GuardNonnull 0) => (GuardAlwaysFails);
     guard_nonnull_holds: (GuardNonnull c) => none, if |m| m.c() != 0;
     guard_isnull_holds: (GuardIsnull 0) => none;
@@ -421,6 +444,7 @@ impl Found {
         let range = |value: Option<Ref>| Some(context.range(value?));
         Matched {
             ranges: self.values.map(range),
+            bits: self.values.map(|value| Some(context.known_bits(value?))),
             constants: self.constants.map(|constant| constant.unwrap_or(0)),
         }
     }

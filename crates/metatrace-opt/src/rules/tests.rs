@@ -88,6 +88,14 @@ fn range_around(value: u64, random: &mut Random) -> Range {
     }
 }
 
+fn bits_around(value: u64, random: &mut Random) -> Bits {
+    let shown = *random.pick(&[0, ONES, 0xff, !0xff, !0xf]) ^ if random.one_in(3) { random.word() } else { 0 };
+    Bits {
+        zeros: !value & shown,
+        ones: value & shown,
+    }
+}
+
 fn check(rule: &Rule, args: &[u64], assignment: &Assignment) {
     let name = rule.name;
     if rule.opcode.is_guard() {
@@ -131,8 +139,10 @@ fn rules_keep_what_is_computed() {
                 continue;
             }
             let ranges = assignment.values.map(|value| Some(range_around(value, &mut random)));
+            let bits = assignment.values.map(|value| Some(bits_around(value, &mut random)));
             if (rule.condition)(&Matched {
                 ranges,
+                bits,
                 constants: assignment.constants,
             }) {
                 check(rule, &args, &assignment);
