@@ -1,4 +1,5 @@
-//! Constants and algebra: operations on constants, or of which ranges and known bits leave one result, are computed, constants go to the right, and the rules of
+//! Constants and algebra: operations on constants, or of which ranges and known bits leave one result, are computed,
+//! constants go to the right, and the rules of
 //! [`rules`] apply.
 //!
 //! A guard whose condition is a constant is gone or becomes `guard_always_fails`: what follows is never executed then, but
