@@ -160,13 +160,6 @@ impl<T: ?Sized, M> Place<T, M> {
         self.__cast()
     }
 
-    /// As a receiver: what autoderef loads is loaded here, before the arguments are evaluated.
-    #[doc(hidden)]
-    #[inline(never)]
-    pub fn __recv(&self) -> Place<T, M> {
-        Place::new(with(|b| b.receiver(self.__id())))
-    }
-
     /// The same place with its loads where the program now is.
     pub(crate) fn __here(self) -> Place<T, M> {
         Place::new(with(|b| b.place_in(self.__id(), None)))
@@ -197,18 +190,15 @@ fn reference(place: PlaceId, ty: Type) -> ValueId {
 }
 
 impl<T, M> Place<T, M> {
-    /// The value, without moving it.
-    #[doc(hidden)]
-    #[inline(never)]
-    pub fn __peek(self) -> Var<T> {
-        Var::new(peek(self.__id(), Type::of::<T>()))
+    #[inline(always)]
+    pub(crate) fn __peek(self) -> Var<T> {
+        peek(self)
     }
 
-    /// The value, moved out.
     #[doc(hidden)]
-    #[inline(never)]
+    #[inline(always)]
     pub fn __get(self) -> Var<T> {
-        Var::new(get(self.__id(), Type::of::<T>()))
+        get(self)
     }
 
     #[doc(hidden)]
@@ -218,19 +208,14 @@ impl<T, M> Place<T, M> {
         with(|b| b.moved_out(self.__id(), ty));
     }
 
-    /// Writes without dropping what was there.
-    #[doc(hidden)]
-    #[inline(never)]
-    pub fn __init(self, value: &Var<T>) {
-        init(self.__id(), value.__value());
+    #[inline(always)]
+    pub(crate) fn __init(self, value: &Var<T>) {
+        init(self, value);
     }
 
-    /// Assigns, which as an expression is `()`.
-    #[doc(hidden)]
-    #[inline(never)]
-    pub fn __assign(self, value: &Var<T>) -> Var<()> {
-        set(self.__id(), value.__value());
-        crate::control::unit()
+    #[inline(always)]
+    pub(crate) fn __assign(self, value: &Var<T>) -> Var<()> {
+        assign(self, value)
     }
 
     /// A value to be made part by part.
@@ -277,11 +262,9 @@ impl<T: TypeIsJit, M> Place<T, M> {
 }
 
 impl<T> Place<T> {
-    /// A new local that holds the value.
-    #[doc(hidden)]
-    #[inline(never)]
-    pub fn __bind(value: Var<T>) -> Place<T> {
-        Place::new(bind(value.__value()))
+    #[inline(always)]
+    pub(crate) fn __bind(value: Var<T>) -> Place<T> {
+        bind(value)
     }
 }
 
@@ -297,7 +280,47 @@ impl<T: JitType + ?Sized, M> Deref for Place<T, M> {
     }
 }
 
-fn peek(place: PlaceId, ty: Type) -> ValueId {
+// What twins do with places. Functions, since a path to a function means something before any type is inferred: rustc
+// need not look for it among the methods of places.
+
+/// The value of a place, without moving it.
+#[inline(never)]
+pub fn peek<T, M>(place: Place<T, M>) -> Var<T> {
+    Var::new(peek_value(place.__id(), Type::of::<T>()))
+}
+
+/// The value of a place, moved out.
+#[inline(never)]
+pub fn get<T, M>(place: Place<T, M>) -> Var<T> {
+    Var::new(get_value(place.__id(), Type::of::<T>()))
+}
+
+/// Writes without dropping what was there.
+#[inline(never)]
+pub fn init<T, M>(place: Place<T, M>, value: &Var<T>) {
+    init_value(place.__id(), value.__value());
+}
+
+/// Assigns, which as an expression is `()`.
+#[inline(never)]
+pub fn assign<T, M>(place: Place<T, M>, value: &Var<T>) -> Var<()> {
+    set(place.__id(), value.__value());
+    crate::control::unit()
+}
+
+/// A new local that holds the value.
+#[inline(never)]
+pub fn bind<T>(value: Var<T>) -> Place<T> {
+    Place::new(bind_value(value.__value()))
+}
+
+/// A place as a receiver: what autoderef loads is loaded here, before the arguments are evaluated.
+#[inline(never)]
+pub fn recv<T: ?Sized, M>(place: &Place<T, M>) -> Place<T, M> {
+    Place::new(with(|b| b.receiver(place.__id())))
+}
+
+fn peek_value(place: PlaceId, ty: Type) -> ValueId {
     with(|b| {
         b.in_sequence_of(place, |b| {
             let words = b.read(place, ty);
@@ -306,7 +329,7 @@ fn peek(place: PlaceId, ty: Type) -> ValueId {
     })
 }
 
-fn get(place: PlaceId, ty: Type) -> ValueId {
+fn get_value(place: PlaceId, ty: Type) -> ValueId {
     with(|b| {
         b.in_sequence_of(place, |b| {
             let words = b.read(place, ty);
@@ -316,7 +339,7 @@ fn get(place: PlaceId, ty: Type) -> ValueId {
     })
 }
 
-pub(crate) fn init(place: PlaceId, value: ValueId) {
+pub(crate) fn init_value(place: PlaceId, value: ValueId) {
     with(|b| {
         let (ty, words) = (b.get(value).ty, b.words(value));
         b.consume(value);
@@ -381,7 +404,7 @@ fn fresh(ty: Type) -> PlaceId {
     })
 }
 
-pub(crate) fn bind(value: ValueId) -> PlaceId {
+pub(crate) fn bind_value(value: ValueId) -> PlaceId {
     with(|b| {
         let (ty, words) = (b.get(value).ty, b.words(value));
         let root = b.new_root(ty, true);
@@ -401,7 +424,7 @@ fn field(parent: PlaceId, ty: Type, variant: u32, index: u32) -> PlaceId {
 /// A new local that holds the value, at the end of the scopes from `depth` upwards, of temporaries.
 #[inline(never)]
 pub fn bind_leaving<T>(depth: usize, value: Var<T>) -> Place<T> {
-    let place = bind(value.__value());
+    let place = bind_value(value.__value());
     with(|b| b.pop_scopes(depth));
     Place::new(place)
 }

@@ -20,7 +20,7 @@ pub(crate) fn taken<T>(place: Place<T>) -> Var<T> {
 
 /// Puts a value where there is none to drop.
 pub(crate) fn overwrite(place: PlaceId, value: ValueId) {
-    crate::handles::init(place, value);
+    crate::handles::init_value(place, value);
 }
 
 /// `Default::default`.

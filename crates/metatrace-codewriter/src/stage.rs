@@ -5,7 +5,10 @@ pub use crate::control::{
     scope24, snap, switch, test, test_leaving, trunc, unit, unreachable_, unwind_to,
 };
 pub use crate::graph::Blk;
-pub use crate::handles::{AnyVar, JitType, Mv, Place, Rf, RfMut, Var, bind_leaving, coerce, parts_of, tmp, typed};
+pub use crate::handles::{
+    AnyVar, JitType, Mv, Place, Rf, RfMut, Var, assign, bind, bind_leaving, coerce, get, init, parts_of, peek, recv, tmp,
+    typed,
+};
 pub use crate::iter::{
     IntoJitIter, JitIter, range, range_from, range_full, range_inclusive, range_inclusive_val, range_to,
     range_to_inclusive, range_val,
@@ -40,5 +43,8 @@ pub use crate::scalar::{
 pub use crate::sequences::{JitIndex, array, array_repeat, vec_of, vec_repeat};
 pub use crate::statics;
 pub use crate::sums::{JitFromResidual, JitTry, none, try_};
-pub use crate::types::{FieldShape, KnownType, TypeIsJit, TypeShape, VariantShape, field, push_variant};
+pub use crate::types::{
+    FieldShape, KnownType, Type, TypeIsJit, TypeShape, VariantDecl, VariantShape, ctor_name, enum_shape, field, no_ctor,
+};
 pub use crate::{ctor, edition_2024, probe, probe_value};
+pub use std::option::Option::{self, None, Some};

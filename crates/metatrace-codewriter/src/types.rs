@@ -186,20 +186,67 @@ pub struct VariantShape {
     pub fields: Vec<FieldShape>,
 }
 
-/// Adds the next variant to those of an enum.
-pub fn push_variant(
-    variants: &mut Vec<VariantShape>,
+/// A variant as a derive declares it. All of it is constant: an enum of a hundred variants is a table in the author's crate,
+/// and not a function that rustc must compile.
+pub struct VariantDecl {
     name: &'static str,
-    ctor: &'static str,
-    discriminant: u8,
-    fields: &[FieldShape],
-) {
-    variants.push(VariantShape {
+    ctor: fn() -> &'static str,
+    discriminant: Option<u8>,
+    fields: &'static [FieldDecl],
+}
+
+/// A field's name and type.
+pub type FieldDecl = (&'static str, fn() -> Type);
+
+impl VariantDecl {
+    /// A variant; without a discriminant of its own it has the one after the last variant's.
+    pub const fn new(
+        name: &'static str,
+        ctor: fn() -> &'static str,
+        discriminant: Option<u8>,
+        fields: &'static [FieldDecl],
+    ) -> VariantDecl {
+        VariantDecl {
+            name,
+            ctor,
+            discriminant,
+            fields,
+        }
+    }
+}
+
+/// What tells the name of a variant's constructor.
+pub const fn ctor_name<F>(_: &F) -> fn() -> &'static str {
+    std::any::type_name::<F>
+}
+
+/// That of a variant without one.
+pub fn no_ctor() -> &'static str {
+    ""
+}
+
+/// The shape of an enum.
+pub fn enum_shape(name: &'static str, variants: &[VariantDecl]) -> TypeShape {
+    let mut next = 0u8;
+    let variant = |decl: &VariantDecl| {
+        let discriminant = decl.discriminant.unwrap_or(next);
+        next = discriminant.wrapping_add(1);
+        let field = |&(name, ty): &FieldDecl| FieldShape {
+            name,
+            offset: 0,
+            ty: ty(),
+        };
+        VariantShape {
+            name: decl.name,
+            ctor: (decl.ctor)(),
+            discriminant,
+            fields: decl.fields.iter().map(field).collect(),
+        }
+    };
+    TypeShape::Enum {
         name,
-        ctor,
-        discriminant,
-        fields: fields.to_vec(),
-    });
+        variants: variants.iter().map(variant).collect(),
+    }
 }
 
 /// Types that patterns take apart and whose shape the JIT knows: those with a derive, scalars, tuples, `Option` …

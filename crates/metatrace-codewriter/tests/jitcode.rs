@@ -55,7 +55,7 @@ fn push(_: PhantomData<fn(&mut Vec<(u8, f64)>, u8) -> usize>) {
     probe!(&mut Vec<(u8, f64)>);
     begin::<usize>("push", true, false);
     let (items, first) = (param::<&mut Vec<(u8, f64)>>(), param::<u8>());
-    let receiver = (*items).__recv();
+    let receiver = recv(&*items);
     let pair = tuple2(first.__get(), lit(1.5));
     receiver.push(&pair);
     ret::<usize>(&items.len());

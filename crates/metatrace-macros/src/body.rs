@@ -9,7 +9,7 @@
 //! fn build(_: PhantomData<fn(u8) -> u8>) {
 //!     __mt::begin::<u8>("twice", …);
 //!     let x = __mt::param::<u8>();
-//!     let r: Option<Var<_>> = 'exit: { __mt::scope(true); Some({ …; __mt::add(Place::__get(x), Place::__get(x)) }) };
+//!     let r: Option<Var<_>> = 'exit: { __mt::scope(true); Some({ …; __mt::add(get(x), get(x)) }) };
 //!     if let Some(r) = r { __mt::ret::<u8>(&r); }
 //! }
 //! ```
@@ -127,11 +127,11 @@ pub(crate) fn build(source: Source<'_>, errors: &mut Errors) -> TokenStream {
         #probes
         #portal
         #(#params)*
-        let #result: ::core::option::Option<__mt::Var<_>> = #exit: {
+        let #result: __mt::Option<__mt::Var<_>> = #exit: {
             __mt::scope(true);
-            ::core::option::Option::Some(#value)
+            __mt::Some(#value)
         };
-        if let ::core::option::Option::Some(#result) = #result {
+        if let __mt::Some(#result) = #result {
             __mt::ret::<#output>(&#result);
         }
     }
@@ -148,11 +148,12 @@ fn begin(name: &str, output: &Type, block: &Block, overflow_checks: Option<bool>
     quote!(__mt::begin::<#output>(#name, __mt::edition_2024!(#probe), #overflow_checks);)
 }
 
-/// Tells the runtime of types, and those within them, before they are used.
+/// Tells the runtime of types, and those within them, before they are used. It knows scalars by itself.
 pub(crate) fn probes<'t>(types: impl IntoIterator<Item = &'t Type>) -> TokenStream {
     let stage = names::stage();
     let mut within = Vec::new();
     types.into_iter().for_each(|ty| syntax::types_within(ty, &mut within));
+    within.retain(|ty| !syntax::is_scalar(ty));
     within.iter_mut().for_each(|ty| Elide.visit_type_mut(ty));
     quote!(#(#stage::probe!(#within);)*)
 }
@@ -283,7 +284,7 @@ impl Body {
     /// What a diverging expression ends with.
     pub(crate) fn stop(&self) -> TokenStream {
         let exit = self.exits.last().expect("a body has an arm");
-        quote!(break #exit ::core::option::Option::None)
+        quote!(break #exit __mt::None)
     }
 
     /// The value of a join, which diverges when no arm arrives there.
@@ -291,8 +292,8 @@ impl Body {
         let (stop, value) = (self.stop(), names::local("v", 0));
         quote! {
             match #join.end() {
-                ::core::option::Option::Some(#value) => #value,
-                ::core::option::Option::None => #stop,
+                __mt::Some(#value) => #value,
+                __mt::None => #stop,
             }
         }
     }

@@ -3,13 +3,13 @@
 //! ```text
 //! f::<T>(a)        { let x = A; { use f as __callee; <__callee>::stage::<T>(__mt::coerce(&x)) } }
 //! S::new(a)        { let x = A; S::__jit_new(&x) }
-//! r.m(a)           { let r = Place::__recv(&R); let x = A; r.m(&x) }
+//! r.m(a)           { let r = recv(&R); let x = A; r.m(&x) }
 //! Some(a)          { let x = A; __mt::ctor1(Some).call1(&x) }
-//! S { b: e, a: f } { let x = E; let y = F; let s = S::__new_of_jit_type(); Place::__init(s.b, &x); …; Place::__owned(s.__this) }
+//! S { b: e, a: f } { let x = E; let y = F; let s = S::__new_of_jit_type(); init(s.b, &x); …; Place::__owned(s.__this) }
 //! ```
 //!
 //! Each argument is bound by a `let` of its own, so that no expectation flows into it, and passed by reference, so that
-//! rustc coerces the handle as it would coerce the value. A receiver leaves a placeholder (`__recv`) for what its
+//! rustc coerces the handle as it would coerce the value. A receiver leaves a placeholder (`recv`) for what its
 //! autoderef loads, which comes before the arguments.
 
 use crate::body::{self, Body};
@@ -178,7 +178,7 @@ impl Body {
             }
         };
         quote_spanned! {method_span=> {
-            let #receiver = __mt::Place::__recv(&(#place));
+            let #receiver = __mt::recv(&(#place));
             #lets
             #call
         }}
@@ -215,7 +215,7 @@ impl Body {
             let cfgs = syntax::cfgs(&field.attrs);
             let (value, name, member) = (self.value_in(&field.expr, context), self.local("x"), &field.member);
             lets.extend(quote!(#(#cfgs)* let #name = #value;));
-            sets.extend(quote_spanned!(member.span()=> #(#cfgs)* __mt::Place::__init(#made.#member, &#name);));
+            sets.extend(quote_spanned!(member.span()=> #(#cfgs)* __mt::init(#made.#member, &#name);));
         }
         if let Some(base) = &literal.rest {
             let (place, name) = (self.place(base), self.local("x"));

@@ -1,8 +1,8 @@
 //! Expressions: as values (`Var<T>`) and as places (`Place<T>`).
 //!
 //! ```text
-//! a.x + v[i]      __mt::add(Place::__get(a.x), Place::__get({ let b = v; let i = Place::__get(i); b.__index(&i) }))
-//! *p = q          { let v = Place::__get(q); Place::__assign(*p, &v) }
+//! a.x + v[i]      __mt::add(get(a.x), get({ let b = v; let i = get(i); b.__index(&i) }))
+//! *p = q          { let v = get(q); assign(*p, &v) }
 //! &mut a.x        Place::__addr_mut(&a.x)
 //! ```
 //!
@@ -162,7 +162,7 @@ impl Body {
 
     fn read(&mut self, expr: &Expr) -> TokenStream {
         let place = self.place(expr);
-        quote_spanned!(expr.span()=> __mt::Place::__get(#place))
+        quote_spanned!(expr.span()=> __mt::get(#place))
     }
 
     /// An expression as a place; a value is a temporary.
@@ -204,7 +204,7 @@ impl Body {
             }
             value if context.extended => {
                 let value = self.value_in(value, context);
-                quote_spanned!(span=> __mt::Place::__bind(#value))
+                quote_spanned!(span=> __mt::bind(#value))
             }
             value => {
                 let value = self.value(value);
@@ -248,7 +248,7 @@ impl Body {
         if syntax::is_place(expr) && (self.as_variable(expr).is_some() || !matches!(syntax::bare(expr), Expr::Path(_)))
         {
             let place = self.place(expr);
-            quote_spanned!(expr.span()=> __mt::Place::__peek(#place))
+            quote_spanned!(expr.span()=> __mt::peek(#place))
         } else {
             self.value(expr)
         }
@@ -269,7 +269,7 @@ impl Body {
             _ => {
                 let check = self.as_variable(&assign.left).map(|name| self.check_owned(name));
                 let (value, place, result) = (self.value(&assign.right), self.place(&assign.left), self.local("v"));
-                quote_spanned!(span=> { #check let #result = #value; __mt::Place::__assign(#place, &#result) })
+                quote_spanned!(span=> { #check let #result = #value; __mt::assign(#place, &#result) })
             }
         }
     }

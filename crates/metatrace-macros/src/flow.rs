@@ -40,7 +40,7 @@ impl Body {
         let (then, owned) = self.names(|body| {
             let condition = body.condition(&branch.cond, &fail);
             let (exit, value) = body.arm(|body| body.block(&branch.then_branch, context));
-            let arm = quote!(#join.arm(#exit: { ::core::option::Option::Some(#value) }););
+            let arm = quote!(#join.arm(#exit: { __mt::Some(#value) }););
             if !has_let(&branch.cond) {
                 return (quote!(#condition #arm), None);
             }
@@ -60,10 +60,10 @@ impl Body {
         });
         let drops = owned.map(|owned| quote!(__mt::drop_list(&#owned);));
         let otherwise = match &branch.else_branch {
-            None => quote!(#join.arm(::core::option::Option::Some(__mt::unit()));),
+            None => quote!(#join.arm(__mt::Some(__mt::unit()));),
             Some((_, other)) => {
                 let (exit, value) = self.arm(|body| body.value_in(other, context));
-                quote!(#join.arm(#exit: { __mt::scope(true); ::core::option::Option::Some(#value) });)
+                quote!(#join.arm(#exit: { __mt::scope(true); __mt::Some(#value) });)
             }
         };
         let end = self.end_of(&join);
@@ -117,7 +117,7 @@ impl Body {
                     #guard
                     #(#binds)*
                     #bound
-                    #join.arm(#exit: { __mt::scope(true); ::core::option::Option::Some(#value) });
+                    #join.arm(#exit: { __mt::scope(true); __mt::Some(#value) });
                     __mt::switch(#fail);
                 }
             }
@@ -180,8 +180,8 @@ impl Body {
         let (join, fail) = (self.local("j"), self.local("f"));
         let left = self.value(&binary.left);
         let (exit, right) = self.arm(|body| body.value(&binary.right));
-        let right = quote!(#join.arm(#exit: { __mt::scope(true); ::core::option::Option::Some(#right) }););
-        let decided = |value: bool| quote!(#join.arm(::core::option::Option::Some(__mt::lit(#value))););
+        let right = quote!(#join.arm(#exit: { __mt::scope(true); __mt::Some(#right) }););
+        let decided = |value: bool| quote!(#join.arm(__mt::Some(__mt::lit(#value))););
         let (holds, fails) = match binary.op {
             BinOp::Or(_) => (decided(true), right),
             _ => (right, decided(false)),
@@ -210,7 +210,7 @@ impl Body {
         let arrives = self.local("v");
         quote! {{
             let #join = __mt::Join::new();
-            let #arrives = #exit: { ::core::option::Option::Some(#value) };
+            let #arrives = #exit: { __mt::Some(#value) };
             #join.arm(#arrives);
             #end
         }}
@@ -336,7 +336,7 @@ impl Body {
             #iterate
             __mt::switch(#fail);
             #drops
-            #join.arm(::core::option::Option::Some(__mt::unit()));
+            #join.arm(__mt::Some(__mt::unit()));
             #join.end().unwrap()
         }}
     }
@@ -355,7 +355,7 @@ impl Body {
             ty: ty.cloned(),
         };
         let (exit, value) = self.target(target, |body| body.arm(|body| body.block(block, Context::default())));
-        quote!(__mt::again(#exit: { ::core::option::Option::Some(#value) }, #head, #join.depth());)
+        quote!(__mt::again(#exit: { __mt::Some(#value) }, #head, #join.depth());)
     }
 
     pub(crate) fn break_(&mut self, leave: &ExprBreak) -> TokenStream {

@@ -414,15 +414,16 @@ impl Callable {
     /// A call: of the builder's jitcode, or for residual functions and portals, of the function itself.
     fn staged_call(&self, function: TokenStream, builder: TokenStream, output: &Type, args: &[Ident]) -> TokenStream {
         let stage = names::stage();
-        let params = self.params.iter().map(|(_, ty)| ty);
-        let probes = body::probes(self.receiver.iter().chain(params).chain([&self.output]));
         if self.marks.residual || self.portal.is_some() {
+            let params = self.params.iter().map(|(_, ty)| ty);
+            let probes = body::probes(self.receiver.iter().chain(params).chain([output]));
             let (native, name) = (format_ident!("native{}", args.len()), &self.name);
             let flags = native_flags(self.marks.elidable, self.marks.nounwind);
             let function = self.instance(function);
             quote!(#probes #stage::#native(#flags, #name, #function, #(#args),*))
         } else {
-            let key = self.key(builder);
+            // The arguments are values, whose types are known; the builder will tell of its parameters'.
+            let (key, probes) = (self.key(builder), body::probes([output]));
             quote!(#probes #stage::call::<#output>(#key, &[#(#args.__any()),*]))
         }
     }
@@ -573,8 +574,8 @@ impl Callable {
         let (stage, hash) = (names::stage(), names::hash(&names::plain(&self.ident)));
         let (this, receive) = (names::local("s", 0), self.receive());
         let args = names::arguments(named.params.len());
-        let builder = names::builder(around.of_trait.as_ref(), &self.ident);
         let all: Vec<Ident> = [this.clone()].into_iter().chain(args.iter().cloned()).collect();
+        let builder = names::builder(around.of_trait.as_ref(), &self.ident);
         let call = self.staged_call(self.native_path(around), quote!(Self::#builder), &named.output, &all);
         let (types, output) = (&named.params, &named.output);
         let place = names::local("p", 0);

@@ -311,7 +311,7 @@ impl Body {
         let compare = if name.ends_with("eq") { "eq" } else { "ne" };
         let (compare, fail, path) = (Ident::new(compare, mac.span()), self.local("f"), &mac.path);
         let tests = quote_spanned! {mac.span()=>
-            __mt::test(__mt::#compare(__mt::Place::__peek(#left), __mt::Place::__peek(#right)), #fail);
+            __mt::test(__mt::#compare(__mt::peek(#left), __mt::peek(#right)), #fail);
         };
         let [left, right] = params;
         let message = quote!(#path!(*#left, *#right, #tokens));

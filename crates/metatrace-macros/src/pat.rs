@@ -229,7 +229,7 @@ impl Body {
                     let #next = __mt::block();
                     #(#case_tests)*
                     #(#peeks)*
-                    #(__mt::Place::__init(#slots, &__mt::Place::__peek(#names));)*
+                    #(__mt::init(#slots, &__mt::peek(#names));)*
                     __mt::goto(#matched);
                     __mt::switch(#next);
                 }

@@ -166,7 +166,7 @@ impl<'a> Shaped<'a> {
             }
             #vis fn __update_of_jit_type(new: &#proxy<#(#args),*>, base: #stage::Place<Self>, given: &[&str]) {
                 let base = <Self as #stage::JitType>::target(base);
-                #(if !given.contains(&#texts) { #stage::Place::__init(new.#names, &#stage::Place::__get(base.#names)); })*
+                #(if !given.contains(&#texts) { #stage::init(new.#names, &#stage::get(base.#names)); })*
             }
         });
         quote! {
@@ -343,28 +343,22 @@ impl<'a> Shaped<'a> {
                 None => n.to_string(),
             });
             let constructor = match &variant.fields {
-                Fields::Unnamed(_) => quote!(::core::any::type_name_of_val(&Self::#ident)),
-                _ => quote!(""),
+                Fields::Unnamed(_) => quote!(__mt::ctor_name(&Self::#ident)),
+                _ => quote!(__mt::no_ctor),
             };
-            let explicit = variant
-                .discriminant
-                .as_ref()
-                .map(|(_, value)| quote!(discriminant = #value;));
+            let discriminant = match &variant.discriminant {
+                Some((_, value)) => quote!(__mt::Some(#value)),
+                None => quote!(__mt::None),
+            };
             quote! {
-                #explicit
-                #stage::push_variant(
-                    &mut variants, #text, #constructor, discriminant, &[#(#stage::field::<#types>(#texts, 0)),*],
-                );
-                discriminant = discriminant.wrapping_add(1);
+                __mt::VariantDecl::new(#text, #constructor, #discriminant, &[#((#texts, __mt::Type::of::<#types>)),*])
             }
         });
         self.shape(
             &all,
             &quote! {{
-                let mut discriminant = 0u8;
-                let mut variants = ::std::vec::Vec::new();
-                #(#variants)*
-                #stage::TypeShape::Enum { name: #text, variants }
+                use #stage as __mt;
+                __mt::enum_shape(#text, const { &[#(#variants),*] })
             }},
         )
     }

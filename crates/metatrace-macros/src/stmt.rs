@@ -6,7 +6,7 @@
 //! { let sc = scope(false);
 //!   let ts = scope(true); let x = bind_leaving(ts, f…);
 //!   let ts = scope(true); let _ = g…; pop(ts);
-//!   scope24(); let t = Place::__get(x.0); leave(sc, t) }
+//!   scope24(); let t = get(x.0); leave(sc, t) }
 //! ```
 //!
 //! Every statement of the author's becomes a list of statements, each of which carries his `#[cfg]`s.
@@ -224,7 +224,7 @@ impl Body {
             quote!(__mt::switch(#fail);),
             quote!(__mt::drop_list(&#owned);),
             quote!(let #depth = __mt::depth();),
-            quote!(let _: ::core::option::Option<__mt::Var<()>> = #exit: { ::core::option::Option::Some(#value) };),
+            quote!(let _: __mt::Option<__mt::Var<()>> = #exit: { __mt::Some(#value) };),
             quote!(__mt::trunc(#depth);),
             quote!(__mt::switch(#matched);),
         ];

@@ -342,6 +342,14 @@ pub(crate) fn types_within(ty: &Type, found: &mut Vec<Type>) {
     }
 }
 
+/// Whether a type is a number, `bool` or `char`, by its name.
+pub(crate) fn is_scalar(ty: &Type) -> bool {
+    const SCALARS: [&str; 13] = [
+        "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "isize", "f64", "bool", "char",
+    ];
+    matches!(ty, Type::Path(path) if path.qself.is_none() && SCALARS.iter().any(|scalar| path.path.is_ident(scalar)))
+}
+
 /// The type arguments of an `Option` or `Result`.
 pub(crate) fn type_arguments(ty: &Type) -> impl Iterator<Item = &Type> {
     let segment = match ty {
