@@ -15,15 +15,23 @@ use std::marker::PhantomData;
 /// Begins the twin of a function that returns `R`.
 #[inline(never)]
 pub fn begin<R>(name: &'static str, edition_2024: bool, overflow_checks: bool) {
-    let ty = Type::of::<R>();
-    with(|b| b.begin(name, ty, edition_2024, overflow_checks));
+    begin_of(Type::of::<R>(), name, edition_2024, overflow_checks);
+}
+
+#[inline(never)]
+fn begin_of(result: Type, name: &'static str, edition_2024: bool, overflow_checks: bool) {
+    with(|b| b.begin(name, result, edition_2024, overflow_checks));
 }
 
 /// A parameter, which becomes a local.
 #[inline(never)]
 pub fn param<T>() -> Place<T> {
-    let ty = Type::of::<T>();
-    Place::new(with(|b| b.param(ty)))
+    Place::new(param_of(Type::of::<T>()))
+}
+
+#[inline(never)]
+fn param_of(ty: Type) -> PlaceId {
+    with(|b| b.param(ty))
 }
 
 /// A fresh block.
@@ -126,6 +134,13 @@ pub fn pop(depth: usize) {
     with(|b| b.pop_scopes(depth));
 }
 
+/// The end of a block without a value: closes the scopes from `depth` upwards.
+#[inline(never)]
+pub fn done(depth: usize) -> Var<()> {
+    pop(depth);
+    unit()
+}
+
 /// Forgets the scopes from `depth` upwards: control has left them.
 #[inline(never)]
 pub fn trunc(depth: usize) {
@@ -138,14 +153,24 @@ pub fn trunc(depth: usize) {
 pub fn leave<V>(depth: usize, value: V) -> V {
     match shims::number_of_handle(&value) {
         None => value,
-        Some(id) => shims::handle_of_number(with(|b| b.leave_scopes(depth, ValueId(id))).0),
+        Some(id) => shims::handle_of_number(leave_with(depth, ValueId(id)).0),
     }
+}
+
+#[inline(never)]
+fn leave_with(depth: usize, value: ValueId) -> ValueId {
+    with(|b| b.leave_scopes(depth, value))
 }
 
 /// Returns from the function.
 #[inline(never)]
 pub fn ret<T>(value: &Var<T>) {
-    with(|b| b.return_value(value.__value()));
+    return_value(value.__value());
+}
+
+#[inline(never)]
+fn return_value(value: ValueId) {
+    with(|b| b.return_value(value));
 }
 
 /// The end of a block that cannot be reached.
@@ -190,6 +215,7 @@ impl<V> std::fmt::Debug for Join<V> {
     }
 }
 
+#[inline(never)]
 fn new_join() -> u32 {
     with(|b| {
         let (block, depth) = (b.graph.block(), b.scopes.len());
@@ -236,6 +262,13 @@ impl<V> Join<V> {
         trunc(self.depth());
     }
 
+    /// The end of an arm behind a test, which goes on where the test fails.
+    #[inline(never)]
+    pub fn case(self, value: Option<V>, fail: Blk) {
+        self.arm(value);
+        switch(fail);
+    }
+
     /// Goes on where the arms meet; `None` where none gets there.
     #[inline(never)]
     pub fn end(self) -> Option<V> {
@@ -243,10 +276,12 @@ impl<V> Join<V> {
     }
 }
 
+#[inline(never)]
 fn join_depth(join: u32) -> usize {
     with(|b| b.joins[join as usize].depth)
 }
 
+#[inline(never)]
 fn join_edge(join: u32, value: ValueId) {
     with(|b| {
         let (ty, words) = (b.get(value).ty, b.words(value));
@@ -271,6 +306,7 @@ fn join_edge(join: u32, value: ValueId) {
     });
 }
 
+#[inline(never)]
 fn join_end(join: u32) -> Option<ValueId> {
     with(|b| {
         let JoinState { block, depth, .. } = b.joins[join as usize];

@@ -162,7 +162,7 @@ impl<T: ?Sized, M> Place<T, M> {
 
     /// The same place with its loads where the program now is.
     pub(crate) fn __here(self) -> Place<T, M> {
-        Place::new(with(|b| b.place_in(self.__id(), None)))
+        Place::new(here(self.__id()))
     }
 
     #[doc(hidden)]
@@ -180,6 +180,7 @@ impl<T: ?Sized, M> Place<T, M> {
     }
 }
 
+#[inline(never)]
 fn reference(place: PlaceId, ty: Type) -> ValueId {
     with(|b| {
         b.in_sequence_of(place, |b| {
@@ -204,8 +205,7 @@ impl<T, M> Place<T, M> {
     #[doc(hidden)]
     #[inline(never)]
     pub fn __moved(&self) {
-        let ty = Type::of::<T>();
-        with(|b| b.moved_out(self.__id(), ty));
+        moved_out(self.__id(), Type::of::<T>());
     }
 
     #[inline(always)]
@@ -273,9 +273,9 @@ impl<T: JitType + ?Sized, M> Deref for Place<T, M> {
 
     #[inline(never)]
     fn deref(&self) -> &T::Target {
-        let outer = with(|b| b.enter_sequence_of(self.__id()));
+        let outer = enter_sequence_of(self.__id());
         let target = T::target(self.__cast());
-        with(|b| b.sequence = outer);
+        leave_sequence(outer);
         leak(target)
     }
 }
@@ -317,9 +317,35 @@ pub fn bind<T>(value: Var<T>) -> Place<T> {
 /// A place as a receiver: what autoderef loads is loaded here, before the arguments are evaluated.
 #[inline(never)]
 pub fn recv<T: ?Sized, M>(place: &Place<T, M>) -> Place<T, M> {
-    Place::new(with(|b| b.receiver(place.__id())))
+    Place::new(receiver(place.__id()))
 }
 
+#[inline(never)]
+fn here(place: PlaceId) -> PlaceId {
+    with(|b| b.place_in(place, None))
+}
+
+#[inline(never)]
+fn moved_out(place: PlaceId, ty: Type) {
+    with(|b| b.moved_out(place, ty));
+}
+
+#[inline(never)]
+fn receiver(place: PlaceId) -> PlaceId {
+    with(|b| b.receiver(place))
+}
+
+#[inline(never)]
+fn enter_sequence_of(place: PlaceId) -> Option<u32> {
+    with(|b| b.enter_sequence_of(place))
+}
+
+#[inline(never)]
+fn leave_sequence(outer: Option<u32>) {
+    with(|b| b.sequence = outer);
+}
+
+#[inline(never)]
 fn peek_value(place: PlaceId, ty: Type) -> ValueId {
     with(|b| {
         b.in_sequence_of(place, |b| {
@@ -329,6 +355,7 @@ fn peek_value(place: PlaceId, ty: Type) -> ValueId {
     })
 }
 
+#[inline(never)]
 fn get_value(place: PlaceId, ty: Type) -> ValueId {
     with(|b| {
         b.in_sequence_of(place, |b| {
@@ -339,6 +366,7 @@ fn get_value(place: PlaceId, ty: Type) -> ValueId {
     })
 }
 
+#[inline(never)]
 pub(crate) fn init_value(place: PlaceId, value: ValueId) {
     with(|b| {
         let (ty, words) = (b.get(value).ty, b.words(value));
@@ -347,6 +375,7 @@ pub(crate) fn init_value(place: PlaceId, value: ValueId) {
     });
 }
 
+#[inline(never)]
 pub(crate) fn set(place: PlaceId, value: ValueId) {
     with(|b| {
         let (ty, words) = (b.get(value).ty, b.words(value));
@@ -373,6 +402,7 @@ pub(crate) fn set(place: PlaceId, value: ValueId) {
     });
 }
 
+#[inline(never)]
 fn raw(ty: Type) -> PlaceId {
     with(|b| {
         let root = b.new_root(ty, false);
@@ -380,6 +410,7 @@ fn raw(ty: Type) -> PlaceId {
     })
 }
 
+#[inline(never)]
 fn raw_variant(ty: Type, variant: u32) -> PlaceId {
     with(|b| {
         let root = b.new_root(ty, false);
@@ -390,6 +421,7 @@ fn raw_variant(ty: Type, variant: u32) -> PlaceId {
     })
 }
 
+#[inline(never)]
 fn complete(place: PlaceId, ty: Type) -> ValueId {
     with(|b| {
         let words = b.read(place, ty);
@@ -397,6 +429,7 @@ fn complete(place: PlaceId, ty: Type) -> ValueId {
     })
 }
 
+#[inline(never)]
 fn fresh(ty: Type) -> PlaceId {
     with(|b| {
         let root = b.new_root(ty, true);
@@ -404,6 +437,7 @@ fn fresh(ty: Type) -> PlaceId {
     })
 }
 
+#[inline(never)]
 pub(crate) fn bind_value(value: ValueId) -> PlaceId {
     with(|b| {
         let (ty, words) = (b.get(value).ty, b.words(value));
@@ -417,6 +451,7 @@ pub(crate) fn bind_value(value: ValueId) -> PlaceId {
     })
 }
 
+#[inline(never)]
 fn field(parent: PlaceId, ty: Type, variant: u32, index: u32) -> PlaceId {
     with(|b| b.field(parent, ty, variant, index))
 }
@@ -425,17 +460,22 @@ fn field(parent: PlaceId, ty: Type, variant: u32, index: u32) -> PlaceId {
 #[inline(never)]
 pub fn bind_leaving<T>(depth: usize, value: Var<T>) -> Place<T> {
     let place = bind_value(value.__value());
-    with(|b| b.pop_scopes(depth));
+    crate::control::pop(depth);
     Place::new(place)
 }
 
 /// A temporary: dropped with its statement.
 #[inline(never)]
 pub fn tmp<T>(value: Var<T>) -> Place<T> {
-    Place::new(with(|b| {
-        let root = b.value_root(value.__value());
+    Place::new(temporary(value.__value()))
+}
+
+#[inline(never)]
+fn temporary(value: ValueId) -> PlaceId {
+    with(|b| {
+        let root = b.value_root(value);
         b.place(PlaceKind::Root(root))
-    }))
+    })
 }
 
 /// Says the type of a value.

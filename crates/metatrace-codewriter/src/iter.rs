@@ -45,6 +45,7 @@ impl<T> fmt::Debug for IntRange<T> {
     }
 }
 
+#[inline(never)]
 fn start_range(start: ValueId, end: ValueId) -> (VReg, Operand) {
     with(|b| {
         let (src, end) = (b.word(start), b.word(end));
@@ -142,6 +143,7 @@ impl<T, R> fmt::Debug for SliceIter<T, R> {
     }
 }
 
+#[inline(never)]
 fn start_slice(slice: ValueId) -> (Operand, Operand, VReg) {
     with(|b| {
         let words = b.words(slice);

@@ -104,6 +104,7 @@ impl Builder {
 }
 
 /// A native call with the addresses of places.
+#[inline(never)]
 fn outlined(callee: Callee, args: &[ValueId], result: Type) -> ValueId {
     let args: Vec<u32> = args.iter().map(|arg| arg.0).collect();
     with(|b| native(b, "outlined", Facts::ANY, callee, &args, result))

@@ -104,6 +104,7 @@ impl Callee {
 }
 
 /// A residual call whose arguments are given away.
+#[inline(never)]
 pub(crate) fn call(name: &str, facts: Facts, callee: Callee, args: &[u32], result: Type) -> u32 {
     with(|b| {
         for arg in args {
@@ -114,6 +115,7 @@ pub(crate) fn call(name: &str, facts: Facts, callee: Callee, args: &[u32], resul
 }
 
 /// The same, but the arguments are only looked at: the callee takes them as `ManuallyDrop`.
+#[inline(never)]
 pub(crate) fn peek(name: &str, facts: Facts, callee: Callee, args: &[u32], result: Type) -> u32 {
     with(|b| native(b, name, facts, callee, args, result).0)
 }
@@ -522,6 +524,7 @@ fn words_of_image(b: &mut Builder, ty: Type, image: Operand) -> Vec<Operand> {
 }
 
 /// A call of a function with jitcode.
+#[inline(never)]
 pub(crate) fn inline(key: usize, name: &'static str, args: &[u32], result: Type) -> u32 {
     with(|b| {
         let mut words = Vec::new();

@@ -70,8 +70,7 @@ impl<T: TypeIsJit, M> Scrut<T, M> {
     #[doc(hidden)]
     #[inline(never)]
     pub fn __test_variant(self, variant: u32, fail: Blk) {
-        let ty = Type::learn::<T>();
-        with(|b| b.test_variant(self.0.__id(), ty, variant, fail));
+        test_variant(self.0.__id(), Type::learn::<T>(), variant, fail);
     }
 
     #[doc(hidden)]
@@ -94,8 +93,18 @@ impl<T: TypeIsJit, M> Scrut<T, M> {
     pub fn __test_unit(self, constant: &T, fail: Blk) {
         let ty = Type::learn::<T>();
         let words = assembly::words_at(ty, constant);
-        with(|b| b.test_constant(self.0.__id(), ty, &words, fail));
+        test_constant(self.0.__id(), ty, &words, fail);
     }
+}
+
+#[inline(never)]
+fn test_variant(place: PlaceId, ty: Type, variant: u32, fail: Blk) {
+    with(|b| b.test_variant(place, ty, variant, fail));
+}
+
+#[inline(never)]
+fn test_constant(place: PlaceId, ty: Type, words: &[u64], fail: Blk) {
+    with(|b| b.test_constant(place, ty, words, fail));
 }
 
 impl Builder {
@@ -125,6 +134,7 @@ impl Builder {
     }
 }
 
+#[inline(never)]
 fn test_scalar(place: PlaceId, ty: Type, order: Compare, scalar: crate::types::Scalar, bits: u64, fail: Blk) {
     with(|b| {
         let found = b.read(place, ty)[0];
@@ -272,12 +282,14 @@ impl<F, E, A> Ctor<F, E, A> {
     }
 }
 
+#[inline(never)]
 fn construct(name: &'static str, ty: Type, ctor: Callee, args: &[u32]) -> u32 {
     let variant = variant_of_ctor(ty, name);
     with(|b| b.construct(name, ty, variant, ctor, args).0)
 }
 
 /// The variant that a constructor in a pattern stands for, tested.
+#[inline(never)]
 fn pattern(name: &str, ty: Type, scrutinee: PlaceId, fail: Blk) -> u32 {
     with(|b| {
         let Some(variant) = variant_of_ctor(ty, name) else {
@@ -296,7 +308,7 @@ pub trait AdtScrut: Copy {
     /// A part's scrutinee.
     type Part<X>: Copy;
     /// Tests for the variant that a constructor stands for.
-    fn is_made_by<F>(self, fail: Blk) -> u32;
+    fn is_made_by(self, constructor: &'static str, fail: Blk) -> u32;
     /// A field of a variant.
     fn part<X>(self, variant: u32, index: u32) -> Self::Part<X>;
 }
@@ -305,8 +317,8 @@ impl<T: TypeIsJit, M> AdtScrut for Scrut<T, M> {
     type Of = T;
     type Part<X> = Scrut<X, M>;
 
-    fn is_made_by<F>(self, fail: Blk) -> u32 {
-        pattern(std::any::type_name::<F>(), Type::learn::<T>(), self.0.__id(), fail)
+    fn is_made_by(self, constructor: &'static str, fail: Blk) -> u32 {
+        pattern(constructor, Type::learn::<T>(), self.0.__id(), fail)
     }
 
     fn part<X>(self, variant: u32, index: u32) -> Scrut<X, M> {
@@ -317,7 +329,7 @@ impl<T: TypeIsJit, M> AdtScrut for Scrut<T, M> {
 /// A constructor pattern without subpatterns, `V(..)`.
 #[inline(never)]
 pub fn pat_any<F, K: AdtScrut>(_: &F, scrutinee: K, fail: Blk) {
-    scrutinee.is_made_by::<F>(fail);
+    scrutinee.is_made_by(std::any::type_name::<F>(), fail);
 }
 
 /// Function items with fields as arguments, for `V(a, ..)`.
@@ -354,6 +366,7 @@ impl<T: TupleFields, M> Scrut<T, M> {
     }
 }
 
+#[inline(never)]
 fn tuple_value(ty: Type, args: &[u32]) -> ValueId {
     with(|b| {
         for arg in args {
@@ -366,7 +379,7 @@ fn tuple_value(ty: Type, args: &[u32]) -> ValueId {
 }
 
 macro_rules! tuples {
-    ($($tup:ident $tuple:ident $pat:ident $ctor:ident $call:ident ($($T:ident $v:ident $i:tt),*);)*) => {$(
+    ($($tup:ident $tuple:ident $pat:ident $parts:ident $ctor:ident $call:ident ($($T:ident $v:ident $i:tt),*);)*) => {$(
         crate::pointers::coerce_to_shared!([$($T)*] ($($T,)*););
 
         impl<$($T),*> TypeIsJit for ($($T,)*) {
@@ -416,12 +429,19 @@ macro_rules! tuples {
             Var::new(tuple_value(Type::learn::<($($T,)*)>(), &[$($v.__id()),*]))
         }
 
-        /// A constructor pattern.
-        #[inline(never)]
+        /// A constructor pattern. Only its name is compiled for each constructor.
+        #[inline(always)]
         pub fn $pat<F: Fn($($T),*) -> E, $($T,)* E, Scrutinee: AdtScrut<Of = E>>(
             _: &F, scrutinee: Scrutinee, fail: Blk,
         ) -> ($(Scrutinee::Part<$T>,)*) {
-            let variant = scrutinee.is_made_by::<F>(fail);
+            $parts::<$($T,)* Scrutinee>(std::any::type_name::<F>(), scrutinee, fail)
+        }
+
+        #[inline(never)]
+        fn $parts<$($T,)* Scrutinee: AdtScrut>(
+            constructor: &'static str, scrutinee: Scrutinee, fail: Blk,
+        ) -> ($(Scrutinee::Part<$T>,)*) {
+            let variant = scrutinee.is_made_by(constructor, fail);
             ($(scrutinee.part::<$T>(variant, $i),)*)
         }
 
@@ -444,16 +464,16 @@ macro_rules! tuples {
     )*};
 }
 tuples! {
-    __tup1 tuple1 pat1 ctor1 call1 (A a 0);
-    __tup2 tuple2 pat2 ctor2 call2 (A a 0, B b 1);
-    __tup3 tuple3 pat3 ctor3 call3 (A a 0, B b 1, C c 2);
-    __tup4 tuple4 pat4 ctor4 call4 (A a 0, B b 1, C c 2, D d 3);
-    __tup5 tuple5 pat5 ctor5 call5 (A a 0, B b 1, C c 2, D d 3, G e 4);
-    __tup6 tuple6 pat6 ctor6 call6 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5);
-    __tup7 tuple7 pat7 ctor7 call7 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6);
-    __tup8 tuple8 pat8 ctor8 call8 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7);
-    __tup9 tuple9 pat9 ctor9 call9 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7, K i 8);
-    __tup10 tuple10 pat10 ctor10 call10 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7, K i 8, L j 9);
-    __tup11 tuple11 pat11 ctor11 call11 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7, K i 8, L j 9, N k 10);
-    __tup12 tuple12 pat12 ctor12 call12 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7, K i 8, L j 9, N k 10, O l 11);
+    __tup1 tuple1 pat1 parts1 ctor1 call1 (A a 0);
+    __tup2 tuple2 pat2 parts2 ctor2 call2 (A a 0, B b 1);
+    __tup3 tuple3 pat3 parts3 ctor3 call3 (A a 0, B b 1, C c 2);
+    __tup4 tuple4 pat4 parts4 ctor4 call4 (A a 0, B b 1, C c 2, D d 3);
+    __tup5 tuple5 pat5 parts5 ctor5 call5 (A a 0, B b 1, C c 2, D d 3, G e 4);
+    __tup6 tuple6 pat6 parts6 ctor6 call6 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5);
+    __tup7 tuple7 pat7 parts7 ctor7 call7 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6);
+    __tup8 tuple8 pat8 parts8 ctor8 call8 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7);
+    __tup9 tuple9 pat9 parts9 ctor9 call9 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7, K i 8);
+    __tup10 tuple10 pat10 parts10 ctor10 call10 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7, K i 8, L j 9);
+    __tup11 tuple11 pat11 parts11 ctor11 call11 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7, K i 8, L j 9, N k 10);
+    __tup12 tuple12 pat12 parts12 ctor12 call12 (A a 0, B b 1, C c 2, D d 3, G e 4, H f_ 5, I g 6, J h 7, K i 8, L j 9, N k 10, O l 11);
 }

@@ -3,7 +3,7 @@
 //! Coercions of handles mirror rustc's coercions of values: `Deref` on `Var<&mut T>` leads to `Var<&T>`, on `Var<&Vec<T>>` to
 //! `Var<&[T]>`, and so on, so that `&Var<…>` arguments coerce where the author's arguments would.
 
-use crate::builder::with;
+use crate::builder::{ValueId, with};
 use crate::graph::Operand;
 use crate::handles::{JitType, Place, Var, leak};
 use crate::layout;
@@ -20,6 +20,7 @@ pub(crate) fn behind<T: ?Sized>(words: Vec<Operand>, offset: u32) -> PlaceId {
     place_behind(words, offset, || name_of::<T>())
 }
 
+#[inline(never)]
 fn place_behind(words: Vec<Operand>, offset: u32, name: impl FnOnce() -> Rc<str>) -> PlaceId {
     with(|b| match words[..] {
         [reference] => {
@@ -41,10 +42,15 @@ fn place_behind(words: Vec<Operand>, offset: u32, name: impl FnOnce() -> Rc<str>
     })
 }
 
+#[inline(never)]
+fn words_of(value: ValueId) -> Vec<Operand> {
+    with(|b| b.words(value))
+}
+
 /// The place that a place of pointer type leads to.
 pub(crate) fn pointee<P, T: ?Sized>(place: Place<P>, offset: u32) -> Place<T> {
     let value = place.__peek();
-    let words = with(|b| b.words(value.__value()));
+    let words = words_of(value.__value());
     let target = behind::<T>(words, offset);
     Place::new(target)
 }
@@ -250,23 +256,28 @@ pub trait CoerceMut<'a> {
 
 /// The place behind a reference.
 pub(crate) fn deref<T: ?Sized>(reference: Var<&T>) -> Place<T> {
-    let words = with(|b| b.words(reference.__value()));
+    let words = words_of(reference.__value());
     Place::new(behind::<T>(words, 0))
 }
 
 /// The place behind a mutable reference.
 pub(crate) fn deref_mut<T: ?Sized>(reference: Var<&mut T>) -> Place<T> {
-    let words = with(|b| b.words(reference.__value()));
+    let words = words_of(reference.__value());
     Place::new(behind::<T>(words, 0))
 }
 
 /// The same words as a reference of another type.
 fn retyped<T, U: KnownType>(reference: Var<T>) -> Var<U> {
     let ty = Type::learn_known::<U>();
-    Var::new(with(|b| {
-        let words = b.words(reference.__value());
+    Var::new(retyped_value(reference.__value(), ty))
+}
+
+#[inline(never)]
+fn retyped_value(reference: ValueId, ty: Type) -> ValueId {
+    with(|b| {
+        let words = b.words(reference);
         b.value(ty, words)
-    }))
+    })
 }
 
 impl<'a, T: 'a> CoerceRef<'a> for Vec<T> {

@@ -456,6 +456,7 @@ pub(crate) enum Compare {
 }
 
 /// A scalar that an operation on words gives.
+#[inline(never)]
 pub(crate) fn scalar_value(ty: Type, f: impl FnOnce(&mut Builder) -> Operand) -> u32 {
     with(|b| {
         let word = f(b);
@@ -609,6 +610,7 @@ pub fn lit<T: JitConst>(value: T) -> Var<T> {
     Var::new(constant(ty, &assembly::words_of(ty, value)))
 }
 
+#[inline(never)]
 fn constant(ty: Type, words: &[u64]) -> ValueId {
     let words = constant_words(ty, words);
     with(|b| b.owned_value(ty, words))
@@ -622,6 +624,7 @@ pub fn lit_str(text: &'static str) -> Var<&'static str> {
 }
 
 /// Pairs of a result and whether it is exact, for the `checked_` and `overflowing_` methods.
+#[inline(never)]
 fn overflowing_pair(arith: Arith, scalar: Scalar, a: u32, b: u32) -> (Operand, Operand) {
     with(|builder| {
         let (a, b) = (word_of(builder, a), word_of(builder, b));
@@ -657,6 +660,7 @@ fn overflowing_pair(arith: Arith, scalar: Scalar, a: u32, b: u32) -> (Operand, O
     })
 }
 
+#[inline(never)]
 fn checked_value(arith: Arith, scalar: Scalar, option: Type, a: u32, b: u32) -> u32 {
     let (value, exact) = overflowing_pair(arith, scalar, a, b);
     with(|b| {
@@ -665,6 +669,7 @@ fn checked_value(arith: Arith, scalar: Scalar, option: Type, a: u32, b: u32) -> 
     })
 }
 
+#[inline(never)]
 fn overflowing_value(arith: Arith, scalar: Scalar, pair: Type, a: u32, b: u32) -> u32 {
     let (value, exact) = overflowing_pair(arith, scalar, a, b);
     with(|b| {

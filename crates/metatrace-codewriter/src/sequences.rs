@@ -173,6 +173,7 @@ impl Builder {
     }
 }
 
+#[inline(never)]
 fn vec_slice_place(vec: PlaceId, item_size: u32) -> PlaceId {
     with(|b| {
         b.in_sequence_of(vec, |b| {
@@ -235,6 +236,16 @@ impl<T> Deref for VecProxy<T> {
     }
 }
 
+impl<T> VecProxy<T> {
+    /// `SliceProxy`'s, without the way there.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn __index<I: JitIndex<T>>(&self, index: &Var<I>) -> Place<I::Out> {
+        I::index(vec_slice(self.0), *index)
+    }
+}
+
+#[inline(never)]
 fn vec_push(vec: PlaceId, value: ValueId, item: Type, grow: Callee) {
     with(|b| {
         let len = b.vec_word(vec, VecWord::Len, item.size);
@@ -258,6 +269,7 @@ fn vec_push(vec: PlaceId, value: ValueId, item: Type, grow: Callee) {
     });
 }
 
+#[inline(never)]
 fn vec_pop(vec: PlaceId, item: Type, option: Type) -> ValueId {
     with(|b| {
         let kinds: Vec<Kind> = option.shape().kinds().collect();
@@ -445,6 +457,7 @@ impl<T, const N: usize> JitType for [T; N] {
     }
 }
 
+#[inline(never)]
 fn slice_len(slice: PlaceId) -> ValueId {
     with(|b| {
         let len = b.slice_of(slice).len;
@@ -453,6 +466,7 @@ fn slice_len(slice: PlaceId) -> ValueId {
 }
 
 /// `first`, `last`, `get` and the like: a reference to the item, where it is there. `index`: `None` is the last one.
+#[inline(never)]
 fn slice_get(slice: PlaceId, index: Option<ValueId>, item: Type, option: Type) -> ValueId {
     with(|b| {
         let SlicePlace { data, len, frozen } = b.slice_of(slice);
@@ -624,6 +638,7 @@ impl<T> SliceProxy<T> {
     }
 }
 
+#[inline(never)]
 fn slice_swap(slice: PlaceId, i: ValueId, j: ValueId, item: Type) {
     with(|b| {
         let SlicePlace { data, len, frozen } = b.slice_of(slice);
@@ -654,6 +669,7 @@ impl<T> JitIndex<T> for usize {
     }
 }
 
+#[inline(never)]
 fn slice_index(slice: PlaceId, index: ValueId, item: Type) -> PlaceId {
     with(|b| {
         let SlicePlace { data, len, frozen } = b.slice_of(slice);
@@ -819,6 +835,7 @@ pub fn array_repeat<T: Copy, const N: usize>(item: Var<T>) -> Var<[T; N]> {
     std_call::<_, (T,), [T; N]>("array_repeat", Facts::PURE, |item: T| [item; N], &[item.__id()])
 }
 
+#[inline(never)]
 fn array_value(ty: Type, item: Type, items: &[AnyVar]) -> ValueId {
     with(|b| {
         let slot = b.alloca(&ty.name, ty.size, ty.align);

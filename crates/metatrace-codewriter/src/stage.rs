@@ -1,13 +1,13 @@
 //! Everything that macro-generated code names; the facade re-exports this module as `metatrace::__stage`.
 
 pub use crate::control::{
-    Join, Snapshot, again, begin, block, call, cont, cur, depth, drop_list, goto, leave, param, pop, ret, scope,
+    Join, Snapshot, again, begin, block, call, cont, cur, depth, done, drop_list, goto, leave, param, pop, ret, scope,
     scope24, snap, switch, test, test_leaving, trunc, unit, unreachable_, unwind_to,
 };
 pub use crate::graph::Blk;
 pub use crate::handles::{
-    AnyVar, JitType, Mv, Place, Rf, RfMut, Var, assign, bind, bind_leaving, coerce, get, init, parts_of, peek, recv, tmp,
-    typed,
+    AnyVar, JitType, Mv, Place, Rf, RfMut, Var, assign, bind, bind_leaving, coerce, get, init, parts_of, peek, recv,
+    tmp, typed,
 };
 pub use crate::iter::{
     IntoJitIter, JitIter, range, range_from, range_full, range_inclusive, range_inclusive_val, range_to,

@@ -255,6 +255,7 @@ pub(crate) fn variant_of_ctor(ty: Type, ctor: &str) -> Option<u32> {
 }
 
 /// A value of a type of this crate's knowledge, made of words.
+#[inline(never)]
 fn made(ty: Type, variant: u32, fields: &[ValueId]) -> ValueId {
     with(|b| {
         let fields: Vec<Vec<Operand>> = fields
@@ -270,6 +271,7 @@ fn made(ty: Type, variant: u32, fields: &[ValueId]) -> ValueId {
 }
 
 /// The whole place is moved, a part of it has been read.
+#[inline(never)]
 fn take_part(whole: PlaceId, ty: Type, part: PlaceId, part_ty: Type) -> ValueId {
     with(|b| {
         let words = b.read(part, part_ty);
@@ -291,6 +293,7 @@ impl<T> JitType for Option<T> {
     }
 }
 
+#[inline(never)]
 fn test_place(place: PlaceId, ty: Type, variant: u32) -> ValueId {
     with(|b| {
         b.in_sequence_of(place, |b| {
@@ -301,6 +304,7 @@ fn test_place(place: PlaceId, ty: Type, variant: u32) -> ValueId {
 }
 
 /// Takes the payload of `variant`; control goes on where it is there, else `otherwise` ends the block.
+#[inline(never)]
 fn take_payload(
     place: PlaceId,
     ty: Type,
@@ -322,6 +326,7 @@ fn take_payload(
 }
 
 /// The payload where it is there, else what `otherwise` gives.
+#[inline(never)]
 fn payload_or(
     place: PlaceId,
     ty: Type,
@@ -351,6 +356,7 @@ fn payload_or(
 }
 
 /// `as_ref`, `as_mut`: an `Option` of a reference to the payload.
+#[inline(never)]
 fn reference_to_payload(place: PlaceId, ty: Type, option: Type) -> ValueId {
     with(|b| {
         let kinds: Vec<Kind> = option.shape().kinds().collect();

@@ -11,13 +11,14 @@
 
 use crate::body::{self, Body};
 use crate::errors::OUTLINE;
+use crate::names;
 use crate::syntax;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
-    BinOp, Block, Expr, ExprArray, ExprAssign, ExprBinary, ExprLit, ExprPath, ExprRange, ExprReference, ExprRepeat,
-    ExprTuple, ExprUnary, Lit, Local, LocalInit, Pat, RangeLimits, Stmt, Token, Type, UnOp, parse_quote,
+    BinOp, Block, Expr, ExprArray, ExprAssign, ExprBinary, ExprBlock, ExprLit, ExprPath, ExprRange, ExprReference,
+    ExprRepeat, ExprTuple, ExprUnary, Lit, Local, LocalInit, Pat, RangeLimits, Stmt, Token, Type, UnOp, parse_quote,
 };
 
 /// What is known of where a value goes.
@@ -241,6 +242,68 @@ impl Body {
             _ => (self.value(&binary.left), self.value(&binary.right)),
         };
         quote_spanned!(span=> __mt::#function(#left, #right))
+    }
+
+    /// Whether an expression leaves no temporaries behind but its own value, so that it needs no scope for them. Of those
+    /// that do not, only the ones that interpreters are full of are told apart.
+    pub(crate) fn leaves_nothing(&self, expr: &Expr) -> bool {
+        match syntax::bare(expr) {
+            Expr::Lit(_) | Expr::Path(_) => true,
+            Expr::Field(_) | Expr::Index(_) => self.names_a_part(expr),
+            Expr::Unary(ExprUnary { expr: inner, op, .. }) => match op {
+                UnOp::Deref(_) => self.names_a_part(expr),
+                _ => self.leaves_nothing(inner),
+            },
+            Expr::Cast(cast) => self.leaves_nothing(&cast.expr),
+            Expr::Assign(assign) => self.names_a_part(&assign.left) && self.leaves_nothing(&assign.right),
+            Expr::Binary(binary) => match binary.op {
+                BinOp::And(_) | BinOp::Or(_) => false,
+                op if syntax::is_assignment(&op) => {
+                    self.names_a_part(&binary.left) && self.leaves_nothing(&binary.right)
+                }
+                // What is compared is not consumed.
+                BinOp::Eq(_) | BinOp::Ne(_) | BinOp::Lt(_) | BinOp::Le(_) | BinOp::Gt(_) | BinOp::Ge(_) => {
+                    let looked_at = |operand| self.names_a_part(operand) || syntax::is_literal(operand);
+                    looked_at(&binary.left) && looked_at(&binary.right)
+                }
+                _ => self.leaves_nothing(&binary.left) && self.leaves_nothing(&binary.right),
+            },
+            Expr::Call(call) => match syntax::bare(&call.func) {
+                Expr::Path(path) => {
+                    let constructor = path
+                        .path
+                        .segments
+                        .last()
+                        .is_some_and(|last| names::is_capitalised(&last.ident));
+                    constructor && call.args.iter().all(|arg| self.leaves_nothing(arg))
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether an expression is a variable or a part of one.
+    fn names_a_part(&self, expr: &Expr) -> bool {
+        match syntax::bare(expr) {
+            expr @ Expr::Path(_) => self.as_variable(expr).is_some(),
+            Expr::Field(field) => self.names_a_part(&field.base),
+            Expr::Index(index) => self.names_a_part(&index.expr) && self.leaves_nothing(&index.index),
+            Expr::Unary(unary) => matches!(unary.op, UnOp::Deref(_)) && self.names_a_part(&unary.expr),
+            _ => false,
+        }
+    }
+
+    /// Whether a block as an arm leaves no temporaries behind: those of its statements go with them.
+    pub(crate) fn arm_leaves_nothing(&self, arm: &Expr) -> bool {
+        match arm {
+            Expr::Block(ExprBlock { block, label: None, .. }) => match block.stmts.last() {
+                Some(Stmt::Expr(tail, None)) => syntax::expr_cfgs(tail).is_empty() && self.arm_leaves_nothing(tail),
+                Some(Stmt::Macro(tail)) => tail.semi_token.is_some(),
+                _ => true,
+            },
+            arm => self.leaves_nothing(arm),
+        }
     }
 
     /// An operand that is looked at and not moved.

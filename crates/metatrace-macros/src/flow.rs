@@ -5,8 +5,8 @@
 //!
 //! { let j = Join::new(); let f = block();
 //!   { let ts = scope(true); let c = C; test_leaving(ts, c, f); }
-//!   j.arm('then: { Some(A) });                   // an edge to the join, if the arm arrives
-//!   switch(f); j.arm('else: { scope(true); Some(B) });
+//!   j.case('then: { Some(A) }, f);               // an edge to the join, if the arm arrives; goes on in `f`
+//!   j.arm('else: { scope(true); Some(B) });
 //!   match j.end() { Some(v) => v, None => break 'around None } }
 //! ```
 //!
@@ -40,10 +40,11 @@ impl Body {
         let (then, owned) = self.names(|body| {
             let condition = body.condition(&branch.cond, &fail);
             let (exit, value) = body.arm(|body| body.block(&branch.then_branch, context));
-            let arm = quote!(#join.arm(#exit: { __mt::Some(#value) }););
             if !has_let(&branch.cond) {
+                let arm = quote!(#join.case(#exit: { __mt::Some(#value) }, #fail););
                 return (quote!(#condition #arm), None);
             }
+            let arm = quote!(#join.arm(#exit: { __mt::Some(#value) }););
             // What the condition owns lives until the arm has ended; and is dropped where a pattern has failed, too.
             let owned = body.local("cs");
             let then = quote! {
@@ -58,12 +59,13 @@ impl Body {
             };
             (then, Some(owned))
         });
-        let drops = owned.map(|owned| quote!(__mt::drop_list(&#owned);));
+        let drops = owned.map(|owned| quote!(__mt::switch(#fail); __mt::drop_list(&#owned);));
         let otherwise = match &branch.else_branch {
             None => quote!(#join.arm(__mt::Some(__mt::unit()));),
             Some((_, other)) => {
                 let (exit, value) = self.arm(|body| body.value_in(other, context));
-                quote!(#join.arm(#exit: { __mt::scope(true); __mt::Some(#value) });)
+                let temps = self.temporaries_of_arm(other);
+                quote!(#join.arm(#exit: { #temps __mt::Some(#value) });)
             }
         };
         let end = self.end_of(&join);
@@ -71,11 +73,15 @@ impl Body {
             let #join = __mt::Join::new();
             let #fail = __mt::block();
             #then
-            __mt::switch(#fail);
             #drops
             #otherwise
             #end
         }}
+    }
+
+    /// The scope of an arm's temporaries, if it has any.
+    fn temporaries_of_arm(&self, arm: &Expr) -> Option<TokenStream> {
+        (!self.arm_leaves_nothing(arm)).then(|| quote!(__mt::scope(true);))
     }
 
     pub(crate) fn match_(&mut self, matching: &ExprMatch, context: Context<'_>) -> TokenStream {
@@ -107,18 +113,19 @@ impl Body {
                 None => Default::default(),
             };
             let (exit, value) = body.arm(|body| body.value_in(&arm.body, context));
+            let temps = body.temporaries_of_arm(&arm.body);
             let (cfgs, tests, binds) = (syntax::cfgs(&arm.attrs), matcher.tests, matcher.binds);
+            let names = (!binds.is_empty() || arm.guard.is_some()).then(|| quote!(__mt::scope(false);));
             quote! {
                 #(#cfgs)*
                 {
                     let #fail = __mt::block();
-                    __mt::scope(false);
+                    #names
                     #(#tests)*
                     #guard
                     #(#binds)*
                     #bound
-                    #join.arm(#exit: { __mt::scope(true); __mt::Some(#value) });
-                    __mt::switch(#fail);
+                    #join.case(#exit: { #temps __mt::Some(#value) }, #fail);
                 }
             }
         })
@@ -163,6 +170,10 @@ impl Body {
                 tests
             }
             Expr::Group(group) => self.condition(&group.expr, fail),
+            condition if self.leaves_nothing(condition) => {
+                let value = self.value(condition);
+                quote_spanned!(condition.span()=> __mt::test(#value, #fail);)
+            }
             condition => {
                 let (temps, holds) = (self.local("ts"), self.local("c"));
                 let value = self.value(condition);

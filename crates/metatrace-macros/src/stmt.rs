@@ -52,7 +52,11 @@ impl Body {
     fn end_block(&mut self, block: &Block, scope: &Ident, tails: &[Tail<'_>], context: Context<'_>) -> TokenStream {
         match tails {
             [] if syntax::block_diverges(block) => self.stop(),
-            [] => quote!(__mt::pop(#scope); __mt::unit()),
+            [] => quote!(__mt::done(#scope)),
+            [tail] if tail.cfgs.is_empty() && self.leaves_nothing(&tail.expr) => {
+                let (value, result) = (self.value_in(&tail.expr, context), self.local("t"));
+                quote!(let #result = #value; __mt::leave(#scope, #result))
+            }
             [tail] if tail.cfgs.is_empty() => {
                 // The temporaries' scope is left with the block's, before the locals go.
                 let (value, result) = (self.value_in(&tail.expr, context), self.local("t"));
@@ -64,6 +68,9 @@ impl Body {
 
     /// The tail's value. Since edition 2024 its temporaries go before the block's locals do.
     fn tail_value(&mut self, expr: &Expr, context: Context<'_>) -> TokenStream {
+        if self.leaves_nothing(expr) {
+            return self.value_in(expr, context);
+        }
         let (temps, result) = (self.local("ts"), self.local("t"));
         let value = self.value_in(expr, context);
         quote!(let #temps = __mt::scope24(); let #result = #value; __mt::leave(#temps, #result))
@@ -115,6 +122,14 @@ impl Body {
 
     fn expression_statement(&mut self, expr: &Expr, semi: bool) -> Vec<TokenStream> {
         let value = self.value(expr);
+        let assigns = match syntax::bare(expr) {
+            Expr::Assign(_) => true,
+            Expr::Binary(binary) => syntax::is_assignment(&binary.op),
+            _ => false,
+        };
+        if assigns && self.leaves_nothing(expr) {
+            return vec![quote!(let _ = #value;)];
+        }
         self.discard(value, !semi)
     }
 
@@ -159,12 +174,21 @@ impl Body {
     }
 
     fn let_now(&mut self, pat: &Pat, ty: Option<&Type>, init: &LocalInit) -> Vec<TokenStream> {
-        let temps = self.local("ts");
-        let mut out = vec![quote!(let #temps = __mt::scope(true);)];
         let by_name = match pat {
-            Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => Some(&name.ident),
+            Pat::Ident(name) if name.by_ref.is_none() && syntax::is_binding(name) && name.subpat.is_none() => {
+                Some(&name.ident)
+            }
             _ => None,
         };
+        if let (Some(name), None) = (by_name, &init.diverge)
+            && self.leaves_nothing(&init.expr)
+        {
+            let value = self.typed(&init.expr, ty);
+            self.declare(name);
+            return vec![quote_spanned!(name.span()=> let #name = __mt::bind(#value);)];
+        }
+        let temps = self.local("ts");
+        let mut out = vec![quote!(let #temps = __mt::scope(true);)];
         if by_name.is_none() && ty.is_none() && syntax::is_place(&init.expr) {
             let place = self.place(&init.expr);
             self.let_pattern(&mut out, pat, place, init, &temps);
@@ -172,7 +196,7 @@ impl Body {
         }
         let value = self.typed(&init.expr, ty);
         match (by_name, &init.diverge) {
-            (Some(name), None) if syntax::bound_names(pat).contains(name) => {
+            (Some(name), None) => {
                 out.push(quote_spanned!(name.span()=> let #name = __mt::bind_leaving(#temps, #value);));
                 self.declare(name);
             }
