@@ -733,6 +733,8 @@ fn bit_count(op: Opcode, scalar: Scalar, a: u32) -> u32 {
     })
 }
 
+// Methods that are native calls are `#[inline]`: with their shims they are compiled where they are called. There are
+// hundreds of them, of which an interpreter calls a few. All others stay out of line, since twins call them often.
 macro_rules! int_methods {
     ($($t:ident)*) => {$(
         impl Var<$t> {
@@ -745,10 +747,10 @@ macro_rules! int_methods {
             int_methods!(? $t Option<$t>: checked_div($t), checked_rem($t), checked_pow(u32), checked_shl(u32), checked_shr(u32), checked_neg());
 
             /// `pow`.
-            #[inline(never)]
+            #[inline]
             pub fn pow(self, exponent: &Var<u32>) -> Var<$t> {
                 let args = [self.__id(), exponent.__id()];
-                if with(|b| b.overflow_checks) {
+                if overflow_checks() {
                     let checked = |base: $t, exponent: u32| match base.checked_pow(exponent) {
                         Some(power) => power,
                         None => panic!("attempt to multiply with overflow"),
@@ -824,7 +826,7 @@ macro_rules! int_methods {
     (~ $call:ident $t:ident $r:ty, abs_diff_as_self($a:ty)) => {};
     (~ $call:ident $t:ident $r:ty, $name:ident()) => {
         #[doc = concat!("`", stringify!($name), "`.")]
-        #[inline(never)]
+        #[inline]
         pub fn $name(self) -> Var<$r> {
             Type::learn::<$r>();
             $call::<_, ($t,), $r>(stringify!($name), ELIDABLE, |a: $t| a.$name(), &[self.__id()])
@@ -832,12 +834,17 @@ macro_rules! int_methods {
     };
     (~ $call:ident $t:ident $r:ty, $name:ident($a:ty)) => {
         #[doc = concat!("`", stringify!($name), "`.")]
-        #[inline(never)]
+        #[inline]
         pub fn $name(self, other: &Var<$a>) -> Var<$r> {
             Type::learn::<$r>();
             $call::<_, ($t, $a), $r>(stringify!($name), ELIDABLE, |a: $t, b: $a| a.$name(b), &[self.__id(), other.__id()])
         }
     };
+}
+
+#[inline(never)]
+fn overflow_checks() -> bool {
+    with(|b| b.overflow_checks)
 }
 
 /// Pure, but may panic.
@@ -859,19 +866,19 @@ macro_rules! signed_methods {
             }
 
             /// `signum`.
-            #[inline(never)]
+            #[inline]
             pub fn signum(self) -> Var<$t> {
                 scalar_call::<_, ($t,), $t>("signum", Facts::PURE, |a: $t| a.signum(), &[self.__id()])
             }
 
             /// `unsigned_abs`.
-            #[inline(never)]
+            #[inline]
             pub fn unsigned_abs(self) -> Var<$u> {
                 scalar_call::<_, ($t,), $u>("unsigned_abs", Facts::PURE, |a: $t| a.unsigned_abs(), &[self.__id()])
             }
 
             /// `wrapping_abs`.
-            #[inline(never)]
+            #[inline]
             pub fn wrapping_abs(self) -> Var<$t> {
                 scalar_call::<_, ($t,), $t>("wrapping_abs", Facts::PURE, |a: $t| a.wrapping_abs(), &[self.__id()])
             }
@@ -941,7 +948,7 @@ macro_rules! float_methods {
 
             $(
                 #[doc = concat!("`", stringify!($name), "`.")]
-                #[inline(never)]
+                #[inline]
                 pub fn $name(self $(, $arg: &Var<$a>)*) -> Var<$r> {
                     scalar_call::<_, (f64, $($a),*), $r>(
                         stringify!($name), Facts::PURE, |a: f64 $(, $arg: $a)*| a.$name($($arg),*), &[self.__id() $(, $arg.__id())*],
@@ -985,7 +992,7 @@ macro_rules! char_methods {
         impl Var<$t> {
             $(
                 #[doc = concat!("`", stringify!($name), "`.")]
-                #[inline(never)]
+                #[inline]
                 pub fn $name(self $(, $arg: &Var<$a>)*) -> Var<$r> {
                     Type::learn::<$r>();
                     $call::<_, ($t, $($a),*), $r>(

@@ -13,7 +13,7 @@ fn sum(_: PhantomData<fn(&[i64]) -> i64>) {
     probe!(&[i64]);
     begin::<i64>("sum", true, false);
     let items = param::<&[i64]>();
-    let total = Place::__bind(lit(0i64));
+    let total = bind(lit(0i64));
     let iter = IntoJitIter::jit_iter(items.__get());
     let join = Join::<Var<()>>::new();
     let (head, done) = (block(), block());
@@ -89,7 +89,7 @@ fn flags(_: PhantomData<fn(bool) -> String>) {
     probe!(String);
     begin::<String>("flags", true, false);
     let cond = param::<bool>();
-    let text = Place::__bind(String::__jit_new());
+    let text = bind(String::__jit_new());
     let not = block();
     test(cond.__get(), not);
     ret::<String>(&text.__get());
