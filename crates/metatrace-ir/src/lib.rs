@@ -7,7 +7,7 @@
 //! - [`eval`]: what each pure operation computes, on plain words: the one definition of Rust's arithmetic that constant
 //!   folding, the jitcode interpreter and the reference executor share;
 //! - [`ownership`]: which pointers may lead to the same memory, and who may change it;
-//! - [`text`]: the textual form, printed and parsed; [`mod@verify`]: the invariants, checked;
+//! - [`text`]: the textual form, printed and (feature `parse`) parsed; [`mod@verify`]: the invariants, checked;
 //! - [`compare`]: whether two traces are the same.
 //!
 //! Invariants: every value is a 64-bit word of one of three kinds; every operand is defined before it is used; a trace

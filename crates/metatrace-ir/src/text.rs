@@ -34,9 +34,11 @@
 //! a NaN is `float(0x…)` with its bits. Value names are `i`, `p` or `f` and a number without
 //! meaning.
 
+#[cfg(feature = "parse")]
 mod parse;
 mod print;
 
+#[cfg(feature = "parse")]
 pub use parse::{ParseError, parse, parse_located};
 pub use print::{Offsets, PrintOptions, Printed, Style};
 
@@ -51,9 +53,11 @@ macro_rules! words {
             pub(super) fn word(value: $of) -> &'static str {
                 match value { $($variant => $word),* }
             }
+            #[cfg(feature = "parse")]
             pub(super) fn parse(word: &str) -> Option<$of> {
                 match word { $($word => Some($variant),)* _ => None }
             }
+            #[cfg(feature = "parse")]
             pub(super) const ALL: &str = concat!($($word, " "),*);
         }
     };
