@@ -4,7 +4,7 @@
 //! share so keeps the values it had at the first, which are the same. Those that no operation has any more are gone.
 
 use crate::context::Context;
-use crate::{Decision, Pass, Rewrites};
+use crate::{Decision, Pass, Rewrites, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
 
@@ -120,6 +120,13 @@ impl<'a> Driver<'a> {
                     }
                     return Some(value);
                 }
+                Decision::Build(rule, tree) => {
+                    self.rewrites.count(rule);
+                    let (range, _) = self.context.knowledge_of(&op);
+                    let value = self.build(&tree, op.sunk);
+                    self.context.narrow(value, range);
+                    return Some(value);
+                }
                 Decision::Remove(rule) => {
                     self.rewrites.count(rule);
                     return None;
@@ -127,6 +134,20 @@ impl<'a> Driver<'a> {
             }
         }
         panic!("rules replace each other without end: {op:?} in\n{}", self.input);
+    }
+
+    fn build(&mut self, tree: &Tree, sunk: bool) -> Ref {
+        match tree {
+            Tree::Value(value) => *value,
+            Tree::Op(opcode, operands) => {
+                let operands: Vec<Ref> = operands.iter().map(|operand| self.build(operand, sunk)).collect();
+                let op = Op {
+                    sunk,
+                    ..Op::new(*opcode, &operands)
+                };
+                self.rewrite(op).expect("it has a result")
+            }
+        }
     }
 
     fn decide(&mut self, op: &Op) -> Decision {

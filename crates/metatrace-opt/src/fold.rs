@@ -6,6 +6,7 @@
 //! stays, so that the trace ends as it did.
 
 use crate::context::Context;
+use crate::division;
 use crate::rules::{self, Outcome};
 use crate::{Decision, Pass};
 use metatrace_ir::eval::{eval, overflows};
@@ -50,7 +51,11 @@ impl Pass for Fold {
             );
         }
         match rules::apply(op, context) {
-            None => Decision::Keep,
+            None => match division::by_constant(op, context) {
+                None => Decision::Keep,
+                Some((rule, tree)) => Decision::Build(rule, tree),
+            },
+            Some((rule, Outcome::Tree(tree))) => Decision::Build(rule, tree),
             Some((rule, Outcome::Op(op))) => Decision::Replace(rule, op),
             Some((rule, Outcome::Value(value))) => Decision::Equal(rule, value),
             Some((rule, Outcome::Nothing)) => Decision::Remove(rule),

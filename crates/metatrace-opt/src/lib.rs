@@ -29,6 +29,7 @@
 
 mod bits;
 mod context;
+mod division;
 mod driver;
 mod fold;
 mod group;
@@ -41,7 +42,7 @@ mod rules;
 
 use context::Context;
 use driver::Driver;
-use metatrace_ir::{Op, Ref, TargetToken, Trace};
+use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
 use rustc_hash::FxHashMap;
@@ -90,7 +91,9 @@ pub static PASSES: &[PassInfo] = &[
         switch: |options| &mut options.fold,
         rules: || {
             let table = rules::TABLE.iter().map(|rule| rule.name);
-            table.chain(fold::RULES.iter().copied()).collect()
+            table
+                .chain(fold::RULES.iter().chain(division::RULES).copied())
+                .collect()
         },
         make: || Box::new(fold::Fold),
     },
@@ -228,8 +231,23 @@ enum Decision {
     Replace(&'static str, Op),
     /// Its result is this value.
     Equal(&'static str, Ref),
+    /// Operations take its place, which all start at the first pass.
+    Build(&'static str, Tree),
     /// It has no result, and nothing takes its place.
     Remove(&'static str),
+}
+
+/// A value, or an operation to be made of others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Tree {
+    Value(Ref),
+    Op(Opcode, Vec<Tree>),
+}
+
+impl Tree {
+    fn op(opcode: Opcode, operands: [Tree; 2]) -> Tree {
+        Tree::Op(opcode, operands.into())
+    }
 }
 
 /// A pass. See the module's documentation.

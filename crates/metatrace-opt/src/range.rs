@@ -155,6 +155,19 @@ pub fn transfer(opcode: Opcode, a: Range, b: Range) -> Range {
             Some(if a.within(widened) { a } else { widened })
         }
         IntClz | IntCtz | IntPopcount => Some(Range::new(0, 64)),
+        // the sign is the dividend's
+        IntMod => b
+            .single()
+            .filter(|divisor| *divisor != 0 && *divisor != i64::MIN)
+            .map(|divisor| {
+                let most = divisor.abs() - 1;
+                let least = if a.is_natural() { 0 } else { -most };
+                Range::new(least.max(a.lo.min(0)), if a.hi <= 0 { 0 } else { most.min(a.hi) })
+            }),
+        IntFloordiv => b
+            .single()
+            .filter(|divisor| *divisor > 0)
+            .map(|divisor| Range::new(a.lo / divisor, a.hi / divisor)),
         UintMod => b
             .single()
             .filter(|divisor| *divisor > 0)

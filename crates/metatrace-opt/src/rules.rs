@@ -21,6 +21,7 @@
 //!
 //! [`fold`]: crate::fold
 
+use crate::Tree;
 use crate::bits::Bits;
 use crate::context::Context;
 use crate::range::Range;
@@ -214,6 +215,15 @@ pub(crate) static TABLE: &[Rule] = rules! {
     and_of_difference: (IntAnd (IntSub x y) c) => (IntAnd x c),
         if |m| m.c() & m.c().wrapping_add(1) == 0 && m.y_bits().possible() & m.c() == 0;
     and_of_signext: (IntAnd (IntSignext x c) d) => (IntAnd x d), if |m| m.d() & !low_bytes(m.c()) == 0;
+    and_of_masked_sum: (IntAnd (IntAdd (IntAnd x c) d) c) => (IntAnd (IntAdd x d) c),
+        if |m| m.c() & m.c().wrapping_add(1) == 0;
+    and_of_masked_difference: (IntAnd (IntSub d (IntAnd x c)) c) => (IntAnd (IntSub d x) c),
+        if |m| m.c() & m.c().wrapping_add(1) == 0;
+    and_of_masked_product: (IntAnd (IntMul (IntAnd x c) d) c) => (IntAnd (IntMul x d) c),
+        if |m| m.c() & m.c().wrapping_add(1) == 0;
+    and_of_masked_shift: (IntAnd (IntLshift (IntAnd x c) d) c) => (IntAnd (IntLshift x d) c),
+        if |m| m.c() & m.c().wrapping_add(1) == 0;
+    signext_of_extended_sum: (IntSignext (IntAdd (IntSignext x c) d) c) => (IntSignext (IntAdd x d) c);
     or_zero: (IntOr x 0) => x;
     or_self: (IntOr x x) => x;
     or_keeps: (IntOr x y) => x, if |m| m.y_bits().possible() & !m.x_bits().ones == 0;
@@ -382,6 +392,8 @@ fn rules_of(opcode: Opcode) -> &'static [Rule] {
 pub(crate) enum Outcome {
     Op(Op),
     Value(Ref),
+    /// Several operations.
+    Tree(Tree),
     Nothing,
 }
 
@@ -452,6 +464,9 @@ impl Found {
     fn build(&self, term: Term, op: &Op, context: &mut Context) -> Outcome {
         match term {
             Term::None => Outcome::Nothing,
+            Term::Op(_, args) if args.iter().any(|arg| matches!(arg, Term::Op(..))) => {
+                Outcome::Tree(self.tree(term, Kind::Int, context))
+            }
             Term::Op(opcode, args) => {
                 let args: SmallVec<[Ref; 4]> = args.iter().map(|arg| self.value(*arg, Kind::Int, context)).collect();
                 // no rule is about operations with a descriptor
@@ -467,6 +482,13 @@ impl Found {
                 })
             }
             term => Outcome::Value(self.value(term, op.opcode.result().unwrap_or(Kind::Int), context)),
+        }
+    }
+
+    fn tree(&self, term: Term, kind: Kind, context: &mut Context) -> Tree {
+        match term {
+            Term::Op(opcode, args) => Tree::Op(opcode, args.iter().map(|arg| self.tree(*arg, kind, context)).collect()),
+            term => Tree::Value(self.value(term, kind, context)),
         }
     }
 
