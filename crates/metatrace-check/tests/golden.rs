@@ -24,7 +24,7 @@ fn golden_files() -> Vec<PathBuf> {
 /// `CHECK_WORLDS=10000` looks longer.
 fn worlds() -> u32 {
     let given = std::env::var("CHECK_WORLDS").ok();
-    given.map_or(60, |given| given.parse().expect("a number of worlds"))
+    given.map_or(120, |given| given.parse().expect("a number of worlds"))
 }
 
 #[test]

@@ -71,6 +71,18 @@ fn traces_on_memory_do_the_same() {
 #[test]
 fn arithmetic_does_the_same() {
     let mut config = Config::arithmetic();
+    let comparisons = [
+        Opcode::IntLt,
+        Opcode::IntLe,
+        Opcode::IntEq,
+        Opcode::IntGe,
+        Opcode::UintLt,
+        Opcode::UintGe,
+    ];
+    for _ in 0..3 {
+        config.opcodes.extend(comparisons);
+        config.opcodes.extend([Opcode::GuardTrue, Opcode::GuardFalse]);
+    }
     let more = [
         Opcode::Label,
         Opcode::Jump,

@@ -37,7 +37,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
-/// Names a guard (or a `finish`) for its whole life: unique within a driver, printed as `<Guard0x…>`.
+/// Names a guard (or a `finish`) for its whole life: unique within a driver, printed as `<Guard0x…>`. While a trace is
+/// optimised, the name says which recorded guard it is: a peeled loop has it in each of its rounds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct GuardId(pub u32);
 

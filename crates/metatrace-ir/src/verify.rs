@@ -77,7 +77,8 @@ struct Verifier<'a> {
     /// By snapshot: the last segment in which its values were checked.
     snapshot_in: Vec<u32>,
     labels: FxHashMap<TargetToken, Vec<Kind>>,
-    guards: FxHashSet<GuardId>,
+    /// By segment: a guard is there again in another round of a peeled loop.
+    guards: FxHashSet<(u32, GuardId)>,
 }
 
 impl Verifier<'_> {
@@ -354,7 +355,7 @@ impl Verifier<'_> {
             check(op.opcode.can_exit(), || {
                 "it never leaves the trace, but has a guard's name".to_string()
             })?;
-            check(self.guards.insert(guard), || {
+            check(self.guards.insert((self.segment, guard)), || {
                 format!("two guards have the name {:#x}", guard.0)
             })?;
         }

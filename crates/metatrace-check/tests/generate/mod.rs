@@ -234,9 +234,21 @@ impl Generator {
             _ => {
                 let word = self.random.interesting_word() as i64;
                 let value = if self.random.one_in(4) { word } else { word % 100 };
+                let value = self.near_another().unwrap_or(value);
                 self.constant(value)
             }
         }
+    }
+
+    /// A constant next to another one, where comparisons change their minds.
+    fn near_another(&mut self) -> Option<i64> {
+        let ints = self.trace.consts().iter().filter(|constant| constant.kind == Kind::Int);
+        let ints: Vec<i64> = ints.map(|constant| constant.bits as i64).collect();
+        if ints.is_empty() || self.random.one_in(2) {
+            return None;
+        }
+        let near = self.random.below(3) as i64 - 1;
+        Some(self.random.pick(&ints).wrapping_add(near))
     }
 
     fn float(&mut self) -> Ref {
@@ -413,7 +425,11 @@ impl Generator {
         let opcode = *self
             .random
             .pick(&[IntLt, IntLe, IntEq, IntNe, IntGt, IntGe, UintLt, UintGe, UintLt]);
-        let args = [self.number(), self.number()];
+        let mut args = [self.number(), self.number()];
+        if self.random.one_in(2) {
+            let constant = self.near_another().unwrap_or(10);
+            args[1] = self.constant(constant);
+        }
         let condition = self.push(Op::new(opcode, &args), Role::Number);
         let guard = *self.random.pick(&[GuardTrue, GuardTrue, GuardFalse]);
         self.exit(guard, &[condition]);
