@@ -97,8 +97,15 @@ fn guards_may_fail_earlier_if_a_later_one_does() {
         )
     };
     let strengthened = "[i0, i1]\ni2 = int_lt(i0, i1)\ni3 = int_lt(i0, 5)\ni4 = int_and(i2, i3)\n\
-                        guard_true(i4, descr=<Guard0x1>) [i0]\nfinish(descr=<Guard0x9>) [i0]\n";
+                        early guard_true(i4, descr=<Guard0x1>) [i0]\nfinish(descr=<Guard0x9>) [i0]\n";
     right("", &recorded("i0"), strengthened);
+    let unmarked = strengthened.replace("early ", "");
+    wrong(
+        "",
+        &recorded("i0"),
+        &unmarked,
+        "the optimised trace leaves at guard_true(i2",
+    );
     let needless = strengthened.replace("int_lt(i0, 5)", "int_lt(i0, 4)");
     wrong(
         "",

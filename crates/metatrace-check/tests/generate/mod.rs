@@ -33,6 +33,8 @@ enum Role {
     Buffer,
     FrozenBuffer,
     UnknownBuffer,
+    /// Exclusive items that own buffers.
+    Owners,
 }
 
 impl Role {
@@ -125,6 +127,18 @@ fn items(random: &mut Random) -> DescrRef {
         memory: Memory::Rust,
         frozen: true,
         pointee: Pointee::Unknown,
+    }))
+}
+
+fn owners() -> DescrRef {
+    Rc::new(Descr::Array(ArrayDescr {
+        name: "owners".to_string(),
+        item_size: 8,
+        offset: 0,
+        word: Word::U64,
+        memory: Memory::Rust,
+        frozen: true,
+        pointee: Pointee::Owned,
     }))
 }
 
@@ -307,6 +321,7 @@ impl Generator {
             15..=18 => self.access_item(),
             19..=21 => self.follow(),
             22 | 23 => self.call(),
+            24 if self.random.one_in(2) => self.item_owner(),
             24 => self.move_owner(),
             25 => self.allocate(),
             26 => self.address(),
@@ -616,6 +631,35 @@ impl Generator {
         self.trace.push(Op::with_descr(Opcode::SetfieldGc, &[b, of_a], descr));
     }
 
+    /// A buffer that an item owns: loaded, or exchanged for what an object owns. Which item it is may not be known.
+    fn item_owner(&mut self) {
+        let exclusive = |role: Role| matches!(role, Role::Exclusive | Role::Root(RootKind::Exclusive, Kind::Ref));
+        let owners = match self.find(|role| role == Role::Owners) {
+            Some((owners, _)) => owners,
+            None => {
+                let Some((pointer, _)) = self.find(exclusive) else {
+                    return;
+                };
+                let descr = field("owners", 80, Word::U64, Pointee::Owned, true, Memory::Rust);
+                self.push(Op::with_descr(Opcode::GetfieldGcI, &[pointer], descr), Role::Owners)
+            }
+        };
+        let index = self.index();
+        let load = Op::with_descr(Opcode::GetarrayitemRawI, &[owners, index], self::owners());
+        let item = self.push(load, Role::Buffer);
+        let Some((pointer, _)) = self.find(exclusive).filter(|_| self.random.one_in(2)) else {
+            return;
+        };
+        let own = self.push(Op::with_descr(Opcode::GetfieldGcI, &[pointer], buffer()), Role::Buffer);
+        let store = Op::with_descr(Opcode::SetarrayitemRaw, &[owners, index, own], self::owners());
+        self.trace.push(store);
+        self.trace
+            .push(Op::with_descr(Opcode::SetfieldGc, &[pointer, item], buffer()));
+        let other = self.index();
+        let load = Op::with_descr(Opcode::GetarrayitemRawI, &[owners, other], self::owners());
+        self.push(load, Role::Buffer);
+    }
+
     /// An object of the trace's own, some fields of which are stored, and which may be told to others.
     fn allocate(&mut self) {
         let name = "object".to_string();
@@ -715,7 +759,7 @@ impl Generator {
         let is_first = self.trace.ops.is_empty();
         let stays = |random: &mut Random, role: Role| match role {
             Role::Root(..) => true,
-            Role::Exclusive | Role::Buffer | Role::Own => is_first,
+            Role::Exclusive | Role::Buffer | Role::Owners | Role::Own => is_first,
             _ => is_first || random.one_in(2),
         };
         self.visible = kept
