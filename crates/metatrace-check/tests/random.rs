@@ -6,7 +6,7 @@ mod generate;
 
 use metatrace_check::{Options, check, numbered};
 use metatrace_ir::random::{self, Config, Random};
-use metatrace_ir::{Opcode, Trace, verify};
+use metatrace_ir::{Opcode, TargetToken, Trace, verify};
 use metatrace_opt::optimize;
 use std::time::{Duration, Instant};
 
@@ -25,10 +25,17 @@ fn seed() -> u64 {
 fn difference(recorded: &Trace, worlds: u32) -> Option<String> {
     assert_eq!(verify(recorded), Ok(()), "{recorded}");
     let recorded = numbered(recorded);
-    let optimized = optimize(&recorded, &metatrace_opt::Options::default());
-    let options = Options { worlds, seed: seed() };
-    let mismatch = check(&recorded, &optimized, &options).err()?;
-    Some(format!("{mismatch}\n{recorded}---\n{optimized}"))
+    let differs = |peel| {
+        let passes = metatrace_opt::Options {
+            peel,
+            ..metatrace_opt::Options::default()
+        };
+        let optimized = optimize(&recorded, &passes);
+        let options = Options { worlds, seed: seed() };
+        let mismatch = check(&recorded, &optimized, &options).err()?;
+        Some(format!("{mismatch}\n{recorded}---\n{optimized}"))
+    };
+    differs(None).or_else(|| differs(Some(TargetToken(1_000_000))))
 }
 
 /// Drops what seeds can be dropped while there still is a difference.

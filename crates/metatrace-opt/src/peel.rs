@@ -81,7 +81,10 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     let first = driver.values.clone();
 
     let starts: Vec<Ref> = driver.values_of(&input.ops[0].args);
-    let same = starts.iter().zip(&ends).filter(|(start, end)| start == end);
+    let same = starts
+        .iter()
+        .zip(&ends)
+        .filter(|(start, end)| start == end && !start.is_const());
     driver.context.enter_loop(same.map(|(start, _)| *start));
     for pass in &mut driver.passes {
         pass.enter_loop(carry, &mut driver.context);
@@ -103,10 +106,26 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
         }
     }
     let roles = Roles::new(&mut driver, &first);
-    let (args, next) = roles.arguments(&driver, label).ok_or(GivenUp::NoLoop)?;
+    let Arguments { args, mut next, needed } = roles.arguments(&driver, label).ok_or(GivenUp::NoLoop)?;
     driver.context.set_args(label, &args);
+    let renamed = driver.context.leave_out(label, &needed);
+    for value in &mut next {
+        *value = value
+            .as_value()
+            .map_or(*value, |n| renamed[n].expect("a value that is needed"));
+    }
     driver.context.push(Op::with_descr(Opcode::Jump, &next, descr));
     Ok(driver.finish())
+}
+
+/// What a loop carries.
+struct Arguments {
+    /// Of its label: the values of the preamble that it needs.
+    args: Vec<Ref>,
+    /// Of its jump: what plays their roles at the end.
+    next: Vec<Ref>,
+    /// Those, and all that is needed for them and for what the loop does.
+    needed: FxHashSet<Ref>,
 }
 
 /// By value of the preamble: what plays its role at the end of a round.
@@ -130,9 +149,8 @@ impl Roles {
         Roles(roles)
     }
 
-    /// The arguments of the loop's label and of its jump: values of the preamble that the loop needs, what plays their roles
-    /// at the end, and what that needs in turn. `None` if a value plays no role.
-    fn arguments(&self, driver: &Driver<'_>, label: Ref) -> Option<(Vec<Ref>, Vec<Ref>)> {
+    /// `None` if a value plays no role.
+    fn arguments(&self, driver: &Driver<'_>, label: Ref) -> Option<Arguments> {
         let mut needed = driver.context.needed_behind(label);
         let mut seen = FxHashSet::default();
         let mut arguments: Vec<(Ref, Ref)> = Vec::new();
@@ -150,6 +168,11 @@ impl Roles {
         }
         // in the order of their definition
         arguments.sort_unstable();
-        Some(arguments.into_iter().unzip())
+        let (args, next) = arguments.into_iter().unzip();
+        Some(Arguments {
+            args,
+            next,
+            needed: seen,
+        })
     }
 }
