@@ -54,7 +54,8 @@ fn judge(recorded: &Trace, peel: Option<TargetToken>) -> Option<String> {
         seed: 1,
     };
     match check(recorded, &optimized, &options) {
-        Ok(report) if report.states == 0 && report.undefined < report.worlds => {
+        // where a peeled loop without guards is, nothing but its calls can be compared
+        Ok(report) if peel.is_none() && report.states == 0 && report.undefined < report.worlds => {
             Some(format!("never compared: {report:?}"))
         }
         Ok(_) => None,

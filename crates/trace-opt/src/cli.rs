@@ -3,7 +3,7 @@
 use crate::input::{self, InputError};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use metatrace_check::{Mismatch, check, numbered};
-use metatrace_ir::verify;
+use metatrace_ir::{Descr, TargetToken, Trace, verify};
 use metatrace_opt::{Options, PASSES, PassInfo, Rewrites, optimize_counting};
 use std::fmt::{self, Write as _};
 use std::io::{self, Read};
@@ -12,13 +12,14 @@ use std::path::PathBuf;
 /// The text of `--help`.
 pub fn usage() -> String {
     let mut usage = "\
-Usage: trace-opt [FILE] [--passes NAMES] [--section N] [--stats] [--check N] [--verify]
+Usage: trace-opt [FILE] [--passes NAMES] [--peel] [--section N] [--stats] [--check N] [--verify]
 
 Optimises the trace in FILE, or on standard input, and prints the result in the full textual form. Roots and descriptors
 are declared in the text. A log is accepted, too: PYPYLOG=jit-log-noopt:FILE makes one; the form that other sections of a
 log have says nothing of roots, frames and green constants. What stands behind a line `---` is not read.
 
   --passes NAMES      only these passes, separated by commas; `all` (the default) or `none`
+  --peel              peel the first round off a loop, as it is done with loops that run
   --section N         the Nth trace of a log with several
   --stats             say how often each rule fired, on standard error
   --check N           run both traces in N simulated worlds, and fail if they differ in one
@@ -55,6 +56,8 @@ pub struct Request {
     pub file: Option<PathBuf>,
     /// The passes.
     pub passes: Options,
+    /// Whether loops are peeled.
+    pub peel: bool,
     /// Which trace of a log, from 1.
     pub section: Option<usize>,
     /// Whether to count rules.
@@ -107,6 +110,7 @@ pub fn parse_command(mut arguments: lexopt::Parser) -> Result<Command, lexopt::E
     let mut request = Request {
         file: None,
         passes: Options::default(),
+        peel: false,
         section: None,
         stats: false,
         check: metatrace_check::Options { worlds: 0, seed: 1 },
@@ -120,6 +124,7 @@ pub fn parse_command(mut arguments: lexopt::Parser) -> Result<Command, lexopt::E
                 request.file = (path != "-").then(|| path.into());
             }
             Long("passes") => request.passes = passes(&arguments.value()?.string()?)?,
+            Long("peel") => request.peel = true,
             Long("section") => request.section = Some(arguments.value()?.parse()?),
             Long("stats") => request.stats = true,
             Long("check") => request.check.worlds = arguments.value()?.parse()?,
@@ -168,7 +173,11 @@ pub fn run(request: &Request) -> Result<Output, Failure> {
     } else {
         trace
     };
-    let (optimized, rewrites) = optimize_counting(&trace, &request.passes);
+    let passes = Options {
+        peel: request.peel.then(|| unused_label(&trace)),
+        ..request.passes
+    };
+    let (optimized, rewrites) = optimize_counting(&trace, &passes);
     let mut output = Output::text(optimized.to_string());
     if input::is_log_form(&text) {
         output.notes += "trace-opt: note: in this form of a log, roots, frames and green constants are lost\n";
@@ -193,6 +202,15 @@ pub fn run(request: &Request) -> Result<Output, Failure> {
         );
     }
     Ok(output)
+}
+
+/// A name for a label that the trace neither has nor jumps to.
+fn unused_label(trace: &Trace) -> TargetToken {
+    let labels = trace.ops.iter().filter_map(|op| match op.descr.as_deref() {
+        Some(Descr::Target(token)) => Some(token.0),
+        _ => None,
+    });
+    TargetToken(labels.max().map_or(0, |last| last.wrapping_add(1)))
 }
 
 fn read(request: &Request) -> io::Result<String> {

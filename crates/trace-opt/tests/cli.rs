@@ -97,6 +97,20 @@ fn checking_reports_what_was_compared() {
 }
 
 #[test]
+fn loops_are_peeled() {
+    let text = "[i0]\nlabel(i0, descr=TargetToken(7))\ni1 = int_add(i0, 1)\ni2 = int_lt(i1, 9)\nguard_true(i2) [i1]\n\
+                jump(i1, descr=TargetToken(7))\n";
+    let (status, stdout, stderr) = run(&["--peel", "--check", "20"], text);
+    assert_eq!(status, Some(0), "{stderr}");
+    assert!(
+        stdout.contains("jump(i") && stdout.contains("descr=TargetToken(8))\n"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = run(&[], text);
+    assert!(!stdout.contains("TargetToken(8)"), "{stdout}");
+}
+
+#[test]
 fn verifying_prints_nothing() {
     assert_eq!(run(&["--verify"], GIVEN), ok(""));
     let invalid = GIVEN.replace("int_sub(i3, i4)", "int_sub(i3, p0)");
