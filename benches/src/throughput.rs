@@ -1,0 +1,293 @@
+//! `throughput`: what compiling costs for each recorded operation, stage by stage and over lengths of traces, so that a
+//! stage whose cost grows faster than the trace shows.
+//!
+//! The traces are loops that interpreters have recorded (`benches/traces`), each round behind the one before until the
+//! wanted length is reached. Stages: the optimiser, the optimiser with peeling (of which one cost is for twice the work),
+//! resume data, the x86-64 backend. A second table has what whole programs say of themselves (`jit-summary`).
+//!
+//! For instructions: `valgrind --tool=callgrind --toggle-collect='*throughput::stage_*' target/release/throughput --once
+//! STAGE SHAPE OPERATIONS`.
+#![forbid(unsafe_code)]
+
+use metatrace_backend::{Backend, LoopToken};
+use metatrace_ir::{GuardId, Op, Opcode, Ref, Snapshot, SnapshotId, TargetToken, Trace};
+use metatrace_metainterp::resume;
+use metatrace_opt::Options;
+use metatrace_x64::X64Backend;
+use rustc_hash::FxHashMap;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// Recorded loops: tests and moves on bytes; a stack machine's frames and calls; its arrays.
+const SHAPES: [(&str, &str); 3] = [
+    ("brainfuck", include_str!("../traces/brainfuck.trace")),
+    ("calls", include_str!("../traces/calls.trace")),
+    ("sieve", include_str!("../traces/sieve.trace")),
+];
+
+const LENGTHS: [usize; 3] = [1_000, 10_000, 100_000];
+
+/// Operations that each stage gets in a measurement, at least.
+const WORK: usize = 200_000;
+
+/// A loop with as many rounds in one as it takes to have so many operations.
+struct Unrolled<'a> {
+    round: &'a Trace,
+    trace: Trace,
+    /// By value of the round: its value in the rounds that are copied now.
+    values: Vec<Option<Ref>>,
+    snapshots: FxHashMap<SnapshotId, SnapshotId>,
+}
+
+fn unrolled(round: &Trace, operations: usize) -> Trace {
+    let (label, rest) = round.ops.split_first().expect("a loop has a label");
+    let (jump, body) = rest.split_last().expect("a loop has a jump");
+    assert!(
+        label.opcode == Opcode::Label && jump.opcode == Opcode::Jump,
+        "not a loop"
+    );
+    let mut trace = Trace::new(round.inputs.clone());
+    trace.roots = round.roots.clone();
+    trace.derived = round.derived.clone();
+    trace.words = round.words.clone();
+    trace.push(label.clone());
+    let mut unrolled = Unrolled {
+        round,
+        trace,
+        values: vec![None; round.value_count()],
+        snapshots: FxHashMap::default(),
+    };
+    let mut args = label.args.clone();
+    while unrolled.trace.ops.len() < operations {
+        for (arg, value) in label.args.iter().zip(&args) {
+            unrolled.values[arg.as_value().expect("no constant")] = Some(*value);
+        }
+        unrolled.snapshots.clear();
+        for (n, op) in body.iter().enumerate() {
+            let copy = unrolled.op(op);
+            let value = unrolled.trace.push(copy);
+            unrolled.values[round.inputs.len() + 1 + n] = Some(value);
+        }
+        args = unrolled.op(jump).args;
+    }
+    unrolled.trace.push(Op { args, ..jump.clone() });
+    unrolled.trace
+}
+
+impl Unrolled<'_> {
+    fn op(&mut self, op: &Op) -> Op {
+        Op {
+            args: op.args.iter().map(|arg| self.value(*arg)).collect(),
+            snapshot: op.snapshot.map(|snapshot| self.snapshot(snapshot)),
+            ..op.clone()
+        }
+    }
+
+    fn value(&mut self, value: Ref) -> Ref {
+        match value.as_value() {
+            None => self.trace.constant_of(self.round, value),
+            Some(n) => self.values[n].expect("defined before it is used"),
+        }
+    }
+
+    fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
+        if let Some(known) = self.snapshots.get(&id) {
+            return *known;
+        }
+        let Snapshot { frame, values, parent } = &self.round.snapshots[id.0 as usize];
+        let snapshot = Snapshot {
+            frame: *frame,
+            parent: parent.map(|parent| self.snapshot(parent)),
+            values: values.iter().map(|value| self.value(*value)).collect(),
+        };
+        let copy = self.trace.add_snapshot(snapshot);
+        self.snapshots.insert(id, copy);
+        copy
+    }
+}
+
+/// A stage of compilation, over what the stages before it have made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Optimise,
+    Peel,
+    Resume,
+    Assemble,
+}
+
+const STAGES: [(&str, Stage); 4] = [
+    ("optimise", Stage::Optimise),
+    ("peel", Stage::Peel),
+    ("resume", Stage::Resume),
+    ("assemble", Stage::Assemble),
+];
+
+/// A trace, and what the optimiser makes of it, with names for its guards.
+struct Subject {
+    recorded: Trace,
+    optimised: Trace,
+}
+
+impl Subject {
+    fn new(text: &str, operations: usize) -> Subject {
+        let round: Trace = text.parse().expect("the trace was printed by the recorder");
+        let recorded = unrolled(&round, operations);
+        let mut optimised = metatrace_opt::optimize(&recorded, &Options::default());
+        let exits = optimised.ops.iter_mut().filter(|op| op.opcode.can_exit());
+        for (n, op) in exits.enumerate() {
+            op.guard = Some(GuardId(n as u32));
+        }
+        Subject { recorded, optimised }
+    }
+
+    fn run(&self, stage: Stage) {
+        match stage {
+            Stage::Optimise => _ = black_box(stage_optimise(&self.recorded)),
+            Stage::Peel => _ = black_box(stage_peel(&self.recorded)),
+            Stage::Resume => _ = black_box(stage_resume(&self.optimised)),
+            Stage::Assemble => {
+                let backend = X64Backend::new(metatrace_x64::Options::default()).expect("a machine of this kind");
+                stage_assemble(&backend, &self.optimised);
+            }
+        }
+    }
+
+    /// Nanoseconds for each recorded operation: the best of some rounds, for others use the machine too.
+    fn nanoseconds(&self, stage: Stage) -> f64 {
+        let length = self.recorded.ops.len();
+        let rounds = (WORK / length).max(3);
+        let times = (0..rounds).map(|_| {
+            let start = Instant::now();
+            self.run(stage);
+            start.elapsed().as_secs_f64()
+        });
+        times.fold(f64::INFINITY, f64::min) * 1e9 / length as f64
+    }
+}
+
+// apart, so that a profiler finds them
+
+#[inline(never)]
+fn stage_optimise(trace: &Trace) -> Trace {
+    metatrace_opt::optimize(trace, &Options::default())
+}
+
+#[inline(never)]
+fn stage_peel(trace: &Trace) -> Trace {
+    let options = Options {
+        peel: Some(TargetToken(u32::MAX)),
+        ..Options::default()
+    };
+    metatrace_opt::optimize(trace, &options)
+}
+
+#[inline(never)]
+fn stage_resume(trace: &Trace) -> usize {
+    resume::encode(trace).len()
+}
+
+#[inline(never)]
+fn stage_assemble(backend: &X64Backend, trace: &Trace) {
+    let assembled = backend.compile_loop(LoopToken(0), trace).expect("code for every trace");
+    black_box(assembled.code.len());
+}
+
+fn table() {
+    println!("ns for each recorded operation (lower is better), and millions of them in a second without peeling");
+    print!("{:10} {:>10} {:>9}", "shape", "operations", "optimised");
+    STAGES.iter().for_each(|(name, _)| print!(" {name:>9}"));
+    println!(" {:>9}", "M ops/s");
+    for (shape, text) in SHAPES {
+        for length in LENGTHS {
+            let subject = Subject::new(text, length);
+            print!(
+                "{shape:10} {:>10} {:>9}",
+                subject.recorded.ops.len(),
+                subject.optimised.ops.len()
+            );
+            let mut sum = 0.0;
+            for (_, stage) in STAGES {
+                let time = subject.nanoseconds(stage);
+                print!(" {time:>9.0}");
+                if stage != Stage::Peel {
+                    sum += time;
+                }
+            }
+            println!(" {:>9.2}", 1e3 / sum);
+        }
+    }
+}
+
+/// What a program's `jit-summary` says, if it can be run.
+fn summary(bf: &Path, program: &Path) -> Option<String> {
+    let log = tempfile::NamedTempFile::new().ok()?;
+    let status = Command::new(bf)
+        .arg(program)
+        .env("PYPYLOG", format!("jit-summary:{}", log.path().display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .ok()?;
+    let text = std::fs::read_to_string(log.path()).ok()?;
+    let fields = |name: &str| -> Option<Vec<f64>> {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+    };
+    let (tracing, backend) = (fields("Tracing:")?, fields("Backend:")?);
+    let recorded = *fields("recorded ops:")?.first()?;
+    let rate = |time: &[f64]| Some(recorded / time.last()? / 1e6);
+    status.success().then_some(())?;
+    Some(format!(
+        "{recorded:>10} {:>10.4} {:>10.2} {:>10.4} {:>10.2}",
+        tracing.last()?,
+        rate(&tracing)?,
+        backend.last()?,
+        rate(&backend)?
+    ))
+}
+
+fn summaries(programs: &[PathBuf]) {
+    let bf = std::env::current_exe().map(|path| path.with_file_name("bf"));
+    let Ok(bf) = bf else { return };
+    println!("\nwhole programs: recorded operations, seconds and M ops/s of tracing, of optimising and assembling");
+    for program in programs {
+        let line = summary(&bf, program);
+        let line = line.unwrap_or_else(|| format!("absent: {} cannot run it", bf.display()));
+        println!(
+            "{:24} {line}",
+            program.file_name().unwrap_or_default().to_string_lossy()
+        );
+    }
+}
+
+fn once(words: &[String]) -> Option<()> {
+    let [stage, shape, operations] = words else { return None };
+    let (_, stage) = STAGES.iter().find(|(name, _)| name == stage)?;
+    let (_, text) = SHAPES.iter().find(|(name, _)| name == shape)?;
+    let subject = Subject::new(text, operations.parse().ok()?);
+    subject.run(*stage);
+    println!("{} recorded operations", subject.recorded.ops.len());
+    Some(())
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.split_first() {
+        Some((flag, words)) if flag == "--once" => {
+            if once(words).is_none() {
+                eprintln!("usage: throughput [PROGRAM.b…] | --once STAGE SHAPE OPERATIONS");
+                return ExitCode::FAILURE;
+            }
+        }
+        _ => {
+            table();
+            let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interpreters/brainfuck/programs/e.b");
+            let mut programs = vec![own];
+            programs.extend(words.iter().map(PathBuf::from));
+            summaries(&programs);
+        }
+    }
+    ExitCode::SUCCESS
+}
