@@ -184,15 +184,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(trace: &'a Trace, born: &[Range]) -> Plan<'a> {
-        let terms = terms(trace);
-        let mut part = 0;
-        let condition = |(n, op): (usize, &Op)| {
-            if op.opcode == Opcode::Label {
-                part = n + 1;
-            }
-            condition(trace, n, part, &terms, born)
-        };
-        let conditions: Vec<_> = trace.ops.iter().enumerate().map(condition).collect();
+        let conditions = conditions(trace, born);
         let mut bounds: FxHashMap<Ref, SmallVec<[Ref; 2]>> = FxHashMap::default();
         for condition in conditions.iter().flatten() {
             if let Condition::Below(Term { x, .. }, n) = condition {
@@ -345,32 +337,36 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// By value: what it is a sum of. Behind a label each argument is itself.
-fn terms(trace: &Trace) -> Vec<Term> {
-    let mut terms: Vec<Term> = (0..trace.value_count())
-        .map(|n| Term { x: Ref::value(n), c: 0 })
-        .collect();
+/// By operation: what it asks, if it is a guard that can be grouped. Sums are those of its part: behind a label each
+/// argument is itself.
+fn conditions(trace: &Trace, born: &[Range]) -> Vec<Option<Condition>> {
+    let itself = |n: usize| Term { x: Ref::value(n), c: 0 };
+    let mut terms: Vec<Term> = (0..trace.value_count()).map(itself).collect();
+    let mut conditions = Vec::with_capacity(trace.ops.len());
+    let mut part = 0;
     for (n, op) in trace.ops.iter().enumerate() {
-        let value = trace.inputs.len() + n;
         match op.opcode {
             Opcode::IntAdd | Opcode::IntAddOvf => {
                 if let (Some(a), Some(c)) = (op.args[0].as_value(), trace.as_const(op.args[1])) {
                     let Term { x, c: distance } = terms[a];
                     let c = (c.bits as i64).saturating_add(distance);
                     if c.abs_diff(0) < MAX_DISTANCE as u64 {
-                        terms[value] = Term { x, c };
+                        terms[trace.inputs.len() + n] = Term { x, c };
                     }
                 }
             }
             Opcode::Label => {
-                for &x in &op.args {
-                    terms[x.as_value().expect("no constant")] = Term { x, c: 0 };
+                part = n + 1;
+                for arg in &op.args {
+                    let arg = arg.as_value().expect("no constant");
+                    terms[arg] = itself(arg);
                 }
             }
             _ => {}
         }
+        conditions.push(condition(trace, n, part, &terms, born));
     }
-    terms
+    conditions
 }
 
 /// What guard `n` asks, if it can be grouped; `part` is the first operation behind the last label.
