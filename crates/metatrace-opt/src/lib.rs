@@ -23,8 +23,8 @@
 //! and learns from it. At a `label` everything learnt is forgotten, for other traces jump there; only facts about roots
 //! stay with the arguments that carry them. All passes take constant time per operation.
 //!
-//! Values that nobody uses any more stay in the trace: the backend's backward scan drops them. Absent: virtuals, stores
-//! that are delayed, loop peeling.
+//! Values that nobody uses any more may stay in the trace: the backend's backward scan drops them. Absent: virtuals, hulls of
+//! bounds guards that go on behind a label or into a bridge.
 #![forbid(unsafe_code)]
 
 mod bits;
