@@ -54,6 +54,8 @@ pub(crate) struct Run {
     /// What the guard that failed depends on: the choices, and the operands of its comparison.
     pub taint: Taint,
     pub compared: Option<(u64, u64)>,
+    /// The comparisons that were made, of the first ones: what they depend on, and their operands.
+    pub comparisons: Vec<(Taint, u64, u64)>,
 }
 
 /// Where runs begin.
@@ -97,7 +99,11 @@ struct Runner<'a> {
     overflowed: bool,
     panicked: bool,
     visits: Vec<Visit>,
+    comparisons: Vec<(Taint, u64, u64)>,
 }
+
+/// Comparisons that are remembered.
+const COMPARISONS: usize = 256;
 
 /// Runs `trace`, which is the recorded one or made from it; ends at `stop`, as if the guard there failed.
 pub(crate) fn run(setting: &Setting<'_>, trace: &Trace, entry: Entry, stop: Option<Visit>, world: &mut World) -> Run {
@@ -112,6 +118,7 @@ pub(crate) fn run(setting: &Setting<'_>, trace: &Trace, entry: Entry, stop: Opti
         overflowed: false,
         panicked: false,
         visits: Vec::new(),
+        comparisons: Vec::new(),
     };
     let ending = runner.run(entry, stop);
     runner.finish(ending)
@@ -329,6 +336,12 @@ impl Runner<'_> {
         let words: Vec<u64> = args.iter().map(|arg| arg.bits).collect();
         let mut taint = Taint::default();
         args.iter().for_each(|arg| taint.add(arg.taint));
+        if let [a, b] = words[..]
+            && op.opcode.is_comparison()
+            && self.comparisons.len() < COMPARISONS
+        {
+            self.comparisons.push((taint, a, b));
+        }
         let bits = match (op.opcode.class(), op.descr.as_deref()) {
             (OpClass::Load, _) => {
                 let access = self.access(op, at, &words);
@@ -554,6 +567,7 @@ impl Runner<'_> {
             state,
             taint,
             compared,
+            comparisons: self.comparisons,
         }
     }
 

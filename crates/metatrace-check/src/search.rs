@@ -121,6 +121,19 @@ impl Search {
             .choices()
             .filter_map(|n| order.get(n as usize - 1).copied())
             .collect();
+        if reasons.is_empty() || random.one_in(3) {
+            // any comparison of the run, at the point where it changes its mind
+            let comparison = random.pick(&best.run.comparisons);
+            let choice = comparison.and_then(|(taint, ..)| random.pick(&taint.choices().collect::<Vec<_>>()).copied());
+            let key = choice.and_then(|choice| order.get(choice as usize - 1).copied());
+            if let (Some((_, a, b)), Some(key)) = (comparison, key)
+                && let Some(now) = best.world.chosen(key)
+                && best.world.resolve(now).is_none()
+            {
+                world.fix(key, nearer(random, now, *a, *b));
+                return world;
+            }
+        }
         for _ in 0..1 + random.below(2) {
             let among: &[Key] = if reasons.is_empty() || random.one_in(6) {
                 order
@@ -130,20 +143,24 @@ impl Search {
             let Some(key) = random.pick(among).copied() else { break };
             match (best.run.compared, best.world.chosen(key)) {
                 (Some((a, b)), Some(now)) if best.world.resolve(now).is_none() && !random.one_in(3) => {
-                    // as far as the comparison is from changing its mind, or a little less or more
-                    let distance = if random.one_in(2) {
-                        b.wrapping_sub(a)
-                    } else {
-                        a.wrapping_sub(b)
-                    };
-                    let around = (random.below(3) as u64).wrapping_sub(1);
-                    world.fix(key, now.wrapping_add(distance).wrapping_add(around));
+                    world.fix(key, nearer(random, now, a, b));
                 }
                 _ => world.redraw(key),
             }
         }
         world
     }
+}
+
+/// The number, changed as far as a comparison of `a` and `b` is from changing its mind, or a little less or more.
+fn nearer(random: &mut Random, now: u64, a: u64, b: u64) -> u64 {
+    let distance = if random.one_in(2) {
+        b.wrapping_sub(a)
+    } else {
+        a.wrapping_sub(b)
+    };
+    let around = (random.below(3) as u64).wrapping_sub(1);
+    now.wrapping_add(distance).wrapping_add(around)
 }
 
 /// The same difference, or another one, with as many choices as possible being 0 or 1.
