@@ -24,11 +24,16 @@ fn measure(path: &Path) -> Result<(), String> {
     let all = count(program.ops(), &input);
     let jit = JitDriver::with_param_text("count=1").map_err(|error| error.to_string())?;
     brainfuck::run(&jit, &program, &mut Io::in_memory(&input)).map_err(|error| error.to_string())?;
-    let compiled = jit.stats().merge_points;
+    let stats = jit.stats();
+    let compiled = stats.merge_points;
     let share = 100.0 * compiled as f64 / all as f64;
     println!(
-        "{:<14} {all:>14} bytecodes, {share:.4} % in machine code",
-        path.file_stem().unwrap_or_default().display()
+        "{:<14} {all:>14} bytecodes, {share:.4} % in machine code; {} loops, {} bridges, {} exits, {} demotions",
+        path.file_stem().unwrap_or_default().display(),
+        stats.loops,
+        stats.bridges,
+        stats.exits,
+        stats.demotions
     );
     Ok(())
 }

@@ -3,7 +3,6 @@
 use crate::bits::{self, Bits};
 use crate::range::{self, Range};
 use metatrace_ir::{Class, Const, Derived, Descr, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace};
-use rustc_hash::FxHashSet;
 
 /// So many definitions back goes what a guard proves.
 const BACK: u32 = 4;
@@ -300,8 +299,8 @@ impl Context {
         let trace = &self.trace;
         let start = trace.defining_op(label).expect("a label is an operation");
         let mut needed = Vec::new();
-        for op in &trace.ops[start..] {
-            if !op.sunk && !can_be_left_out(op) {
+        for (n, op) in trace.ops.iter().enumerate().skip(start) {
+            if !op.sunk && !crate::dead::is_removable(trace, n) {
                 needed.extend_from_slice(&op.args);
             }
             if op.opcode.can_exit() {
@@ -309,49 +308,6 @@ impl Context {
             }
         }
         needed
-    }
-
-    /// Leaves out what stands behind the label and is neither `needed` nor an effect. Returns what has become of each value.
-    pub(crate) fn leave_out(&mut self, label: Ref, needed: &FxHashSet<Ref>) -> Vec<Option<Ref>> {
-        let trace = &mut self.trace;
-        let exits = trace.ops.iter().flat_map(|op| trace.exit(op).program);
-        let sunk: FxHashSet<Ref> = exits.collect();
-        let inputs = trace.inputs.len();
-        let mut values: Vec<Option<Ref>> = (0..inputs).map(|n| Some(Ref::value(n))).collect();
-        for (n, op) in std::mem::take(&mut trace.ops).into_iter().enumerate() {
-            let value = Ref::value(inputs + n);
-            let is_needed = needed.contains(&value) || sunk.contains(&value);
-            if value > label && !is_needed && (op.sunk || can_be_left_out(&op)) {
-                values.push(None);
-                continue;
-            }
-            let renamed = trace.push(op);
-            values.push(Some(renamed));
-        }
-        let rename = |value: &mut Ref| {
-            let renamed = value.as_value().and_then(|n| values[n]);
-            // what is left of frames that no operation has any more is never read
-            *value = renamed.unwrap_or(*value);
-        };
-        for op in &mut trace.ops {
-            op.args.iter_mut().for_each(rename);
-            if let Some(pending) = &mut op.pending {
-                let mut renamed = pending.to_vec();
-                renamed.iter_mut().for_each(rename);
-                *pending = renamed.into();
-            }
-        }
-        trace
-            .snapshots
-            .iter_mut()
-            .flat_map(|frame| &mut frame.values)
-            .for_each(rename);
-        for ranges in [&mut self.ranges, &mut self.born] {
-            let mut n = 0..;
-            ranges.retain(|_| values[n.next().expect("endless")].is_some());
-        }
-        self.equal = (0..self.born.len()).map(Ref::value).collect();
-        values
     }
 
     /// The operands of the operation that computes a value.
@@ -370,12 +326,4 @@ impl Context {
     pub(crate) fn into_trace(self) -> (Trace, Vec<Range>) {
         (self.trace, self.born)
     }
-}
-
-/// Whether an operation that nobody needs has no other effect.
-fn can_be_left_out(op: &Op) -> bool {
-    matches!(
-        op.opcode.class(),
-        Class::Pure | Class::Partial | Class::Load | Class::Alloc
-    )
 }

@@ -4,6 +4,7 @@
 //! share so keeps the values it had at the first, which are the same. Those that no operation has any more are gone.
 
 use crate::context::Context;
+use crate::dead::drop_dead;
 use crate::{Decision, Pass, Rewrites, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
@@ -55,14 +56,17 @@ impl<'a> Driver<'a> {
 
     /// The new trace, and what was done.
     pub(crate) fn finish(mut self) -> (Trace, Rewrites) {
-        let (input, (mut trace, born)) = (self.input, self.context.into_trace());
+        let (trace, born) = self.context.into_trace();
+        let (mut trace, born) = drop_dead(trace, born);
         for pass in &mut self.passes {
             trace = pass.finish(trace, &born, &mut self.rewrites);
         }
+        let facts = vec![(); trace.value_count()];
+        let (trace, _) = drop_dead(trace, facts);
         if cfg!(debug_assertions)
             && let Err(error) = metatrace_ir::verify(&trace)
         {
-            let given = metatrace_ir::verify(input);
+            let (input, given) = (self.input, metatrace_ir::verify(self.input));
             panic!("the optimised trace is not valid: {error}\nthe given one: {given:?}\n{input}\n---\n{trace}");
         }
         (trace, self.rewrites)

@@ -16,19 +16,22 @@
 //! - `context` is what passes may ask: definitions, constants, ranges and known bits, what guards have proved;
 //! - the passes, in their order: `guards` (what guards prove), `fold` (constants, and the rules of `rules`),
 //!   `pure` (common subexpressions), `heap` (loads and stores);
-//! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it.
+//! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it;
+//! - `sink` too: what only exits need is left to these; what nobody needs is `dead`, and dropped.
 //!
 //! **The contract of a pass.** `Pass::visit` sees an operation whose operands are values of the new trace and says what
 //! becomes of it: `Decision`. A replacement makes the way through all passes again. `Pass::emitted` sees what is kept,
 //! and learns from it. At a `label` everything learnt is forgotten, for other traces jump there; only facts about roots
 //! stay with the arguments that carry them. All passes take constant time per operation.
 //!
-//! Values that nobody uses any more may stay in the trace: the backend's backward scan drops them. Absent: virtuals, hulls of
-//! bounds guards that go on behind a label or into a bridge.
+//! Loops are walked over twice ([`Options::peel`], `peel`): once for the first round, which everybody enters, once for all
+//! others.
+//! Absent: virtuals, hulls of bounds guards that go on behind a label or into a bridge.
 #![forbid(unsafe_code)]
 
 mod bits;
 mod context;
+mod dead;
 mod division;
 mod driver;
 mod fold;
@@ -39,6 +42,7 @@ mod peel;
 mod pure;
 mod range;
 mod rules;
+mod sink;
 
 use context::Context;
 use driver::Driver;
@@ -61,6 +65,8 @@ pub struct Options {
     pub heap: bool,
     /// Bounds guards in groups.
     pub group: bool,
+    /// Values that only exits need.
+    pub sink: bool,
     /// The label of the loop that is peeled off its first round, where the trace is a loop.
     pub peel: Option<TargetToken>,
 }
@@ -118,6 +124,13 @@ pub static PASSES: &[PassInfo] = &[
         rules: || group::RULES.to_vec(),
         make: || Box::new(group::Group),
     },
+    PassInfo {
+        name: "sink",
+        about: "values that only exits need",
+        switch: |options| &mut options.sink,
+        rules: || sink::RULES.to_vec(),
+        make: || Box::new(sink::Sink),
+    },
 ];
 
 impl PassInfo {
@@ -145,6 +158,7 @@ impl Options {
         pure: false,
         heap: false,
         group: false,
+        sink: false,
         peel: None,
     };
 

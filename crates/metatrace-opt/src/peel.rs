@@ -106,26 +106,10 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
         }
     }
     let roles = Roles::new(&mut driver, &first);
-    let Arguments { args, mut next, needed } = roles.arguments(&driver, label).ok_or(GivenUp::NoLoop)?;
+    let (args, next) = roles.arguments(&driver, label).ok_or(GivenUp::NoLoop)?;
     driver.context.set_args(label, &args);
-    let renamed = driver.context.leave_out(label, &needed);
-    for value in &mut next {
-        *value = value
-            .as_value()
-            .map_or(*value, |n| renamed[n].expect("a value that is needed"));
-    }
     driver.context.push(Op::with_descr(Opcode::Jump, &next, descr));
     Ok(driver.finish())
-}
-
-/// What a loop carries.
-struct Arguments {
-    /// Of its label: the values of the preamble that it needs.
-    args: Vec<Ref>,
-    /// Of its jump: what plays their roles at the end.
-    next: Vec<Ref>,
-    /// Those, and all that is needed for them and for what the loop does.
-    needed: FxHashSet<Ref>,
 }
 
 /// By value of the preamble: what plays its role at the end of a round.
@@ -149,8 +133,9 @@ impl Roles {
         Roles(roles)
     }
 
-    /// `None` if a value plays no role.
-    fn arguments(&self, driver: &Driver<'_>, label: Ref) -> Option<Arguments> {
+    /// The arguments of the loop's label and of its jump: values of the preamble that the loop needs, what plays their roles
+    /// at the end, and what that needs in turn. `None` if a value plays no role.
+    fn arguments(&self, driver: &Driver<'_>, label: Ref) -> Option<(Vec<Ref>, Vec<Ref>)> {
         let mut needed = driver.context.needed_behind(label);
         let mut seen = FxHashSet::default();
         let mut arguments: Vec<(Ref, Ref)> = Vec::new();
@@ -168,11 +153,6 @@ impl Roles {
         }
         // in the order of their definition
         arguments.sort_unstable();
-        let (args, next) = arguments.into_iter().unzip();
-        Some(Arguments {
-            args,
-            next,
-            needed: seen,
-        })
+        Some(arguments.into_iter().unzip())
     }
 }

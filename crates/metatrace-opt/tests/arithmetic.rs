@@ -113,12 +113,13 @@ fn entries(trace: &Trace) -> Vec<(usize, Vec<Ref>)> {
 
 fn options() -> impl Strategy<Value = Options> {
     let all = Just(Options::default());
-    let some = any::<[bool; 5]>().prop_map(|[fold, guards, pure, heap, group]| Options {
+    let some = any::<[bool; 6]>().prop_map(|[fold, guards, pure, heap, group, sink]| Options {
         fold,
         guards,
         pure,
         heap,
         group,
+        sink,
         peel: None,
     });
     prop_oneof![3 => all, 1 => some]

@@ -1,0 +1,120 @@
+//! What nobody needs is dropped: operations whose result has no use, and which have no other effect. That a rule has looked
+//! through a value, or that a load was forwarded, leaves such operations behind.
+//!
+//! One scan from the end decides, one from the start drops and gives the values that stay their numbers.
+
+use metatrace_ir::{Class, Effect, Opcode, Ref, Trace};
+
+/// Who needs a value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Need {
+    /// Nobody.
+    None,
+    /// Exits, or operations that these execute.
+    Exits,
+    /// An operation of the trace.
+    Trace,
+}
+
+/// By value: who needs it, when the scan from the end has come to its definition.
+pub(crate) struct Needs(Vec<Need>);
+
+impl Needs {
+    /// What frames and pending stores need.
+    pub(crate) fn of_exits(trace: &Trace) -> Needs {
+        let mut needs = Needs(vec![Need::None; trace.value_count()]);
+        let mut seen = vec![false; trace.snapshots.len()];
+        for op in trace.ops.iter().filter(|op| op.opcode.can_exit()) {
+            let mut next = op.snapshot;
+            // a frame's callers are seen with it
+            while let Some(id) = next.filter(|id| !std::mem::replace(&mut seen[id.0 as usize], true)) {
+                let snapshot = &trace.snapshots[id.0 as usize];
+                needs.add(&snapshot.values, Need::Exits);
+                next = snapshot.parent;
+            }
+            needs.add(op.pending.as_deref().unwrap_or_default(), Need::Exits);
+        }
+        needs
+    }
+
+    /// These values are needed.
+    pub(crate) fn add(&mut self, values: &[Ref], need: Need) {
+        for n in values.iter().filter_map(|value| value.as_value()) {
+            self.0[n] = self.0[n].max(need);
+        }
+    }
+
+    /// Who needs a value.
+    pub(crate) fn of(&self, value: Ref) -> Need {
+        self.0[value.as_value().expect("no constant")]
+    }
+}
+
+/// Whether nobody misses operation `n` when its result is not needed.
+pub(crate) fn is_removable(trace: &Trace, n: usize) -> bool {
+    let op = &trace.ops[n];
+    match op.opcode.class() {
+        Class::Pure | Class::Partial | Class::Load | Class::Alloc => true,
+        Class::Store => op.sunk,
+        Class::Overflow => {
+            let next = trace.ops.get(n + 1).map(|op| op.opcode);
+            !matches!(next, Some(Opcode::GuardNoOverflow | Opcode::GuardOverflow))
+        }
+        Class::Call => {
+            let call = op.descr().call();
+            call.effect == Effect::Elidable && !call.can_panic
+        }
+        Class::Guard | Class::Control | Class::Debug => false,
+    }
+}
+
+/// The trace without dead operations; of the facts, of which there is one for each value, those about values that stay.
+pub(crate) fn drop_dead<T>(mut trace: Trace, mut facts: Vec<T>) -> (Trace, Vec<T>) {
+    let inputs = trace.inputs.len();
+    let mut needs = Needs::of_exits(&trace);
+    let mut stays = vec![true; trace.value_count()];
+    for n in (0..trace.ops.len()).rev() {
+        let op = &trace.ops[n];
+        if needs.of(trace.result(n)) == Need::None && is_removable(&trace, n) {
+            stays[inputs + n] = false;
+        } else {
+            let whose = if op.sunk { Need::Exits } else { Need::Trace };
+            needs.add(&op.args, whose);
+        }
+    }
+    if stays.contains(&false) {
+        let mut stay = stays.iter();
+        facts.retain(|_| *stay.next().expect("one for each value"));
+        trace = only(trace, &stays);
+    }
+    (trace, facts)
+}
+
+/// The trace with those of its values that stay.
+fn only(mut trace: Trace, stays: &[bool]) -> Trace {
+    let mut next = 0;
+    let mut numbers: Vec<usize> = Vec::with_capacity(stays.len());
+    for stays in stays {
+        numbers.push(next);
+        next += usize::from(*stays);
+    }
+    // of frames that no operation has any more, what they held is never read
+    let renumber = |value: &mut Ref| {
+        if let Some(n) = value.as_value() {
+            *value = Ref::value(numbers[n]);
+        }
+    };
+    let mut stay = stays[trace.inputs.len()..].iter();
+    trace.ops.retain(|_| *stay.next().expect("one for each operation"));
+    for op in &mut trace.ops {
+        op.args.iter_mut().for_each(renumber);
+        if let Some(pending) = &mut op.pending {
+            let mut stores = pending.to_vec();
+            stores.iter_mut().for_each(renumber);
+            *pending = stores.into();
+        }
+    }
+    let values = trace.snapshots.iter_mut().flat_map(|snapshot| &mut snapshot.values);
+    values.for_each(renumber);
+    trace
+}

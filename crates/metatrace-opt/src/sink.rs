@@ -1,0 +1,49 @@
+//! What only exits need they compute.
+//!
+//! ```text
+//! i2 = int_add(i0, 1)                      sunk i2 = int_add(i0, 1)
+//! guard_true(i1) [i2]                 ──▶  guard_true(i1) [i2]
+//! jump(i0, i1, descr=TargetToken(0))       jump(i0, i1, descr=TargetToken(0))
+//! ```
+//!
+//! An interpreter's position moves with each bytecode, its stack pointer with most; in a trace they are sums of a few values
+//! that are at hand anyway, and only exits ask for them. Sunk are pure operations with one operand that is not a constant: the
+//! exit then needs that in place of the result, never more than before.
+//!
+//! Only marks change. Done when the trace is written, after everything that adds operations: one scan from the end.
+
+use crate::context::Context;
+use crate::dead::{Need, Needs};
+use crate::range::Range;
+use crate::{Decision, Pass, Rewrites};
+use metatrace_ir::{Class, Op, Trace};
+
+/// The rules of this pass.
+pub(crate) const RULES: &[&str] = &["sunk_value"];
+
+pub(crate) struct Sink;
+
+impl Pass for Sink {
+    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
+        Decision::Keep
+    }
+
+    fn finish(&mut self, mut trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {
+        let mut needs = Needs::of_exits(&trace);
+        for n in (0..trace.ops.len()).rev() {
+            let need = needs.of(trace.result(n));
+            let op = &mut trace.ops[n];
+            let is_pure = op.opcode.class() == Class::Pure;
+            if is_pure && need == Need::None {
+                continue;
+            }
+            let operands = op.args.iter().filter(|arg| !arg.is_const()).count();
+            if is_pure && need == Need::Exits && operands == 1 && !op.sunk {
+                op.sunk = true;
+                rewrites.count("sunk_value");
+            }
+            needs.add(&op.args, if op.sunk { Need::Exits } else { Need::Trace });
+        }
+        trace
+    }
+}
