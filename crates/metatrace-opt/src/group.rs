@@ -15,10 +15,10 @@
 //! ```
 //!
 //! **What is grouped**: guards on one value `x` and a distance `c`: `x + c <u n` (*below*), `x + c != n` (*not at the end*),
-//! `x + c != 0` (*not zero*). The bound `n` must be natural, so that between two places below it nothing wraps around: if
+//! `x + c != 0` (*not zero*), `n - (x + c) >u k` (*room*), `x + c >= k` (*at least*). The bound `n` must be natural, so that between two places below it nothing wraps around: if
 //! `x + l <u n` and `x + h <u n`, then `x + c <u n` for all `c` from `l` to `h`, `x + c != n` for all up to `h`, and
 //! `x + c != 0` for all above `l`. What is known of a family `(x, n)` is such a *hull*, from `l` to `h`. "Not at the end" widens
-//! it by one at its upper end, "not zero" at its lower end.
+//! it by one at its upper end, "not zero" at its lower end; "room" widens it by `k` above a distance in it, "at least" below one.
 //!
 //! **Why a guard may become stronger**: it resumes at its instruction, which is evaluated again. One that fails although its
 //! own condition holds changes nothing but speed; but then its failure says nothing of the condition, so it is marked
@@ -57,12 +57,20 @@ enum Condition {
     NotEnd(Term, Ref),
     /// `x + c != 0`.
     NonZero(Term),
+    /// `n - (x + c) >u k`.
+    Room(Term, Ref, i64),
+    /// `x + c >= k`, as signed numbers.
+    AtLeast(Term, i64),
 }
 
 impl Condition {
     fn term(self) -> Term {
         match self {
-            Condition::Below(term, _) | Condition::NotEnd(term, _) | Condition::NonZero(term) => term,
+            Condition::Below(term, _)
+            | Condition::NotEnd(term, _)
+            | Condition::NonZero(term)
+            | Condition::Room(term, ..)
+            | Condition::AtLeast(term, _) => term,
         }
     }
 }
@@ -102,6 +110,12 @@ impl Facts {
                 bounds.iter().any(|n| hull(x, *n).is_some_and(|(l, _)| l < c))
                     || self.nonzero.get(&x).is_some_and(|known| known.contains(&c))
             }
+            // below the bound at `h` there are `h - c` more above `c`, and one
+            Condition::Room(Term { x, c }, n, k) => hull(x, n).is_some_and(|(_, h)| c + k <= h),
+            // with `c` below a bound the sum does not overflow
+            Condition::AtLeast(Term { x, c }, k) => bounds
+                .iter()
+                .any(|n| hull(x, *n).is_some_and(|(l, h)| l <= c - k && c <= h)),
         }
     }
 
@@ -121,6 +135,18 @@ impl Facts {
             Condition::NonZero(Term { x, c }) => {
                 self.nonzero.entry(x).or_default().insert(c);
                 bounds.iter().for_each(|n| self.widen(x, *n));
+            }
+            Condition::Room(term @ Term { x, c }, n, k) => {
+                if self.implies(Condition::Below(term, n), bounds) {
+                    self.below(Term { x, c: c + k }, n);
+                }
+            }
+            Condition::AtLeast(term @ Term { x, c }, k) => {
+                for &n in bounds {
+                    if self.implies(Condition::Below(term, n), bounds) {
+                        self.below(Term { x, c: c - k }, n);
+                    }
+                }
             }
         }
     }
@@ -212,8 +238,10 @@ impl<'a> Plan<'a> {
         let mut stretch = Vec::new();
         for (n, op) in self.trace.ops.iter().enumerate() {
             let grouped = self.conditions[n].filter(|condition| match condition {
-                Condition::Below(term, bound) | Condition::NotEnd(term, bound) => self.bounds(term.x).contains(bound),
-                Condition::NonZero(term) => self.bounds.contains_key(&term.x),
+                Condition::Below(term, bound) | Condition::NotEnd(term, bound) | Condition::Room(term, bound, _) => {
+                    self.bounds(term.x).contains(bound)
+                }
+                Condition::NonZero(term) | Condition::AtLeast(term, _) => self.bounds.contains_key(&term.x),
             });
             // what these test happens to be so nearly always
             let is_rare = matches!(op.opcode, Opcode::GuardNoException | Opcode::GuardNoOverflow);
@@ -297,6 +325,14 @@ impl<'a> Plan<'a> {
                 (Some((_, high)), _) if c <= high => (bound, high),
                 _ => return Edit::Keep,
             },
+            Condition::Room(_, bound, k) => match to(bound) {
+                Some((_, high)) if c + k <= high => (bound, high),
+                _ => return Edit::Keep,
+            },
+            Condition::AtLeast(term, k) => match self.lower_end(term, k, goal) {
+                Some(found) => found,
+                None => return Edit::Keep,
+            },
             Condition::NonZero(_) => {
                 let visible = |bound: &&Ref| self.trace.defining_op(**bound).is_none_or(|definition| definition < n);
                 let reaches = |bound: &&Ref| to(**bound).is_some_and(|(low, _)| low < c);
@@ -315,6 +351,15 @@ impl<'a> Plan<'a> {
         let term = Term { x, c: wanted };
         self.facts.below(term, bound);
         Edit::Below(term, bound)
+    }
+
+    /// A bound below which `x + c` is already, and how far down the guards of the stretch take it, if that is `k` at least.
+    fn lower_end(&self, Term { x, c }: Term, k: i64, goal: &FxHashMap<(Ref, Ref), Hull>) -> Option<(Ref, i64)> {
+        self.bounds(x).into_iter().find_map(|bound| {
+            let (_, h) = self.facts.hulls.get(&(x, bound))?;
+            let (low, _) = goal.get(&(x, bound))?;
+            (c <= *h && *low <= c - k).then_some((bound, *low))
+        })
     }
 
     /// All distances around this one at which zero is excluded, in one: `x + h >u h - l`.
@@ -402,7 +447,8 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range
         comparison.opcode.negated()?
     };
     match (opcode, &comparison.args[..]) {
-        (Opcode::UintLt, &[a, n]) | (Opcode::UintGt, &[n, a]) => below(a, n),
+        (Opcode::UintLt, &[a, n]) => below(a, n),
+        (Opcode::UintGt, &[n, a]) if !a.is_const() => below(a, n),
         // of natural numbers it is the same
         (Opcode::IntLt, &[a, n]) | (Opcode::IntGt, &[n, a]) if range(a).is_natural() => below(a, n),
         (Opcode::IntNe, &[a, b]) => match (range(a).is_natural(), range(b).is_natural()) {
@@ -412,8 +458,23 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range
             (false, false) => None,
         },
         (Opcode::IntIsTrue, &[a]) => Some(Condition::NonZero(term(a)?)),
+        (Opcode::UintGt, &[room, k]) => {
+            let difference = &trace.ops[trace.defining_op(room).filter(|definition| *definition >= part)?];
+            let (n, a) = match (difference.opcode, &difference.args[..]) {
+                (Opcode::IntSub, &[n, a]) if range(n).is_natural() => (n, a),
+                _ => return None,
+            };
+            Some(Condition::Room(term(a)?, n.plain(), distance(trace, k)?))
+        }
+        (Opcode::IntGe, &[a, k]) => Some(Condition::AtLeast(term(a)?, distance(trace, k)?)),
         _ => None,
     }
+}
+
+/// A constant distance up or down.
+fn distance(trace: &Trace, value: Ref) -> Option<i64> {
+    let bits = trace.as_const(value)?.bits as i64;
+    (0..MAX_DISTANCE).contains(&bits).then_some(bits)
 }
 
 /// Writes the trace anew, as the edits say, without what nobody needs: guards that are gone needed much.

@@ -61,7 +61,7 @@ impl Recorder {
     /// One move or check, with the checks that an interpreter makes, or without some of them.
     fn step(&mut self, random: &mut Random) {
         let length = Ref::value(LENGTH);
-        match random.below(9) {
+        match random.below(13) {
             0..=2 => {
                 self.go(1 + random.below(2) as i64);
                 let is_end = self.trace.push(Op::new(Opcode::IntEq, &[self.place, length]));
@@ -75,6 +75,21 @@ impl Recorder {
             6 | 7 => {
                 let inside = self.trace.push(Op::new(Opcode::UintLt, &[self.place, length]));
                 self.guard(Opcode::GuardTrue, inside);
+            }
+            8 | 9 => {
+                let distance = 1 + random.below(3) as i64;
+                let bound = self.constant(distance);
+                let room = self.trace.push(Op::new(Opcode::IntSub, &[length, self.place]));
+                let none = self.trace.push(Op::new(Opcode::UintLe, &[room, bound]));
+                self.guard(Opcode::GuardFalse, none);
+                self.go(distance);
+            }
+            10 | 11 => {
+                let distance = 1 + random.below(3) as i64;
+                let bound = self.constant(distance);
+                let too_low = self.trace.push(Op::new(Opcode::IntLt, &[self.place, bound]));
+                self.guard(Opcode::GuardFalse, too_low);
+                self.go(-distance);
             }
             _ => self.guard(Opcode::GuardTrue, Ref::value(OTHER)),
         }
