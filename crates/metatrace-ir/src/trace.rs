@@ -71,7 +71,7 @@ pub struct Snapshot {
 }
 
 /// An operation.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct Op {
     /// What it does.
     pub opcode: Opcode,
@@ -100,6 +100,22 @@ pub struct Exit {
     pub values: Vec<Ref>,
     /// The sunk operations, in the order of their execution.
     pub program: Vec<Ref>,
+}
+
+impl Clone for Op {
+    /// Copies the operands at once, which the derived implementation does one by one.
+    fn clone(&self) -> Op {
+        Op {
+            opcode: self.opcode,
+            args: SmallVec::from_slice(&self.args),
+            descr: self.descr.clone(),
+            snapshot: self.snapshot,
+            guard: self.guard,
+            sunk: self.sunk,
+            early: self.early,
+            pending: self.pending.clone(),
+        }
+    }
 }
 
 impl Op {
@@ -268,6 +284,14 @@ impl Trace {
         let constant = other.as_const(value).expect("a constant");
         let known = self.constant(constant);
         if value.is_green() { known.green() } else { known }
+    }
+
+    /// As [`constant_of`](Self::constant_of), for many of one trace: `known` is what has been asked before, by index.
+    pub fn constant_from(&mut self, other: &Trace, value: Ref, known: &mut Vec<Option<Ref>>) -> Ref {
+        let n = value.as_const().expect("a constant");
+        known.resize(other.consts.len(), None);
+        let plain = *known[n].get_or_insert_with(|| self.constant(other.consts[n]));
+        if value.is_green() { plain.green() } else { plain }
     }
 
     /// The constants, in the order of their references.

@@ -11,6 +11,8 @@ const BACK: u32 = 4;
 /// operations.
 pub(crate) struct Context {
     trace: Trace,
+    /// By constant of the given trace: the new trace's.
+    constants: Vec<Option<Ref>>,
     /// The first value that is defined in this part of the trace: of older ones nothing is known behind a label.
     part: usize,
     /// Behind the label of a peeled loop: by value of the preamble, whether it is the same in each round.
@@ -45,6 +47,7 @@ impl Context {
         trace.words = input.words.clone();
         let inputs = input.inputs.len();
         let mut context = Context {
+            constants: Vec::new(),
             part: inputs,
             invariant: Vec::new(),
             ranges: vec![Range::FULL; inputs],
@@ -85,7 +88,7 @@ impl Context {
 
     /// The reference to a constant of the given trace.
     pub(crate) fn constant_of(&mut self, input: &Trace, value: Ref) -> Ref {
-        self.trace.constant_of(input, value)
+        self.trace.constant_from(input, value, &mut self.constants)
     }
 
     /// The reference to a constant int.

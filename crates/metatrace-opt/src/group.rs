@@ -484,6 +484,8 @@ struct Writer<'a> {
     trace: Trace,
     /// By value of the given trace.
     values: Vec<Option<Ref>>,
+    /// By constant of the given trace.
+    constants: Vec<Option<Ref>>,
     /// By snapshot of the given trace.
     snapshots: Vec<Option<SnapshotId>>,
     /// Sums that are executed in line, of values of the given trace; of this part.
@@ -506,6 +508,7 @@ impl<'a> Writer<'a> {
             edits,
             trace,
             values,
+            constants: Vec::new(),
             snapshots: vec![None; given.snapshots.len()],
             sums: FxHashMap::default(),
             live: live(given, edits),
@@ -599,7 +602,7 @@ impl<'a> Writer<'a> {
 
     fn value(&mut self, value: Ref) -> Ref {
         match value.as_value() {
-            None => self.trace.constant_of(self.given, value),
+            None => self.trace.constant_from(self.given, value, &mut self.constants),
             Some(n) => self.values[n].expect("defined before it is used"),
         }
     }

@@ -34,6 +34,7 @@ use crate::range::Range;
 use crate::{Decision, Pass};
 use metatrace_ir::ownership::{Access, Content, Contents, Ownership, Values};
 use metatrace_ir::{Class, Descr, Kind, Op, Opcode, Ref, Word};
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// The rules of this pass.
@@ -192,26 +193,27 @@ impl Heap {
     /// Those pending stores which somebody sees, and those which have to come before them: they are no longer pending.
     fn flush(&mut self, sees: impl Fn(&Pending, &Ownership) -> bool) -> std::vec::IntoIter<Op> {
         let ownership = self.contents.ownership();
-        let mut due: Vec<bool> = Vec::new();
-        for (n, pending) in self.pending.iter().enumerate().rev() {
-            let later = self.pending[n + 1..].iter().zip(due.iter().rev());
-            let mut overtaken = later.filter(|(_, due)| **due).map(|(later, _)| later);
-            due.push(
-                sees(pending, ownership)
-                    || overtaken.any(|later| ownership.may_overlap(&later.access, &pending.access)),
-            );
-        }
+        let mut due: SmallVec<[bool; MAX_PENDING]> =
+            self.pending.iter().map(|pending| sees(pending, ownership)).collect();
         let mut stores = Vec::new();
-        if due.contains(&true) {
-            self.listed = None;
-            self.pending.retain(|pending| {
-                let is_due = due.pop().expect("one for each");
-                if is_due {
-                    stores.push(pending.store.clone());
-                }
-                !is_due
-            });
+        if !due.contains(&true) {
+            return stores.into_iter();
         }
+        for n in (0..due.len()).rev() {
+            let overtaken = |later: usize| {
+                due[later] && ownership.may_overlap(&self.pending[later].access, &self.pending[n].access)
+            };
+            due[n] = due[n] || (n + 1..due.len()).any(overtaken);
+        }
+        self.listed = None;
+        let mut due = due.into_iter();
+        self.pending.retain(|pending| {
+            let is_due = due.next().expect("one for each");
+            if is_due {
+                stores.push(pending.store.clone());
+            }
+            !is_due
+        });
         stores.into_iter()
     }
 

@@ -50,6 +50,7 @@ use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Which passes take part.
@@ -181,22 +182,28 @@ impl Default for Options {
 /// How often each rule has rewritten an operation.
 #[derive(Clone, Default, Debug)]
 pub struct Rewrites {
-    counts: FxHashMap<&'static str, u32>,
+    /// By the address of the name, which is fast to find; one name may have several.
+    counts: FxHashMap<usize, (&'static str, u32)>,
 }
 
 impl Rewrites {
     fn count(&mut self, rule: &'static str) {
-        *self.counts.entry(rule).or_insert(0) += 1;
+        self.counts.entry(rule.as_ptr().addr()).or_insert((rule, 0)).1 += 1;
     }
 
     /// How often the rule has.
     pub fn of(&self, rule: &str) -> u32 {
-        self.counts.get(rule).copied().unwrap_or(0)
+        let same = self.counts.values().filter(|(name, _)| *name == rule);
+        same.map(|(_, count)| count).sum()
     }
 
-    /// The rules that have, and how often, in no particular order.
+    /// The rules that have, and how often, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        self.counts.iter().map(|(rule, count)| (*rule, *count))
+        let mut by_name = BTreeMap::new();
+        for (name, count) in self.counts.values() {
+            *by_name.entry(*name).or_insert(0) += count;
+        }
+        by_name.into_iter()
     }
 }
 

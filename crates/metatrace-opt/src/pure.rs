@@ -108,7 +108,7 @@ fn key(op: &Op) -> Option<Key> {
     };
     let mut key = Key {
         opcode: op.opcode,
-        args: op.args.clone(),
+        args: SmallVec::from_slice(&op.args),
         place,
     };
     if op.opcode.info().commutative {

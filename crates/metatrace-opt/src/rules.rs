@@ -399,15 +399,51 @@ pub(crate) enum Outcome {
 
 /// The first rule that applies to `op`, and what it makes of it.
 pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Outcome)> {
+    let commutative = op.opcode.info().commutative;
+    let shapes: SmallVec<[Shape; 4]> = op.args.iter().map(|arg| Shape::of(*arg, context)).collect();
     for rule in rules_of(op.opcode) {
         let mut found = Found::default();
-        if found.all(rule.args, &op.args, op.opcode.info().commutative, context)
+        if may_match(rule.args, &shapes, commutative)
+            && found.all(rule.args, &op.args, commutative, context)
             && (rule.condition)(&found.matched(context))
         {
             return Some((rule.name, found.build(rule.term, op, context)));
         }
     }
     None
+}
+
+/// What an operand is at first sight: most rules are refused by that.
+#[derive(Clone, Copy)]
+enum Shape {
+    Constant(u64),
+    Defined(Opcode),
+    Other,
+}
+
+impl Shape {
+    fn of(value: Ref, context: &Context) -> Shape {
+        match (context.bits(value), context.definition(value)) {
+            (Some(bits), _) => Shape::Constant(bits),
+            (None, Some(op)) => Shape::Defined(op.opcode),
+            (None, None) => Shape::Other,
+        }
+    }
+
+    fn may_match(self, pattern: &Pattern) -> bool {
+        match (pattern, self) {
+            (Pattern::Value(_), _) | (Pattern::Constant(_), Shape::Constant(_)) => true,
+            (Pattern::Bits(wanted), Shape::Constant(bits)) => *wanted == bits,
+            (Pattern::Op(wanted, _), Shape::Defined(opcode)) => *wanted == opcode,
+            (Pattern::Constant(_) | Pattern::Bits(_) | Pattern::Op(..), _) => false,
+        }
+    }
+}
+
+/// Whether operands of these shapes may match, in one of their orders.
+fn may_match(patterns: &[Pattern], shapes: &[Shape], commutative: bool) -> bool {
+    let fits = |(pattern, shape): (&Pattern, &Shape)| shape.may_match(pattern);
+    patterns.iter().zip(shapes).all(fits) || commutative && patterns.iter().zip(shapes.iter().rev()).all(fits)
 }
 
 /// The variables of a pattern while it is matched.
