@@ -54,7 +54,7 @@ use crate::op::{Class, Opcode};
 use crate::trace::{Derived, Op, Reach, Root, RootKind, Trace};
 use crate::value::{Kind, Ref};
 use rustc_hash::FxHashMap;
-use std::ops::BitOr;
+use std::ops::{BitOr, RangeInclusive};
 
 /// Sets of regions of memory: the unknown, and one for each exclusive root and allocation. Past 63 of these, the rest
 /// share one.
@@ -154,6 +154,23 @@ pub struct Access {
     pub is_frozen: bool,
     /// Which kind of memory it is; nothing may be remembered of raw memory.
     pub memory: Memory,
+}
+
+impl Access {
+    /// Whether the two are computed from one address and index, and differ in their offsets at most.
+    fn has_base_of(&self, other: &Access) -> bool {
+        (self.place.origin, self.place.index) == (other.place.origin, other.place.index)
+            && (self.regions, self.depth) == (other.regions, other.depth)
+    }
+}
+
+/// Which of the accesses with one base a change may concern.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Scope {
+    Nothing,
+    /// Those at these offsets.
+    Near(RangeInclusive<i64>),
+    Everything,
 }
 
 /// What is known of the pointers of a trace, at the operation observed last. See the module's documentation.
@@ -611,6 +628,23 @@ impl Ownership {
             }
             Kinds::Call { reached, beyond } => self.reaches(*reached, access.regions) && !beyond.contains(access),
         }
+    }
+
+    /// Where among accesses with the base of `base` those are that the change may concern.
+    fn scope(&self, Change(change): &Change, base: &Access) -> Scope {
+        let concerns = match change {
+            Kinds::Call { reached, .. } => self.reaches(*reached, base.regions),
+            Kinds::Store { leaves, .. } if self.reaches(*leaves, base.regions) => true,
+            Kinds::Store { access, .. } if access.place.origin == base.place.origin => {
+                let (at, size) = (access.place.offset, i64::from(Word::U64.size()));
+                match (at.checked_sub(size), at.checked_add(size)) {
+                    (Some(from), Some(to)) if access.place.index == base.place.index => return Scope::Near(from..=to),
+                    _ => true,
+                }
+            }
+            Kinds::Store { access, .. } => self.may_overlap(base, access),
+        };
+        if concerns { Scope::Everything } else { Scope::Nothing }
     }
 
     /// What the operation may see of memory, or must not overtake; to be asked before it is observed. `None`: nothing.

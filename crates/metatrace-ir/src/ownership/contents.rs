@@ -1,17 +1,22 @@
 //! What memory is known to hold.
 //!
-//! Only the last [`CAPACITY`] accesses are remembered, so that each operation takes constant time. What is held is a value
-//! of the trace: the one that was loaded, whole, or the one that was stored, of which a narrow place holds the low bytes.
+//! At most [`CAPACITY`] accesses are remembered, so that each operation takes constant time; what is more than that makes the
+//! older half go. What is held is a value of the trace: the one that was loaded, whole, or the one that was stored, of which
+//! a narrow place holds the low bytes.
+//!
+//! Accesses with one [base](Access::has_base_of) are kept together, in the order of their offsets: a store is compared with
+//! each base once, and where the bases are the same, with what lies close by.
 
-use super::{Access, Ownership, Place, Values};
+use super::{Access, Ownership, Place, Scope, Values};
 use crate::descr::{Descr, Memory, Word};
 use crate::op::Class;
 use crate::trace::{Derived, Op, Root};
 use crate::value::Ref;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// Accesses that are remembered at a time.
-const CAPACITY: usize = 256;
+const CAPACITY: usize = 512;
 
 /// What memory holds at a place.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +26,8 @@ pub struct Content {
     pub value: Ref,
     /// Whether the value came from a store, so that a narrow place holds only its low bytes.
     pub stored: bool,
+    /// The number of contents noted before.
+    age: u32,
 }
 
 impl Content {
@@ -28,17 +35,53 @@ impl Content {
     pub fn word(&self) -> Word {
         self.access.word
     }
+
+    fn offset(&self) -> i64 {
+        self.access.place.offset
+    }
+}
+
+/// What is held behind one base, by offset; never empty.
+#[derive(Debug)]
+struct Group {
+    base: Access,
+    contents: Vec<Content>,
+}
+
+impl Group {
+    /// The places of the contents in this scope.
+    fn within(&self, scope: &Scope) -> Range<usize> {
+        match scope {
+            Scope::Nothing => 0..0,
+            Scope::Near(offsets) => self.from(*offsets.start())..self.behind(*offsets.end()),
+            Scope::Everything => 0..self.contents.len(),
+        }
+    }
+
+    /// Where the contents at this offset begin.
+    fn from(&self, offset: i64) -> usize {
+        self.contents.partition_point(|content| content.offset() < offset)
+    }
+
+    /// Where the contents at this offset end.
+    fn behind(&self, offset: i64) -> usize {
+        self.contents.partition_point(|content| content.offset() <= offset)
+    }
 }
 
 /// What memory is known to hold, at the operation observed last.
 #[derive(Default, Debug)]
 pub struct Contents {
     ownership: Ownership,
-    contents: Vec<Content>,
-    /// Where the next content goes when all places are taken.
-    oldest: usize,
+    groups: Vec<Group>,
+    /// Contents in all groups.
+    count: usize,
+    /// Contents noted so far.
+    age: u32,
     /// What never changes.
     frozen: FxHashMap<(Place, Word), Ref>,
+    /// The constants that held values were proved to be.
+    learned: FxHashMap<Ref, Ref>,
 }
 
 impl Contents {
@@ -52,8 +95,10 @@ impl Contents {
 
     /// Begins a part of the trace, as [`Ownership::start`] does, and forgets what memory holds.
     pub fn start(&mut self, before: &[Ref], behind: &[Ref], roots: &[Root]) {
-        self.contents.clear();
+        self.groups.clear();
+        self.count = 0;
         self.frozen.clear();
+        self.learned.clear();
         self.ownership.start(before, behind, roots);
     }
 
@@ -74,31 +119,49 @@ impl Contents {
 
     /// What is known to be at exactly this place, if possible as a value of the same kind.
     pub fn at(&self, access: &Access) -> Option<Content> {
+        let mut found = self.held_at(access)?;
+        found.value = self.learned.get(&found.value).copied().unwrap_or(found.value);
+        Some(found)
+    }
+
+    fn held_at(&self, access: &Access) -> Option<Content> {
         if access.memory == Memory::Raw {
             return None;
         }
         if access.is_frozen
             && let Some(&value) = self.frozen.get(&(access.place, access.word))
         {
-            let (access, stored) = (*access, false);
-            return Some(Content { access, value, stored });
+            return Some(Content {
+                access: *access,
+                value,
+                stored: false,
+                age: 0,
+            });
         }
-        let same = |content: &&Content| {
-            content.access.place == access.place && content.access.word.size() == access.word.size()
-        };
-        let mut views = self.contents.iter().filter(same);
-        let any = views.clone().next();
-        views
-            .find(|content| content.access.word.kind() == access.word.kind())
-            .or(any)
-            .copied()
+        let (origin, index, offset) = (access.place.origin, access.place.index, access.place.offset);
+        let near = |group: &&Group| group.base.place.origin == origin && group.base.place.index == index;
+        let here = |group: &'_ Group| group.from(offset)..group.behind(offset);
+        let mut any = None;
+        for group in self.groups.iter().filter(near) {
+            let same_size = |content: &&Content| content.access.word.size() == access.word.size();
+            for content in group.contents[here(group)].iter().filter(same_size) {
+                if content.access.word.kind() == access.word.kind() {
+                    return Some(*content);
+                }
+                any.get_or_insert(*content);
+            }
+        }
+        any
     }
 
     /// Notes an operation, which defines `value`.
     pub fn observe(&mut self, op: &Op, value: Ref, values: &dyn Values) {
         let change = self.ownership.change(op, values);
         if let Some(change) = &change {
-            self.forget(|ownership, content| ownership.may_change(change, &content.access));
+            self.forget(
+                |ownership, group| group.within(&ownership.scope(change, &group.base)),
+                |ownership, content| ownership.may_change(change, &content.access),
+            );
         }
         let access = self.ownership.access_of(op, values);
         self.ownership.observe(op, value, change, values);
@@ -114,43 +177,71 @@ impl Contents {
         if access.is_frozen && !stored {
             self.frozen.insert((access.place, access.word), value);
         } else {
-            self.remember(Content { access, value, stored });
+            self.remember(access, value, stored);
         }
     }
 
     /// A guard has proved that `value` is `constant`.
     pub fn learned(&mut self, value: Ref, constant: Ref) {
         self.ownership.learned(value, constant);
-        let held = self.contents.iter_mut().map(|content| &mut content.value);
-        for held in held.chain(self.frozen.values_mut()).filter(|held| **held == value) {
-            *held = constant;
+        self.learned.insert(value, constant);
+    }
+
+    fn remember(&mut self, access: Access, value: Ref, stored: bool) {
+        if self.count == CAPACITY {
+            let mut ages: Vec<u32> = self.all().map(|content| content.age).collect();
+            let (_, median, _) = ages.select_nth_unstable(CAPACITY / 2);
+            let median = *median;
+            self.forget(|_, group| 0..group.contents.len(), |_, content| content.age < median);
+        }
+        let age = self.age;
+        self.age += 1;
+        self.count += 1;
+        let content = Content {
+            access,
+            value,
+            stored,
+            age,
+        };
+        match self.groups.iter_mut().find(|group| group.base.has_base_of(&access)) {
+            Some(group) => {
+                let place = group.behind(content.offset());
+                group.contents.insert(place, content);
+            }
+            None => self.groups.push(Group {
+                base: access,
+                contents: vec![content],
+            }),
         }
     }
 
-    fn remember(&mut self, content: Content) {
-        if self.contents.len() < CAPACITY {
-            self.contents.push(content);
+    fn all(&self) -> impl Iterator<Item = &Content> {
+        self.groups.iter().flat_map(|group| &group.contents)
+    }
+
+    /// Forgets of each group, within a range of its contents, those that are killed.
+    fn forget(
+        &mut self,
+        within: impl Fn(&Ownership, &Group) -> Range<usize>,
+        is_killed: impl Fn(&Ownership, &Content) -> bool,
+    ) {
+        // judged before anything is forgotten: what owns what must be as it was
+        let (ownership, mut gone) = (&self.ownership, Vec::new());
+        for group in &mut self.groups {
+            let within = within(ownership, group);
+            gone.extend(
+                group
+                    .contents
+                    .extract_if(within, |content| is_killed(ownership, content)),
+            );
+        }
+        if gone.is_empty() {
             return;
         }
-        self.oldest = (self.oldest + 1) % CAPACITY;
-        let gone = std::mem::replace(&mut self.contents[self.oldest], content);
-        self.ownership.disown(gone.value, &gone.access);
-    }
-
-    fn forget(&mut self, killed: impl Fn(&Ownership, &Content) -> bool) {
-        // judged before anything is forgotten: what owns what must be as it was
-        let ownership = &mut self.ownership;
-        let mut gone = Vec::new();
-        let judge = &*ownership;
-        self.contents.retain(|content| {
-            let kill = killed(judge, content);
-            if kill {
-                gone.push(*content);
-            }
-            !kill
-        });
+        self.count -= gone.len();
+        self.groups.retain(|group| !group.contents.is_empty());
         for content in gone {
-            ownership.disown(content.value, &content.access);
+            self.ownership.disown(content.value, &content.access);
         }
     }
 }

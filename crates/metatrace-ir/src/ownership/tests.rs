@@ -115,6 +115,21 @@ fn index_arithmetic_tells_items_apart() {
 }
 
 #[test]
+fn what_is_remembered_is_bounded_and_the_newest() {
+    let after_stores = |count: usize, load: usize| {
+        let stores: String = (0..count)
+            .map(|n| format!("setarrayitem_raw(i3, {n}, {}, descr=numbers)\n", n + 1000))
+            .collect();
+        last_load(&format!("{stores}i6 = getarrayitem_raw_i(i3, {load}, descr=numbers)"))
+    };
+    for count in [600, 1000, 3000] {
+        assert_eq!(after_stores(count, count - 1), Some((count + 999).to_string()));
+        assert_eq!(after_stores(count, count - 256), Some((count + 744).to_string()));
+        assert_eq!(after_stores(count, count - 513), None);
+    }
+}
+
+#[test]
 fn behind_a_label_an_index_is_not_what_it_was_computed_as() {
     let trace = trace(
         "",
