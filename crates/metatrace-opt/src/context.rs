@@ -269,17 +269,23 @@ impl Context {
 
     // ---- for peeling
 
-    /// The label of a peeled loop comes next; of the first label's arguments, these are invariant.
-    pub(crate) fn enter_loop(&mut self, args: impl Iterator<Item = Ref>) {
+    /// The label of a peeled loop comes next; of the first label's arguments, these are invariant. `stays` says of a load
+    /// from an invariant address whether it would give the same value again.
+    pub(crate) fn enter_loop(&mut self, args: &[Ref], stays: impl Fn(&Op, Ref, &Context) -> bool) {
         let mut invariant = vec![false; self.trace.value_count()];
         for arg in args {
             invariant[arg.as_value().expect("a label's argument is no constant")] = true;
         }
-        let inputs = self.trace.inputs.len();
         for (n, op) in self.trace.ops.iter().enumerate() {
+            let value = self.trace.result(n);
             let is_invariant = |arg: &Ref| arg.as_value().is_none_or(|n| invariant[n]);
-            if op.opcode.class() == Class::Pure && op.args.iter().all(is_invariant) {
-                invariant[inputs + n] = true;
+            let repeats = match op.opcode.class() {
+                Class::Pure => true,
+                Class::Load => stays(op, value, self),
+                _ => false,
+            };
+            if repeats && op.args.iter().all(is_invariant) {
+                invariant[value.as_value().expect("a result")] = true;
             }
         }
         self.invariant = invariant;

@@ -111,9 +111,16 @@ impl Pass for Heap {
         }
     }
 
+    fn repeats(&self, load: &Op, value: Ref, context: &Context) -> bool {
+        let held = self.contents.of_op(load, context);
+        held.is_some_and(|content| context.resolve(content.value) == value)
+    }
+
     fn enter_loop(&mut self, carry: Carry, context: &mut Context) {
-        self.flush(|pending, _| carry == Carry::Nothing || !pending.has_address(|arg| context.is_invariant(arg)))
-            .for_each(|store| _ = context.push(store));
+        self.flush(|pending, _| {
+            carry == Carry::Nothing || !pending.address().iter().all(|arg| context.is_invariant(*arg))
+        })
+        .for_each(|store| _ = context.push(store));
         for pending in &mut self.pending {
             // what memory holds is not what it held in the preamble
             (pending.before, pending.sunk, pending.carried) = (None, None, true);
@@ -122,10 +129,11 @@ impl Pass for Heap {
         self.listed = None;
     }
 
-    fn close_loop(&mut self, context: &mut Context) -> bool {
+    fn close_loop(&mut self, context: &mut Context) -> Option<Vec<Ref>> {
         let stores = self.flush(|pending, _| !pending.carried);
         stores.for_each(|store| _ = context.push(store));
-        self.pending.len() == self.carried
+        let addresses = self.pending.iter().flat_map(|pending| pending.address());
+        (self.pending.len() == self.carried).then(|| addresses.copied().collect())
     }
 
     fn emitted(&mut self, op: &Op, value: Ref, context: &mut Context) {
@@ -238,10 +246,10 @@ impl Heap {
 }
 
 impl Pending {
-    /// Whether all that the address is computed from is as `accept` wants it.
-    fn has_address(&self, accept: impl Fn(Ref) -> bool) -> bool {
+    /// What the address is computed from.
+    fn address(&self) -> &[Ref] {
         let (_, address) = self.store.args.split_last().expect("a store has a value");
-        address.iter().all(|arg| accept(*arg))
+        address
     }
 }
 

@@ -286,13 +286,19 @@ trait Pass {
     /// A guard has proved that a value is this constant.
     fn learned(&mut self, _value: Ref, _constant: Ref, _context: &Context) {}
 
+    /// Whether the load, which has given `value`, is likely to give it again in the next round of a loop, from the same address.
+    fn repeats(&self, _load: &Op, _value: Ref, _context: &Context) -> bool {
+        false
+    }
+
     /// The label of a peeled loop comes next, behind which everything that is known is still true, of the values that play
     /// the same roles.
     fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {}
 
-    /// The jump of a peeled loop comes next. Whether what was carried over its label is there.
-    fn close_loop(&mut self, _context: &mut Context) -> bool {
-        true
+    /// The jump of a peeled loop comes next. The values that have to be invariant for what was carried over its label; `None`
+    /// if that is no longer there.
+    fn close_loop(&mut self, _context: &mut Context) -> Option<Vec<Ref>> {
+        Some(Vec::new())
     }
 
     /// A part of the trace begins: at its start, and behind each label, where nothing else is known than the

@@ -35,6 +35,7 @@
 //! Rules do not look behind the label through values that vary: `i6` above is not `i1 + 2`, for then `i1` would be an argument.
 
 use crate::Rewrites;
+use crate::context::Context;
 use crate::driver::Driver;
 use metatrace_ir::{Descr, Op, Opcode, Ref, TargetToken, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -81,11 +82,11 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     let first = driver.values.clone();
 
     let starts: Vec<Ref> = driver.values_of(&input.ops[0].args);
-    let same = starts
-        .iter()
-        .zip(&ends)
-        .filter(|(start, end)| start == end && !start.is_const());
-    driver.context.enter_loop(same.map(|(start, _)| *start));
+    let same = starts.iter().zip(&ends).filter(|(start, end)| start == end);
+    let same: Vec<Ref> = same.map(|(start, _)| *start).filter(|arg| !arg.is_const()).collect();
+    let passes = &driver.passes;
+    let stays = |op: &Op, value: Ref, context: &Context| passes.iter().any(|pass| pass.repeats(op, value, context));
+    driver.context.enter_loop(&same, stays);
     for pass in &mut driver.passes {
         pass.enter_loop(carry, &mut driver.context);
     }
@@ -100,12 +101,14 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     if driver.context.exits_always() > before {
         return Err(GivenUp::NoLoop);
     }
+    let mut same = Vec::new();
     for pass in &mut driver.passes {
-        if !pass.close_loop(&mut driver.context) {
-            return Err(GivenUp::StoreWasSeen);
-        }
+        same.extend(pass.close_loop(&mut driver.context).ok_or(GivenUp::StoreWasSeen)?);
     }
     let roles = Roles::new(&mut driver, &first);
+    if !same.into_iter().all(|value| roles.is_same(value)) {
+        return Err(GivenUp::StoreWasSeen);
+    }
     let (args, next) = roles.arguments(&driver, label).ok_or(GivenUp::NoLoop)?;
     driver.context.set_args(label, &args);
     driver.context.push(Op::with_descr(Opcode::Jump, &next, descr));
@@ -131,6 +134,11 @@ impl Roles {
             }
         }
         Roles(roles)
+    }
+
+    /// Whether the value is a constant, or plays the same role in each round.
+    fn is_same(&self, value: Ref) -> bool {
+        value.is_const() || self.0.get(&value) == Some(&value)
     }
 
     /// The arguments of the loop's label and of its jump: values of the preamble that the loop needs, what plays their roles
