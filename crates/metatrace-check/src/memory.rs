@@ -118,8 +118,9 @@ struct Reach {
 #[derive(Default, Debug)]
 pub(crate) struct Memory {
     contents: BTreeMap<RegionId, Contents>,
-    /// By allocation: whether it is zero at first.
-    allocations: Vec<bool>,
+    /// By allocation: whether it is zero at first, and a name that it shares with others of its sort: not all are made in
+    /// both runs, nor in one order.
+    allocations: Vec<(bool, u64)>,
     /// The calls that reached all that anybody reaches.
     pool_reached: Vec<u32>,
     pub calls: u32,
@@ -141,10 +142,10 @@ pub(crate) struct Outside<'a> {
 const WHOLE: i64 = i64::MIN;
 
 impl Memory {
-    /// The address of a new allocation.
-    pub(crate) fn allocate(&mut self, zeroed: bool) -> u64 {
+    /// The address of a new allocation of this sort.
+    pub(crate) fn allocate(&mut self, zeroed: bool, sort: impl std::hash::Hash) -> u64 {
         let region = RegionId(FRESH + self.allocations.len() as u32);
-        self.allocations.push(zeroed);
+        self.allocations.push((zeroed, hash(("allocation", sort))));
         base(region)
     }
 
@@ -157,8 +158,7 @@ impl Memory {
 
     fn name(&self, region: RegionId, world: &World) -> u64 {
         match region.0.checked_sub(FRESH) {
-            // all allocations are alike
-            Some(_) => hash("allocation"),
+            Some(n) => self.allocations.get(n as usize).map_or(0, |(_, name)| *name),
             None => world.regions[region.0 as usize].name,
         }
     }
@@ -202,6 +202,10 @@ impl Memory {
 
     pub(crate) fn store(&mut self, access: &Access, value: Value, out: &mut Outside<'_>) -> Result<(), Undefined> {
         let (region, at) = self.place(access, out.world).ok_or("a store to no memory")?;
+        if access.word == Word::Ref && at % 8 != 0 {
+            // a part of an own allocation's address could not be compared
+            return Err("a store of a pointer at an odd place");
+        }
         let class = self.class(region, out.world);
         let from = value.taint.choices().next().unwrap_or(0);
         for n in 0..i64::from(access.word.size()) {
@@ -246,18 +250,16 @@ impl Memory {
         let on_frozen_path = access.frozen && access.sort != Sort::Raw;
         let class = self.class(region, out.world);
         let is_open = !on_frozen_path || (class == Class::Unknown && !access.is_green);
-        let facts = out.world.facts(region, at, Facts { holds, is_open });
+        let name = self.name(region, out.world);
+        let facts = out.world.facts(name, at, Facts { holds, is_open });
         let mut cell = Cell {
             now: 0,
             clean: 0,
             facts,
             taint: [0; 8],
         };
-        let name = self.name(region, out.world);
-        let zeroed = region
-            .0
-            .checked_sub(FRESH)
-            .is_some_and(|n| self.allocations.get(n as usize) == Some(&true));
+        let allocation = region.0.checked_sub(FRESH).map(|n| self.allocations.get(n as usize));
+        let zeroed = allocation.flatten().is_some_and(|(zeroed, _)| *zeroed);
         if !zeroed {
             let key = |at| Key::Content(name, at);
             self.choose(&mut cell, region, at, key, access.value, out);
@@ -480,6 +482,15 @@ impl Memory {
                 }
             }
             _ => Named { allocation: 0, bits },
+        }
+    }
+
+    /// A word as calls see it that look at nothing else, and that one of the runs may not make: itself, or the sort of the
+    /// allocation that it leads to.
+    pub(crate) fn alike(&self, bits: u64, world: &World) -> (u64, u64) {
+        match world.resolve(bits) {
+            Some((region, at)) if region.0 >= FRESH => (self.name(region, world), at as u64),
+            _ => (0, bits),
         }
     }
 

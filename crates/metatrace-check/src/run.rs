@@ -380,13 +380,13 @@ impl Runner<'_> {
             }
             (OpClass::Call, Some(Descr::Call(call))) => return Ok(self.call(op, call, args)),
             (OpClass::Alloc, Some(Descr::Size(size))) => {
-                let address = self.memory.allocate(op.opcode != Opcode::Alloca);
+                let address = self.memory.allocate(op.opcode != Opcode::Alloca, (op.opcode, size));
                 if let (Opcode::NewWithVtable, Some(vtable)) = (op.opcode, size.vtable) {
                     self.store_vtable(address, vtable)?;
                 }
                 address
             }
-            (OpClass::Alloc, _) => self.memory.allocate(true),
+            (OpClass::Alloc, descr) => self.memory.allocate(true, (op.opcode, descr)),
             (_, Some(Descr::Field(field))) => words[0].wrapping_add(field.offset.into()),
             (_, Some(Descr::Array(array))) => item(&words, array.item_size, array.offset),
             (OpClass::Overflow, _) => {
@@ -488,10 +488,10 @@ impl Runner<'_> {
     }
 
     fn call(&mut self, op: &Op, call: &CallDescr, args: &[Value]) -> Value {
-        let named: Vec<Named> = args.iter().map(|arg| self.memory.named(arg.bits, self.world)).collect();
         let key = if call.effect == Effect::Elidable {
             self.panicked = false;
-            Key::Elidable(hash(&named))
+            let alike = args.iter().map(|arg| self.memory.alike(arg.bits, self.world));
+            Key::Elidable(hash(alike.collect::<Vec<_>>()))
         } else {
             let arguments: Vec<(Kind, u64)> = call
                 .args

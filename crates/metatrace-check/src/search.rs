@@ -129,6 +129,7 @@ impl Search {
             if let (Some((_, a, b)), Some(key)) = (comparison, key)
                 && let Some(now) = best.world.chosen(key)
                 && best.world.resolve(now).is_none()
+                && ![*a, *b].iter().any(|word| best.world.is_own(*word))
             {
                 world.fix(key, nearer(random, now, *a, *b));
                 return world;
@@ -142,7 +143,11 @@ impl Search {
             };
             let Some(key) = random.pick(among).copied() else { break };
             match (best.run.compared, best.world.chosen(key)) {
-                (Some((a, b)), Some(now)) if best.world.resolve(now).is_none() && !random.one_in(3) => {
+                (Some((a, b)), Some(now))
+                    if best.world.resolve(now).is_none()
+                        && ![a, b].iter().any(|word| best.world.is_own(*word))
+                        && !random.one_in(3) =>
+                {
                     world.fix(key, nearer(random, now, a, b));
                 }
                 _ => world.redraw(key),

@@ -97,8 +97,9 @@ const SHIFT: u32 = 36;
 const MIDDLE: u64 = 1 << (SHIFT - 1);
 /// The number of the first region, in the high bits of addresses: above all real ones, and positive.
 const FIRST: u64 = 1 << 20;
-/// The number of the first region that belongs to one run.
-pub(crate) const FRESH: u32 = 1 << 22;
+/// The number of the first region that belongs to one run: with no pattern in it, so that its place is no number that is
+/// likely to be drawn.
+pub(crate) const FRESH: u32 = 0x2b_63d9;
 /// Places of regions, and what their numbers are multiplied by.
 const NUMBERS: u64 = 1 << 24;
 const SCATTER: u64 = 0x9e_3779;
@@ -219,7 +220,8 @@ pub(crate) struct World {
     pub regions: Vec<Region>,
     by_name: FxHashMap<u64, RegionId>,
     placed: BTreeMap<u64, RegionId>,
-    facts: FxHashMap<(RegionId, i64), Facts>,
+    /// By name of a region, and offset.
+    facts: FxHashMap<(u64, i64), Facts>,
     /// Memory that a derived input leads to, of which it is not known yet where its root owns it.
     /// With the root; memory that it owns itself is not found there, so nothing owns itself.
     below: Vec<(RegionId, RegionId)>,
@@ -268,6 +270,11 @@ impl World {
     /// Fixes a choice, if it is one of a number.
     pub(crate) fn fix(&mut self, key: Key, bits: u64) {
         self.fixed.insert(key, bits);
+    }
+
+    /// Whether this is an address in the trace's own memory. Nobody guesses where that will be.
+    pub(crate) fn is_own(&self, bits: u64) -> bool {
+        self.resolve(bits).is_some_and(|(region, _)| region.0 >= FRESH)
     }
 
     /// What was drawn.
@@ -463,7 +470,7 @@ impl World {
     }
 
     /// What the place is, which `facts` are about if nobody has asked before.
-    pub(crate) fn facts(&mut self, region: RegionId, at: i64, facts: Facts) -> Facts {
+    pub(crate) fn facts(&mut self, region: u64, at: i64, facts: Facts) -> Facts {
         *self.facts.entry((region, at)).or_insert(facts)
     }
 }

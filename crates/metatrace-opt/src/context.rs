@@ -3,6 +3,7 @@
 use crate::bits::{self, Bits};
 use crate::range::{self, Range};
 use metatrace_ir::{Class, Const, Derived, Descr, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace};
+use rustc_hash::FxHashMap;
 
 /// So many definitions back goes what a guard proves.
 const BACK: u32 = 4;
@@ -26,6 +27,10 @@ pub(crate) struct Context {
     born: Vec<Range>,
     /// By value: itself, or the constant that a guard has proved it to be.
     equal: Vec<Ref>,
+    /// Sunk values, and those that have taken their places.
+    in_line: FxHashMap<Ref, Ref>,
+    /// What the exit holds that stands right behind the operation; `None` until somebody wants to know.
+    exit_behind: Option<Vec<Ref>>,
     /// What was learnt since the driver last looked.
     learned: Vec<(Ref, Ref)>,
     /// What is known of the memory behind inputs and arguments of the last label.
@@ -54,6 +59,8 @@ impl Context {
             bits: vec![Bits::ANY; inputs],
             born: vec![Range::FULL; inputs],
             equal: (0..inputs).map(Ref::value).collect(),
+            in_line: FxHashMap::default(),
+            exit_behind: None,
             learned: Vec::new(),
             roots: trace.roots.clone(),
             words: trace.words.clone(),
@@ -133,9 +140,35 @@ impl Context {
         &self.roots
     }
 
-    /// The value, or the constant that it is known to be.
+    /// The value, or the constant that it is known to be; in the place of a sunk value the one that has taken it.
     pub(crate) fn resolve(&self, value: Ref) -> Ref {
+        let value = self.in_line(value);
         value.as_value().map_or(value, |n| self.equal[n])
+    }
+
+    /// The value, or the one that has taken its place if it was sunk.
+    pub(crate) fn in_line(&self, value: Ref) -> Ref {
+        match self.in_line.is_empty() {
+            true => value,
+            false => self.in_line.get(&value).copied().unwrap_or(value),
+        }
+    }
+
+    /// The values in the frames of an exit.
+    pub(crate) fn exit_values(&self, op: &Op) -> Vec<Ref> {
+        let innermost = op.snapshot.expect("an exit has frames");
+        let frames = self.trace.frames(innermost);
+        frames.flat_map(|frame| &frame.values).copied().collect()
+    }
+
+    /// What the exit holds that stands right behind the operation, where nothing can be put in between; the operation's own
+    /// result is not among it. Known for operations that come when somebody [has asked](Context::ask_for_exits).
+    pub(crate) fn exit_behind(&self) -> Vec<Ref> {
+        self.exit_behind.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn ask_for_exits(&mut self) {
+        self.exit_behind.get_or_insert_default();
     }
 
     /// A guard has proved that `value` is `constant`.
@@ -183,6 +216,33 @@ impl Context {
     }
 
     // ---- for the driver
+
+    /// From now on `value`, which is in line, stands in the place of `sunk`.
+    pub(crate) fn replace(&mut self, sunk: Ref, value: Ref) {
+        self.in_line.insert(sunk, value);
+    }
+
+    /// How many sunk values were replaced.
+    pub(crate) fn replaced(&self) -> usize {
+        self.in_line.len()
+    }
+
+    pub(crate) fn wants_exits(&self) -> bool {
+        self.exit_behind.is_some()
+    }
+
+    pub(crate) fn set_exit_behind(&mut self, values: Vec<Ref>) {
+        self.exit_behind = Some(values);
+    }
+
+    pub(crate) fn snapshot(&self, id: SnapshotId) -> &metatrace_ir::Snapshot {
+        &self.trace.snapshots[id.0 as usize]
+    }
+
+    /// Whether exits compute the value.
+    pub(crate) fn is_sunk(&self, value: Ref) -> bool {
+        self.trace.sunk_op(value).is_some()
+    }
 
     pub(crate) fn take_learned(&mut self) -> Vec<(Ref, Ref)> {
         std::mem::take(&mut self.learned)

@@ -1,16 +1,24 @@
 //! Walks over the trace, sends each operation through the passes, and writes the new trace.
 //!
 //! Snapshots are translated when the first guard that has them is written, and shared as before; a frame that two guards
-//! share so keeps the values it had at the first, which are the same. Those that no operation has any more are gone.
+//! share so keeps the values it had at the first, which are the same. They are translated anew when an allocation has become
+//! real since, for then what was sunk is another object. Those that no operation has any more are gone.
 
 use crate::context::Context;
 use crate::dead::drop_dead;
-use crate::{Decision, Pass, Rewrites, Tree};
+use crate::{Decision, Pass, Rewrites, SunkOrNew, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
 
 /// More replacements of one operation than that are a cycle of rules.
 const MAX_REPLACEMENTS: usize = 64;
+
+/// How long a translation of a snapshot is valid: the number of labels passed, and of sunk values that were replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    part: u32,
+    replaced: usize,
+}
 
 /// The state of a walk.
 pub(crate) struct Driver<'a> {
@@ -19,8 +27,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) passes: Vec<Box<dyn Pass>>,
     /// By value of the given trace: its value in the new one.
     pub(crate) values: Vec<Option<Ref>>,
-    /// By snapshot of the given trace: its translation, and the part of the trace in which that is valid.
-    snapshots: Vec<Option<(u32, SnapshotId)>>,
+    /// By snapshot of the given trace: its translation, and when that was made.
+    snapshots: Vec<Option<(Moment, SnapshotId)>>,
     /// The number of labels passed.
     pub(crate) part: u32,
     rewrites: Rewrites,
@@ -86,8 +94,61 @@ impl<'a> Driver<'a> {
         }
         let args = op.args.iter().map(|arg| self.value(*arg)).collect();
         let op = Op { args, ..op.clone() };
+        if self.context.wants_exits() {
+            self.look_behind(n);
+        }
         let value = self.rewrite(op);
         self.values[self.input.inputs.len() + n] = value;
+    }
+
+    /// Tells the passes what the exit holds that stands right behind operation `n`, where nothing can be put in between.
+    fn look_behind(&mut self, n: usize) {
+        let guards = [Opcode::GuardNoException, Opcode::GuardNoOverflow, Opcode::GuardOverflow];
+        let input = self.input;
+        let behind = input.ops.get(n + 1).filter(|op| guards.contains(&op.opcode));
+        let snapshot = behind.and_then(|op| op.snapshot);
+        let frames = snapshot.into_iter().flat_map(|innermost| input.frames(innermost));
+        let values = frames.flat_map(|frame| &frame.values).filter_map(|value| {
+            // but for the operation's own result
+            let value = self.values[value.as_value()?]?;
+            Some(self.context.resolve(value))
+        });
+        let values = values.collect();
+        self.context.set_exit_behind(values);
+    }
+
+    /// Operation `n` of the given trace, a label or jump, is about to come: what its operands need is there.
+    pub(crate) fn settle(&mut self, n: usize) {
+        let op = &self.input.ops[n];
+        for _ in 0..MAX_REPLACEMENTS {
+            let args = self.values_of(&op.args);
+            let op = Op {
+                args: args.into_iter().collect(),
+                ..op.clone()
+            };
+            match self.decide(&op) {
+                Decision::First(rule, ops) => self.first(rule, ops),
+                _ => return,
+            }
+        }
+    }
+
+    /// Operations that a pass wants to come first.
+    fn first(&mut self, rule: &'static str, ops: Vec<(SunkOrNew, Op)>) {
+        self.rewrites.count(rule);
+        for (sunk, mut op) in ops {
+            self.resolve_args(&mut op);
+            let value = self.rewrite(op);
+            if let Some(sunk) = sunk {
+                self.context.replace(sunk, value.expect("a sunk value is a result"));
+            }
+        }
+    }
+
+    fn resolve_args(&self, op: &mut Op) {
+        for arg in &mut op.args {
+            *arg = self.context.resolve(*arg);
+        }
     }
 
     /// The values in the new trace.
@@ -135,6 +196,10 @@ impl<'a> Driver<'a> {
                     self.rewrites.count(rule);
                     return None;
                 }
+                Decision::First(rule, ops) => {
+                    self.first(rule, ops);
+                    self.resolve_args(&mut op);
+                }
             }
         }
         panic!("rules replace each other without end: {op:?} in\n{}", self.input);
@@ -162,10 +227,10 @@ impl<'a> Driver<'a> {
     }
 
     fn emit(&mut self, mut op: Op) -> Option<Ref> {
+        op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
         for pass in &mut self.passes {
             pass.before(&mut op, &mut self.context);
         }
-        op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
         let value = self.context.push(op.clone());
         for pass in &mut self.passes {
             pass.emitted(&op, value, &mut self.context);
@@ -179,11 +244,15 @@ impl<'a> Driver<'a> {
     }
 
     fn snapshot(&mut self, innermost: SnapshotId) -> SnapshotId {
+        let now = Moment {
+            part: self.part,
+            replaced: self.context.replaced(),
+        };
         let mut untranslated = Vec::new();
         let mut next = Some(innermost);
         let mut parent = None;
         while let Some(id) = next {
-            let translated = self.snapshots[id.0 as usize].filter(|(part, _)| *part == self.part);
+            let translated = self.snapshots[id.0 as usize].filter(|(moment, _)| *moment == now);
             parent = translated.map(|(_, id)| id);
             if parent.is_some() {
                 break;
@@ -194,12 +263,15 @@ impl<'a> Driver<'a> {
         for id in untranslated.into_iter().rev() {
             let Snapshot { frame, values, .. } = &self.input.snapshots[id.0 as usize];
             let values = values.iter().map(|value| self.value(*value)).collect();
-            let translated = self.context.add_snapshot(Snapshot {
+            let new = Snapshot {
                 frame: *frame,
                 values,
                 parent,
-            });
-            self.snapshots[id.0 as usize] = Some((self.part, translated));
+            };
+            let known = self.snapshots[id.0 as usize].filter(|(moment, _)| moment.part == now.part);
+            let same = known.filter(|(_, known)| *self.context.snapshot(*known) == new);
+            let translated = same.map_or_else(|| self.context.add_snapshot(new), |(_, known)| known);
+            self.snapshots[id.0 as usize] = Some((now, translated));
             parent = Some(translated);
         }
         parent.expect("the innermost frame at least")
@@ -208,6 +280,7 @@ impl<'a> Driver<'a> {
     /// A label keeps its number of arguments. They are distinct values in the given trace, but two may be the same, or a
     /// constant, by now: then a copy is made.
     fn label(&mut self, n: usize) {
+        self.settle(n);
         let mut op = self.input.ops[n].clone();
         for pass in &mut self.passes {
             pass.before(&mut op, &mut self.context);
@@ -217,7 +290,7 @@ impl<'a> Driver<'a> {
         let mut args = Vec::new();
         for arg in &op.args {
             let value = self.values[arg.as_value().expect("a label's argument is no constant")];
-            let value = value.expect("defined before it is used");
+            let value = self.context.in_line(value.expect("defined before it is used"));
             before.push(value);
             if value.is_const() || !taken.insert(value) {
                 let copy = Op::new(Opcode::same_as(self.context.kind(value)), &[value]);

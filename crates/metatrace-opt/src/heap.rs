@@ -104,7 +104,8 @@ impl Pass for Heap {
         };
         self.flush(sees).for_each(|store| _ = context.push(store));
         if op.opcode.can_exit() {
-            op.pending = self.list(context);
+            let own = self.list(context);
+            op.pending = both(op.pending.take(), own);
         } else if is_guarded(op) {
             // nothing can stand between the operation and its guard
             self.list(context);
@@ -253,8 +254,20 @@ impl Pending {
     }
 }
 
+/// Two lists of pending stores as one.
+fn both(a: Option<Rc<[Ref]>>, b: Option<Rc<[Ref]>>) -> Option<Rc<[Ref]>> {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            let mut all = [&a[..], &b[..]].concat();
+            all.sort_unstable();
+            Some(all.into())
+        }
+        (a, b) => a.or(b),
+    }
+}
+
 /// Whether the operation's guard stands right behind it.
-fn is_guarded(op: &Op) -> bool {
+pub(crate) fn is_guarded(op: &Op) -> bool {
     match op.descr.as_deref() {
         Some(Descr::Call(call)) => call.can_panic,
         _ => op.opcode.class() == Class::Overflow,
@@ -285,26 +298,38 @@ impl Values for Context {
 /// The load of a place that is known to hold this.
 fn forwarded(content: &Content, op: &Op, context: &mut Context) -> Decision {
     let wanted = match op.descr().as_ref() {
-        metatrace_ir::Descr::Field(field) => field.word,
+        Descr::Field(field) => field.word,
         descr => descr.array().word,
     };
     let value = context.resolve(content.value);
-    let held = content.word();
-    let whole = Decision::Equal(
-        if content.stored {
-            "forward_store"
-        } else {
-            "forward_load"
-        },
-        value,
-    );
-    match (held.kind(), wanted.kind()) {
-        (held, wanted) if held != wanted => bits_of(value, wanted, context),
-        (Kind::Int, _) if held == wanted && !content.stored => whole,
+    let whole = if content.stored {
+        "forward_store"
+    } else {
+        "forward_load"
+    };
+    let rules = [whole, "forward_truncated", "forward_bits"];
+    seen_as(value, (content.word(), content.stored), wanted, rules, context).unwrap_or(Decision::Keep)
+}
+
+/// The load, as `wanted`, of a place of this word that holds a value, of which it has only the low bytes if it was stored there.
+/// `rules`: names for loads of the whole, of low bytes, and of the bits of a float or as one. `None` between ints and
+/// pointers: no pointer is made of an int, nor the other way round, for what is known of where it leads would be lost.
+pub(crate) fn seen_as(
+    value: Ref,
+    (held, stored): (Word, bool),
+    wanted: Word,
+    rules: [&'static str; 3],
+    context: &mut Context,
+) -> Option<Decision> {
+    let [whole, low, bits] = rules;
+    let whole = Decision::Equal(whole, value);
+    Some(match (held.kind(), wanted.kind()) {
+        (held, wanted) if held != wanted => Decision::Replace(bits, bits_of(value, wanted, context)?),
+        (Kind::Int, _) if held == wanted && !stored => whole,
         (Kind::Int, _) if wanted.size() == 8 || context.range(value).within(Range::of_word(wanted)) => whole,
-        (Kind::Int, _) => Decision::Replace("forward_truncated", truncated(value, wanted, context)),
+        (Kind::Int, _) => Decision::Replace(low, truncated(value, wanted, context)),
         _ => whole,
-    }
+    })
 }
 
 /// The low bytes of an int, extended as a load of `word` would.
@@ -319,13 +344,12 @@ fn truncated(value: Ref, word: Word, context: &mut Context) -> Op {
     }
 }
 
-/// An int seen as a float, or the other way round. No pointer is made of an int, nor the other way round: what is known
-/// of where it leads would be lost.
-fn bits_of(value: Ref, wanted: Kind, context: &mut Context) -> Decision {
+/// An int seen as a float, or the other way round.
+fn bits_of(value: Ref, wanted: Kind, context: &Context) -> Option<Op> {
     let opcode = match (context.kind(value), wanted) {
         (Kind::Int, Kind::Float) => Opcode::ConvertLonglongBytesToFloat,
         (Kind::Float, Kind::Int) => Opcode::ConvertFloatBytesToLonglong,
-        _ => return Decision::Keep,
+        _ => return None,
     };
-    Decision::Replace("forward_bits", Op::new(opcode, &[value]))
+    Some(Op::new(opcode, &[value]))
 }

@@ -15,7 +15,7 @@
 //! - `driver` walks, maps values, snapshots and labels, and alone writes the new trace;
 //! - `context` is what passes may ask: definitions, constants, ranges and known bits, what guards have proved;
 //! - the passes, in their order: `guards` (what guards prove), `fold` (constants, and the rules of `rules`),
-//!   `pure` (common subexpressions), `heap` (loads and stores);
+//!   `pure` (common subexpressions), `virtuals` (allocations that nobody else sees), `heap` (loads and stores);
 //! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it;
 //! - `sink` too: what only exits need is left to these; what nobody needs is `dead`, and dropped.
 //!
@@ -26,7 +26,7 @@
 //!
 //! Loops are walked over twice ([`Options::peel`], `peel`): once for the first round, which everybody enters, once for all
 //! others.
-//! Absent: virtuals, hulls of bounds guards that go on behind a label or into a bridge.
+//! Absent: virtuals over labels, hulls of bounds guards that go on behind a label or into a bridge.
 #![forbid(unsafe_code)]
 
 mod bits;
@@ -43,6 +43,7 @@ mod pure;
 mod range;
 mod rules;
 mod sink;
+mod virtuals;
 
 use context::Context;
 use driver::Driver;
@@ -62,6 +63,8 @@ pub struct Options {
     pub guards: bool,
     /// Common subexpressions.
     pub pure: bool,
+    /// Allocations that nobody else sees.
+    pub virtuals: bool,
     /// Loads and stores.
     pub heap: bool,
     /// Bounds guards in groups.
@@ -112,6 +115,13 @@ pub static PASSES: &[PassInfo] = &[
         make: || Box::new(pure::Pure::default()),
     },
     PassInfo {
+        name: "virtuals",
+        about: "allocations that nobody else sees",
+        switch: |options| &mut options.virtuals,
+        rules: || virtuals::RULES.to_vec(),
+        make: || Box::new(virtuals::Virtuals::default()),
+    },
+    PassInfo {
         name: "heap",
         about: "loads and stores",
         switch: |options| &mut options.heap,
@@ -157,6 +167,7 @@ impl Options {
         fold: false,
         guards: false,
         pure: false,
+        virtuals: false,
         heap: false,
         group: false,
         sink: false,
@@ -256,7 +267,13 @@ enum Decision {
     Build(&'static str, Tree),
     /// It has no result, and nothing takes its place.
     Remove(&'static str),
+    /// These operations come first, each through all passes, and the operation starts again. Their operands may be sunk
+    /// values that earlier ones of them stand for.
+    First(&'static str, Vec<(SunkOrNew, Op)>),
 }
+
+/// The sunk value in whose place the result of an operation is from now on, if any.
+type SunkOrNew = Option<Ref>;
 
 /// A value, or an operation to be made of others.
 #[derive(Clone, PartialEq, Eq, Debug)]

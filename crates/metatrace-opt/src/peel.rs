@@ -29,6 +29,8 @@
 //! needs that it is pending at the end of the round as well; where it is not (a call has seen the cell, say) the loop is made
 //! again without pending stores at its label.
 //!
+//! **Allocations.** What the jump passes is real, other virtuals of the preamble are nothing to the loop, which makes its own.
+//!
 //! **Given up** is where a value of the preamble plays no role (it was made on the way to another), and where a guard of the
 //! second walk always fails: then there is no second round to speak of.
 //!
@@ -78,8 +80,10 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     let input = driver.input;
     let last = input.ops.len() - 1;
     (0..last).for_each(|n| driver.op(n));
+    driver.settle(last);
     let ends: Vec<Ref> = driver.values_of(&input.ops[last].args);
-    let first = driver.values.clone();
+    let in_line = |value: &Option<Ref>| value.map(|value| driver.context.in_line(value));
+    let first: Vec<Option<Ref>> = driver.values.iter().map(in_line).collect();
 
     let starts: Vec<Ref> = driver.values_of(&input.ops[0].args);
     let same = starts.iter().zip(&ends).filter(|(start, end)| start == end);
@@ -101,6 +105,7 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     if driver.context.exits_always() > before {
         return Err(GivenUp::NoLoop);
     }
+    driver.settle(last);
     let mut same = Vec::new();
     for pass in &mut driver.passes {
         same.extend(pass.close_loop(&mut driver.context).ok_or(GivenUp::StoreWasSeen)?);
@@ -154,7 +159,11 @@ impl Roles {
             if value > label {
                 needed.extend_from_slice(driver.context.operands(value));
             } else {
-                let end = *self.0.get(&value)?;
+                let end = self
+                    .0
+                    .get(&value)
+                    .copied()
+                    .filter(|end| !driver.context.is_sunk(*end))?;
                 arguments.push((value, end));
                 needed.push(end);
             }

@@ -113,10 +113,11 @@ fn entries(trace: &Trace) -> Vec<(usize, Vec<Ref>)> {
 
 fn options() -> impl Strategy<Value = Options> {
     let all = Just(Options::default());
-    let some = any::<[bool; 6]>().prop_map(|[fold, guards, pure, heap, group, sink]| Options {
+    let some = any::<[bool; 7]>().prop_map(|[fold, guards, pure, virtuals, heap, group, sink]| Options {
         fold,
         guards,
         pure,
+        virtuals,
         heap,
         group,
         sink,

@@ -7,6 +7,8 @@
 //!
 //! One seed makes one step, so a test that drops seeds shrinks the trace.
 
+mod allocations;
+
 use metatrace_ir::random::Random;
 use metatrace_ir::{
     ArrayDescr, CallDescr, Const, Derived, Descr, DescrRef, Effect, FieldDescr, InputWord, Kind, Memory, Op, Opcode,
@@ -29,6 +31,8 @@ enum Role {
     Unknown,
     /// An allocation of the trace.
     Own,
+    /// An object that is no label's: it is there for this run only, or may be an exclusive one.
+    Passing,
     /// The data of an exclusive buffer, and that of others.
     Buffer,
     FrozenBuffer,
@@ -40,7 +44,7 @@ enum Role {
 impl Role {
     fn is_object(self) -> bool {
         use Role::*;
-        matches!(self, Exclusive | Root(_, Kind::Ref) | Frozen | Unknown | Own)
+        matches!(self, Exclusive | Root(_, Kind::Ref) | Frozen | Unknown | Own | Passing)
     }
 
     fn is_frozen(self) -> bool {
@@ -312,7 +316,7 @@ impl Generator {
     // ---- steps
 
     fn step(&mut self) {
-        match self.random.below(30) {
+        match self.random.below(33) {
             0..=3 => self.arithmetic(),
             4 => self.overflow(),
             5..=8 => self.guard(),
@@ -327,6 +331,7 @@ impl Generator {
             26 => self.address(),
             27 => self.pass_in_memory(),
             28 => self.constant_pointer(),
+            30..=32 => self.use_own(),
             _ if !self.is_bridge() && self.random.one_in(4) => self.label(),
             _ => self.floats(),
         }
@@ -433,7 +438,7 @@ impl Generator {
             return self.exit(GuardValue, &[value, constant]);
         }
         if self.random.one_in(8)
-            && let Some((pointer, _)) = self.find(|role| matches!(role, Role::Unknown | Role::Exclusive))
+            && let Some((pointer, _)) = self.find(|role| matches!(role, Role::Unknown | Role::Exclusive | Role::Own))
         {
             return self.exit(GuardNonnull, &[pointer]);
         }
@@ -536,7 +541,11 @@ impl Generator {
             _ => (Role::UnknownBuffer, Role::Unknown),
         };
         // what an allocation owns is nothing yet
-        let ways = if role == Role::Own { 2 } else { 0 };
+        let ways = if matches!(role, Role::Own | Role::Passing) {
+            2
+        } else {
+            0
+        };
         let (descr, role) = match ways + self.random.below(4 - ways) {
             0 => (buffer(), below.0),
             1 => (node(), below.1),
@@ -604,7 +613,15 @@ impl Generator {
         }
         match result {
             Some(Kind::Int) => self.visible.push((value, Role::Number)),
-            Some(Kind::Ref) => self.visible.push((value, Role::Unknown)),
+            Some(Kind::Ref) => {
+                // the call may return what it got
+                let leads_into_root =
+                    |role: Role| !matches!(role, Role::Number | Role::Float | Role::Own | Role::Unknown);
+                let of_args = |(value, role): &(Ref, Role)| args.contains(value) && leads_into_root(*role);
+                let is_passing = self.visible.iter().any(of_args);
+                let role = if is_passing { Role::Passing } else { Role::Unknown };
+                self.visible.push((value, role));
+            }
             _ => {}
         }
     }
@@ -658,48 +675,6 @@ impl Generator {
         let other = self.index();
         let load = Op::with_descr(Opcode::GetarrayitemRawI, &[owners, other], self::owners());
         self.push(load, Role::Buffer);
-    }
-
-    /// An object of the trace's own, some fields of which are stored, and which may be told to others.
-    fn allocate(&mut self) {
-        let name = "object".to_string();
-        let opcode = *self.random.pick(&[Opcode::New, Opcode::New, Opcode::Alloca]);
-        let descr = Descr::Size(SizeDescr {
-            name,
-            size: 96,
-            align: 8,
-            vtable: None,
-            memory: Memory::Rust,
-        });
-        let own = self.trace.push(Op::with_descr(opcode, &[], Rc::new(descr)));
-        for (offset, word) in [(0, Word::I64), (8, Word::U8), (16, Word::F64), (24, Word::Length)] {
-            let value = self.of_word(word);
-            let descr = field(
-                &format!("{word:?}@{offset}"),
-                offset,
-                word,
-                Pointee::Unknown,
-                true,
-                Memory::Rust,
-            );
-            self.trace
-                .push(Op::with_descr(Opcode::SetfieldGc, &[own, value], descr));
-        }
-        if self.random.one_in(3)
-            && let Some((other, _)) = self.find(|role| role == Role::Unknown)
-        {
-            let descr = field("rc", 48, Word::Ref, Pointee::Counted, true, Memory::Rust);
-            self.trace
-                .push(Op::with_descr(Opcode::SetfieldGc, &[own, other], descr));
-        }
-        self.visible.push((own, Role::Own));
-        if self.random.one_in(4)
-            && let Some((other, _)) = self.find(|role| role == Role::Unknown)
-        {
-            let descr = field("rc", 48, Word::Ref, Pointee::Counted, true, Memory::Rust);
-            self.trace
-                .push(Op::with_descr(Opcode::SetfieldGc, &[other, own], descr));
-        }
     }
 
     /// An access through the address of a field.
@@ -759,13 +734,17 @@ impl Generator {
         let is_first = self.trace.ops.is_empty();
         let stays = |random: &mut Random, role: Role| match role {
             Role::Root(..) => true,
-            Role::Exclusive | Role::Buffer | Role::Owners | Role::Own => is_first,
+            Role::Exclusive | Role::Buffer | Role::Owners | Role::Passing => is_first,
             _ => is_first || random.one_in(2),
         };
         self.visible = kept
             .into_iter()
             .filter(|(_, role)| stays(&mut self.random, *role))
             .collect();
+        for (_, role) in &mut self.visible {
+            // whoever jumps here may pass another's
+            *role = if *role == Role::Own { Role::Unknown } else { *role };
+        }
         let args: Vec<Ref> = self.visible.iter().map(|(value, _)| *value).collect();
         let roles = self.visible.iter().map(|(_, role)| *role).collect();
         let descr = Rc::new(Descr::Target(TargetToken(self.labels.len() as u32 + 1)));
@@ -793,7 +772,7 @@ impl Generator {
                     let found: Vec<Ref> = self
                         .visible
                         .iter()
-                        .filter(|(_, of)| *of == role)
+                        .filter(|(_, of)| *of == role || (*of == Role::Own && role == Role::Unknown))
                         .map(|(value, _)| *value)
                         .collect();
                     let free: Vec<Ref> = found.into_iter().filter(|value| !used(value)).collect();

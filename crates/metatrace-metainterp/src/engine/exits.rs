@@ -140,6 +140,10 @@ pub(super) unsafe fn execute_sunk(opcode: Opcode, descr: Option<&DescrRef>, args
             unsafe { metatrace_native::store(address, word, value) };
             0
         }
+        (Class::Alloc, _) => {
+            // no instruction of jitcode records one that may be sunk
+            panic!("{} at an exit, where nobody makes memory", opcode.name())
+        }
         (_, descr) => eval_with_descr(opcode, descr.map(|descr| &**descr), args)
             .unwrap_or_else(|| panic!("{} at an exit, of {args:?}", opcode.name())),
     }

@@ -178,6 +178,33 @@ finish() [j4@2: i2]";
 }
 
 #[test]
+fn resume_data_prints_allocations() {
+    let text = "# descr Pair = size(16)
+# descr Pair.a = field(offset=0, i64)
+# descr Pair.b = field(offset=8, ref)
+# descr items = array(item_size=8, i64)
+[i0, p1]
+sunk p2 = new(descr=Pair)
+sunk p3 = new_array(4, descr=items)
+sunk i4 = cast_ptr_to_int(p3)
+sunk s5 = setarrayitem_raw(i4, 2, i0, descr=items)
+sunk s6 = setfield_gc(p2, p3, descr=Pair.b)
+guard_true(i0) [j4@17: p1, p2, p2] {s5, s6}
+finish() [j4@2: p2]";
+    let trace = parse(text).expect("parses");
+    let printed: Vec<String> = encode(&trace)
+        .iter()
+        .flatten()
+        .map(|resume| format!("{resume:?}"))
+        .collect();
+    let steps =
+        "s0 = new s1 = new_array 0x4 s2 = cast_ptr_to_int s1 s3 = setarrayitem_raw s2 0x2 e1 s4 = setfield_gc s0 s1";
+    let guard = format!("guard_true [j4@17: e0 s0 s0] {steps}");
+    assert_eq!(printed[0], guard);
+    assert_eq!(printed[1], "finish [j4@2: s0] s0 = new");
+}
+
+#[test]
 fn what_guards_have_in_common_is_there_once() {
     let trace = parse(GUARDS).expect("parses");
     let resume: Vec<ResumeData> = encode(&trace).into_iter().flatten().collect();
