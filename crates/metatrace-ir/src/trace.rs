@@ -118,6 +118,27 @@ impl Clone for Op {
     }
 }
 
+/// Finds the exits of a trace, one after the other, in memory that it keeps.
+#[derive(Default, Debug)]
+pub struct Exits {
+    /// By value: the last exit that has met it.
+    met: Vec<u32>,
+    exit: u32,
+}
+
+impl Exits {
+    /// As [`Trace::exit`].
+    pub fn of(&mut self, trace: &Trace, op: &Op) -> Exit {
+        let Exits { met, exit } = self;
+        met.resize(trace.value_count(), 0);
+        *exit += 1;
+        trace.exit_by(op, |value| {
+            let n = value.as_value().expect("constants are not asked about");
+            std::mem::replace(&mut met[n], *exit) != *exit
+        })
+    }
+}
+
 impl Op {
     /// An operation without descriptor and snapshot.
     pub fn new(opcode: Opcode, args: &[Ref]) -> Op {
@@ -349,16 +370,21 @@ impl Trace {
         op.sunk.then_some(op)
     }
 
-    /// What an exit at this operation, a guard or `finish`, needs; nothing at others.
+    /// What an exit at this operation, a guard or `finish`, needs; nothing at others. Who asks for many has [`Exits`].
     pub fn exit(&self, op: &Op) -> Exit {
+        let mut seen = FxHashSet::default();
+        self.exit_by(op, |value| seen.insert(value))
+    }
+
+    /// `is_first`: whether it is asked about the value, which is no constant, for the first time.
+    fn exit_by(&self, op: &Op, mut is_first: impl FnMut(Ref) -> bool) -> Exit {
         let mut exit = Exit::default();
         let Some(innermost) = op.snapshot else { return exit };
         let mut frames: SmallVec<[&Snapshot; 8]> = self.frames(innermost).collect();
         frames.reverse();
-        let mut seen = FxHashSet::default();
         let mut needed: SmallVec<[Ref; 8]> = SmallVec::new();
         for &value in frames.iter().flat_map(|frame| &frame.values) {
-            if !value.is_const() && seen.insert(value) {
+            if !value.is_const() && is_first(value) {
                 if self.sunk_op(value).is_some() {
                     needed.push(value);
                 } else {
@@ -373,12 +399,7 @@ impl Trace {
                 continue;
             };
             exit.program.push(value);
-            needed.extend(
-                op.args
-                    .iter()
-                    .copied()
-                    .filter(|arg| !arg.is_const() && seen.insert(*arg)),
-            );
+            needed.extend(op.args.iter().copied().filter(|arg| !arg.is_const() && is_first(*arg)));
         }
         exit.program.sort_unstable();
         exit

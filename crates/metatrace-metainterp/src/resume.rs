@@ -31,7 +31,7 @@ mod tests;
 
 use metatrace_ir::Word as MemoryWord;
 use metatrace_ir::ownership::Ownership;
-use metatrace_ir::trace::Exit;
+use metatrace_ir::trace::{Exit, Exits};
 use metatrace_ir::{
     Const, Derived, DescrRef, InputWord, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind, Snapshot, SnapshotId,
     Trace,
@@ -446,10 +446,10 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     let mut ownership = Ownership::new(&trace.roots, &trace.derived);
     let mut narrow = Narrow::new(trace);
     let mut writer = Writer::new(trace);
-    let mut starts = Vec::new();
+    let (mut starts, mut exits) = (Vec::new(), Exits::default());
     for (n, op) in trace.ops.iter().enumerate() {
         let guard = |snapshot| {
-            let exit = trace.exit(op);
+            let exit = exits.of(trace, op);
             let (roots, derived) = ownership.inherited(&exit.values);
             let words = narrow.inherited(&exit.values);
             writer.guard(snapshot, &roots, &derived, &words, &exit)
@@ -479,21 +479,54 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
 /// Numbers of what an exit has, in the order in which it first occurs.
 #[derive(Default)]
 struct Numbers {
-    values: FxHashMap<Ref, u64>,
-    results: FxHashMap<Ref, u64>,
+    values: Numbering,
+    results: Numbering,
 }
 
 impl Numbers {
+    /// Those of another exit.
+    fn restart(&mut self, trace: &Trace) {
+        self.values.restart(trace);
+        self.results.restart(trace);
+    }
+
     /// The number of one of the exit's values.
     fn value(&mut self, value: Ref) -> u64 {
-        let next = self.values.len() as u64;
-        *self.values.entry(value).or_insert(next)
+        self.values.number(value)
     }
 
     /// The number of a step's result.
     fn result(&mut self, value: Ref) -> u64 {
-        let next = self.results.len() as u64;
-        *self.results.entry(value).or_insert(next)
+        self.results.number(value)
+    }
+}
+
+/// Numbers values as they occur, in one exit after the other.
+#[derive(Default)]
+struct Numbering {
+    /// By value: the last exit that had it, and its number there.
+    known: Vec<(u32, u32)>,
+    exit: u32,
+    count: u32,
+}
+
+impl Numbering {
+    fn restart(&mut self, trace: &Trace) {
+        self.known.resize(trace.value_count(), (0, 0));
+        self.exit += 1;
+        self.count = 0;
+    }
+
+    fn has(&self, value: Ref) -> bool {
+        value.as_value().is_some_and(|n| self.known[n].0 == self.exit)
+    }
+
+    fn number(&mut self, value: Ref) -> u64 {
+        if !self.has(value) {
+            self.known[value.as_value().expect("no constant")] = (self.exit, self.count);
+            self.count += 1;
+        }
+        self.known[value.as_value().expect("no constant")].1.into()
     }
 }
 
@@ -508,6 +541,7 @@ struct Writer<'a> {
     frames: FxHashMap<SnapshotId, u32>,
     /// Where records are, by their sort and content; a frame's content is its caller's place instead of the distance.
     known: FxHashMap<Vec<u8>, u32>,
+    numbers: Numbers,
 }
 
 impl Writer<'_> {
@@ -521,6 +555,7 @@ impl Writer<'_> {
             descr_numbers: FxHashMap::default(),
             frames: FxHashMap::default(),
             known: FxHashMap::default(),
+            numbers: Numbers::default(),
         }
     }
 
@@ -539,14 +574,15 @@ impl Writer<'_> {
             chain.push(id);
             next = self.trace.snapshots[id.0 as usize].parent;
         }
-        let mut numbers = Numbers::default();
+        let mut numbers = std::mem::take(&mut self.numbers);
+        numbers.restart(self.trace);
         let mut parent = None;
         for id in chain.into_iter().rev() {
             parent = Some(self.frame(id, parent, &mut numbers));
         }
-        let mut record = Vec::new();
+        let mut record = Vec::with_capacity(64);
         push_number(&mut record, parent.expect("the innermost frame at least").into());
-        let further = &exit.values[numbers.values.len()..];
+        let further = &exit.values[numbers.values.count as usize..];
         further.iter().for_each(|value| _ = numbers.value(*value));
         push_number(&mut record, exit.program.len() as u64);
         for &value in &exit.program {
@@ -570,6 +606,7 @@ impl Writer<'_> {
         for narrow in words {
             push_number(&mut record, number(narrow.value) << 3 | place(&NARROW, &narrow.word));
         }
+        self.numbers = numbers;
         let key = [&[b'g'][..], &record].concat();
         self.intern(key, &record)
     }
@@ -628,7 +665,7 @@ impl Writer<'_> {
         let mut run: Option<(Kind, u64)> = None;
         for &value in &snapshot.values {
             let in_line = !value.is_const() && self.trace.sunk_op(value).is_none();
-            if in_line && !numbers.values.contains_key(&value) {
+            if in_line && !numbers.values.has(value) {
                 numbers.value(value);
                 let kind = self.trace.kind(value);
                 match &mut run {

@@ -2,6 +2,7 @@
 
 use crate::bits::{self, Bits};
 use crate::range::{self, Range};
+use metatrace_ir::trace::Exits;
 use metatrace_ir::{Class, Const, Derived, Descr, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace};
 use rustc_hash::FxHashMap;
 
@@ -367,13 +368,13 @@ impl Context {
     pub(crate) fn needed_behind(&self, label: Ref) -> Vec<Ref> {
         let trace = &self.trace;
         let start = trace.defining_op(label).expect("a label is an operation");
-        let mut needed = Vec::new();
+        let (mut needed, mut exits) = (Vec::new(), Exits::default());
         for (n, op) in trace.ops.iter().enumerate().skip(start) {
             if !op.sunk && !crate::dead::is_removable(trace, n) {
                 needed.extend_from_slice(&op.args);
             }
             if op.opcode.can_exit() {
-                needed.extend(trace.exit(op).values);
+                needed.extend(exits.of(trace, op).values);
             }
         }
         needed

@@ -7,6 +7,7 @@
 //! A comparison is *fused* with a guard when that guard is all that tests its result. It is then computed at the guard,
 //! which so uses the comparison's operands; in the guard's own exit the result is known.
 
+use metatrace_ir::trace::Exits;
 use metatrace_ir::{Class, Kind, Opcode, Ref, Trace};
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
@@ -56,6 +57,7 @@ impl Liveness {
             forced_results,
             fusions: vec![Fusion::Open; trace.value_count()],
             scaled: FxHashSet::default(),
+            found: Exits::default(),
             live: Liveness {
                 skipped: vec![false; count],
                 fused: vec![None; count],
@@ -114,6 +116,7 @@ struct Scan<'a> {
     fusions: Vec<Fusion>,
     /// Indices and the sizes they are multiplied by, up to the next label.
     scaled: FxHashSet<(Ref, u32)>,
+    found: Exits,
     live: Liveness,
 }
 
@@ -131,7 +134,7 @@ impl Scan<'_> {
             return;
         }
         if op.opcode.can_exit() {
-            let exit = self.trace.exit(op).values;
+            let exit = self.found.of(self.trace, op).values;
             exit.iter().for_each(|arg| self.exit_use(*arg, at));
             self.live.exits[at] = exit;
         }
