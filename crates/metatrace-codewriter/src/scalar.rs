@@ -311,8 +311,37 @@ impl Builder {
     }
 
     fn divide(&mut self, arith: Arith, scalar: Scalar, a: Operand, b: Operand) -> Operand {
-        let zero = Operand::int(0);
-        let nonzero = self.pure(Opcode::IntNe, b, zero);
+        self.check_nonzero(arith, b);
+        if scalar.is_signed() {
+            self.check_min_by_minus_one(arith, scalar, a, b);
+        }
+        self.quotient(arith, scalar, a, b)
+    }
+
+    /// MIN / -1 wraps. Where a word could not hold the quotient, -1 becomes 1 and the quotient is negated, without a branch:
+    /// most divisors are constants in a trace.
+    fn divide_wrapping(&mut self, arith: Arith, scalar: Scalar, a: Operand, b: Operand) -> Operand {
+        self.check_nonzero(arith, b);
+        if !scalar.is_signed() || scalar.bits() < 64 {
+            let wide = self.quotient(arith, scalar, a, b);
+            return self.extend(scalar, wide);
+        }
+        let is_minus_one = self.pure(Opcode::IntEq, b, Operand::int(u64::MAX));
+        let twice = self.pure(Opcode::IntAdd, is_minus_one, is_minus_one);
+        let positive = self.pure(Opcode::IntAdd, b, twice);
+        let quotient = self.quotient(arith, scalar, a, positive);
+        match arith {
+            Arith::Div => {
+                let sign = self.pure(Opcode::IntSub, Operand::int(1), twice);
+                self.pure(Opcode::IntMul, quotient, sign)
+            }
+            // of a division by 1 and by -1 nothing remains
+            _ => quotient,
+        }
+    }
+
+    fn check_nonzero(&mut self, arith: Arith, b: Operand) {
+        let nonzero = self.pure(Opcode::IntNe, b, Operand::int(0));
         match arith {
             Arith::Div => self.check(nonzero, panics!("attempt to divide by zero")),
             _ => self.check(
@@ -320,9 +349,10 @@ impl Builder {
                 panics!("attempt to calculate the remainder with a divisor of zero"),
             ),
         }
-        if scalar.is_signed() {
-            self.check_min_by_minus_one(arith, scalar, a, b);
-        }
+    }
+
+    /// Of a divisor that is neither zero nor, for the least number of 64 bits, -1.
+    fn quotient(&mut self, arith: Arith, scalar: Scalar, a: Operand, b: Operand) -> Operand {
         let op = match (arith, scalar.is_signed()) {
             (Arith::Div, true) => Opcode::IntFloordiv,
             (Arith::Div, false) => Opcode::UintFloordiv,
@@ -685,6 +715,13 @@ fn wrapping_value(arith: Arith, scalar: Scalar, ty: Type, a: u32, b: u32) -> u32
     })
 }
 
+fn wrapping_quotient(arith: Arith, scalar: Scalar, ty: Type, a: u32, b: u32) -> u32 {
+    scalar_value(ty, |builder| {
+        let (a, b) = (word_of(builder, a), word_of(builder, b));
+        builder.divide_wrapping(arith, scalar, a, b)
+    })
+}
+
 fn wrapping_shift_value(left: bool, scalar: Scalar, ty: Type, a: u32, by: u32) -> u32 {
     scalar_value(ty, |b| {
         let (a, by) = (word_of(b, a), word_of(b, by));
@@ -741,7 +778,8 @@ macro_rules! int_methods {
             int_methods!(@ $t wrapping_value $t: wrapping_add Add, wrapping_sub Sub, wrapping_mul Mul);
             int_methods!(@ $t checked_value Option<$t>: checked_add Add, checked_sub Sub, checked_mul Mul);
             int_methods!(@ $t overflowing_value ($t, bool): overflowing_add Add, overflowing_sub Sub, overflowing_mul Mul);
-            int_methods!(# $t $t: wrapping_div($t), wrapping_rem($t), saturating_add($t), saturating_sub($t), saturating_mul($t));
+            int_methods!(@ $t wrapping_quotient $t: wrapping_div Div, wrapping_rem Rem);
+            int_methods!(# $t $t: saturating_add($t), saturating_sub($t), saturating_mul($t));
             int_methods!(# $t $t: rem_euclid($t), div_euclid($t), wrapping_pow(u32), saturating_pow(u32));
             int_methods!(# $t $t: rotate_left(u32), rotate_right(u32), swap_bytes(), abs_diff_as_self($t));
             int_methods!(? $t Option<$t>: checked_div($t), checked_rem($t), checked_pow(u32), checked_shl(u32), checked_shr(u32), checked_neg());
