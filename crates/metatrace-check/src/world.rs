@@ -261,6 +261,11 @@ impl World {
         }
     }
 
+    /// How much of it has been made.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.regions.len(), self.facts.len())
+    }
+
     /// Draws a choice anew.
     pub(crate) fn redraw(&mut self, key: Key) {
         self.fixed.remove(&key);

@@ -16,6 +16,8 @@ const DECLARATIONS: &str = "\
 # descr items = array(item_size=8, i64, frozen)
 # descr bytes = array(item_size=1, u8, frozen)
 # descr see = call(args=p, effect=arguments)
+# descr see_number = call(args=pi, effect=arguments)
+# descr S.link = field(offset=48, ref)
 # descr any = call(effect=any)
 # descr get = call(args=i, result=i, effect=elidable)
 ";
@@ -62,6 +64,27 @@ fn values() {
         "[i0]\ni2 = int_add(i0, 3)\nfinish(descr=<Guard0x9>) [i2]\n",
         "values [3] instead of [2]",
     );
+}
+
+/// A number that the call may overwrite turns out to be the address of what the call has left elsewhere.
+#[test]
+fn a_number_that_becomes_an_address() {
+    let text = "[p0]
+i1 = getfield_gc_i(p0, descr=S.cell)
+i2 = int_add(i1, 1)
+setfield_gc(p0, i2, descr=S.cell)
+call_n(123456, p0, i2, descr=see_number)
+p3 = getfield_gc_r(p0, descr=S.link)
+p4 = getfield_gc_r(p3, descr=S.link)
+i5 = ptr_ne(p4, ConstPtr(null))
+guard_false(i5, descr=<Guard0x1>) [p4]
+finish(descr=<Guard0x9>) []
+";
+    let text = trace("", text);
+    for seed in 1..5 {
+        let outcome = check(&text, &text, &Options { worlds: 2_000, seed });
+        outcome.unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    }
 }
 
 /// One value in the middle of all decides.
