@@ -158,7 +158,8 @@ pub struct SizeDescr {
 /// What a call may do beyond its result.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Effect {
-    /// Same arguments, same result, no side effect; reads frozen memory at most.
+    /// Same arguments, same result, no side effect. It may read what its arguments lead to, as long as that does not change
+    /// from one call with these arguments to the next.
     Elidable,
     /// Reads and writes only what its pointer arguments reach.
     Arguments,

@@ -604,20 +604,26 @@ impl Ownership {
                 Some(Change(Kinds::Store { access, leaves }))
             }
             (Class::Call, Some(Descr::Call(call))) if call.effect != Effect::Elidable => {
-                let args = &op.args[1..];
-                let mut reached = Regions::NONE;
-                for &arg in args.iter().filter(|arg| values.may_be_address(**arg)) {
-                    reached = reached | self.pointer(arg).regions | Regions::UNKNOWN;
-                }
-                if call.effect == Effect::Any {
-                    reached = reached | Regions::UNKNOWN;
-                }
-                let reached = self.closure(reached);
-                let beyond = self.beyond_reach(args);
-                Some(Change(Kinds::Call { reached, beyond }))
+                Some(self.reached_by(op, call.effect, values))
             }
             _ => None,
         }
+    }
+
+    /// The memory that a call reaches.
+    fn reached_by(&self, op: &Op, effect: Effect, values: &dyn Values) -> Change {
+        let args = &op.args[1..];
+        let mut reached = Regions::NONE;
+        for &arg in args.iter().filter(|arg| values.may_be_address(**arg)) {
+            reached = reached | self.pointer(arg).regions | Regions::UNKNOWN;
+        }
+        if effect == Effect::Any {
+            reached = reached | Regions::UNKNOWN;
+        }
+        Change(Kinds::Call {
+            reached: self.closure(reached),
+            beyond: self.beyond_reach(args),
+        })
     }
 
     /// Whether the memory of an access may be another behind the change.
@@ -647,10 +653,13 @@ impl Ownership {
         if concerns { Scope::Everything } else { Scope::Nothing }
     }
 
-    /// What the operation may see of memory, or must not overtake; to be asked before it is observed. `None`: nothing.
+    /// What the operation may see of memory, or must not overtake; to be asked before it is observed. `None`: nothing. An
+    /// elidable call changes nothing, but it may read what its arguments lead to: a local that it gets by reference, or
+    /// what one of its arguments is the version of.
     pub fn sight(&self, op: &Op, values: &dyn Values) -> Option<Sight> {
-        let sight = match op.opcode.class() {
-            Class::Load => Sights::Load(self.access_of(op, values)?),
+        let sight = match (op.opcode.class(), op.descr.as_deref()) {
+            (Class::Load, _) => Sights::Load(self.access_of(op, values)?),
+            (Class::Call, Some(Descr::Call(call))) => Sights::Change(self.reached_by(op, call.effect, values)),
             _ => Sights::Change(self.change(op, values)?),
         };
         Some(Sight(sight))

@@ -195,3 +195,32 @@ portal!(
         second: None
     }
 );
+
+#[jit::elidable]
+fn norm(of: &Numbers) -> i64 {
+    of.x.wrapping_mul(3) ^ of.y
+}
+
+#[jit::elidable]
+fn looked_up(numbers: &Numbers, _version: i64) -> i64 {
+    numbers.x
+}
+
+#[jit]
+fn elidable_of_local(numbers: &mut Numbers, i: usize) -> i64 {
+    numbers.x += 1;
+    let local = Numbers {
+        x: numbers.x,
+        y: i as i64,
+    };
+    norm(&local)
+}
+portal!(local_read, elidable_of_local, Numbers, Numbers { x: 0, y: 0 });
+
+#[jit]
+fn elidable_of_version(numbers: &mut Numbers, _: usize) -> i64 {
+    numbers.y += 1;
+    numbers.x = numbers.y * 5;
+    looked_up(numbers, numbers.y)
+}
+portal!(version_read, elidable_of_version, Numbers, Numbers { x: 0, y: 0 });
