@@ -83,6 +83,11 @@ impl<'a> Driver<'a> {
     /// Operation `n` of the given trace.
     pub(crate) fn op(&mut self, n: usize) {
         let op = &self.input.ops[n];
+        assert!(
+            !op.sunk,
+            "operation {n} is sunk, the trace optimised already:\n{}",
+            self.input
+        );
         if op.opcode == Opcode::Label {
             return self.label(n);
         }

@@ -223,7 +223,8 @@ impl Rewrites {
 /// it has in the given trace.
 ///
 /// # Panics
-/// In debug builds, if the result breaks an invariant of traces: a bug here, or the given trace breaks it already.
+/// If an operation of the given trace is sunk: it is optimised already. In debug builds, if the result breaks an invariant
+/// of traces: a bug here, or the given trace breaks it already.
 pub fn optimize(trace: &Trace, options: &Options) -> Trace {
     optimize_counting(trace, options).0
 }

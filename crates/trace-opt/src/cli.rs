@@ -96,6 +96,8 @@ pub enum Failure {
     Read(String, io::Error),
     /// The text is no well-formed trace.
     Input(String, InputError),
+    /// The trace has sunk operations, which only the optimiser makes.
+    Optimized(String),
     /// The optimised trace does something else.
     Differs(Box<Mismatch>, String),
     /// The result cannot be written.
@@ -163,9 +165,12 @@ pub fn run(request: &Request) -> Result<Output, Failure> {
         None => "standard input".to_owned(),
     };
     let text = read(request).map_err(|error| Failure::Read(name.clone(), error))?;
-    let trace = input::trace(&text, request.section).map_err(|error| Failure::Input(name, error))?;
+    let trace = input::trace(&text, request.section).map_err(|error| Failure::Input(name.clone(), error))?;
     if request.verify {
         return Ok(Output::default());
+    }
+    if trace.ops.iter().any(|op| op.sunk) {
+        return Err(Failure::Optimized(name));
     }
     // without names, no exit could be told to be the same
     let trace = if request.check.worlds > 0 {
@@ -239,7 +244,7 @@ impl Failure {
     /// The exit status that tells it.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Failure::Read(..) | Failure::Input(..) | Failure::Write(_) => 1,
+            Failure::Read(..) | Failure::Input(..) | Failure::Optimized(_) | Failure::Write(_) => 1,
             Failure::Usage(_) => 2,
             Failure::Differs(..) => 3,
         }
@@ -252,6 +257,7 @@ impl fmt::Display for Failure {
             Failure::Usage(error) => write!(f, "{error} (`trace-opt --help` tells more)"),
             Failure::Read(name, error) => write!(f, "cannot read {name}: {error}"),
             Failure::Input(name, error) => write!(f, "{name}:{error}"),
+            Failure::Optimized(name) => write!(f, "{name}: it has sunk operations, so it is optimised already"),
             Failure::Differs(mismatch, optimized) => write!(f, "the optimised trace differs: {mismatch}\n{optimized}"),
             Failure::Write(error) => write!(f, "cannot write: {error}"),
         }

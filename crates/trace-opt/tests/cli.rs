@@ -155,6 +155,9 @@ fn mistakes_have_a_place_and_nothing_is_printed() {
         1,
         "write it as a number",
     );
+    let sunk = "[i0]\nsunk i1 = int_neg(i0)\nguard_true(i0) [i1]\nfinish() []\n";
+    assert_eq!(run(&["--verify"], sunk), ok(""));
+    failing(&[], sunk, 1, "sunk operations, so it is optimised already");
 }
 
 #[test]
