@@ -477,7 +477,7 @@ fn distance(trace: &Trace, value: Ref) -> Option<i64> {
     (0..MAX_DISTANCE).contains(&bits).then_some(bits)
 }
 
-/// Writes the trace anew, as the edits say, without what nobody needs: guards that are gone needed much.
+/// Writes the trace anew, as the edits say. What only the guards needed that are gone is dropped behind the last pass.
 struct Writer<'a> {
     given: &'a Trace,
     edits: &'a [Edit],
@@ -490,8 +490,6 @@ struct Writer<'a> {
     snapshots: Vec<Option<SnapshotId>>,
     /// Sums that are executed in line, of values of the given trace; of this part.
     sums: FxHashMap<Term, Ref>,
-    /// By operation of the given trace.
-    live: Vec<bool>,
 }
 
 impl<'a> Writer<'a> {
@@ -511,7 +509,6 @@ impl<'a> Writer<'a> {
             constants: Vec::new(),
             snapshots: vec![None; given.snapshots.len()],
             sums: FxHashMap::default(),
-            live: live(given, edits),
         }
     }
 
@@ -520,7 +517,6 @@ impl<'a> Writer<'a> {
             let op = &self.given.ops[n];
             match *edit {
                 Edit::Remove => {}
-                Edit::Keep if !self.live[n] => {}
                 Edit::Keep => self.copy(n),
                 Edit::Below(term, bound) => {
                     let sum = self.sum(term);
@@ -625,44 +621,4 @@ impl<'a> Writer<'a> {
         }
         self.snapshots[id.0 as usize].expect("just translated")
     }
-}
-
-/// By operation: whether it has an effect, or another needs its result.
-fn live(trace: &Trace, edits: &[Edit]) -> Vec<bool> {
-    let inputs = trace.inputs.len();
-    let mut needed = vec![false; trace.value_count()];
-    let mut seen = vec![false; trace.snapshots.len()];
-    let mut live = vec![false; trace.ops.len()];
-    for (n, op) in trace.ops.iter().enumerate().rev() {
-        let edit = edits[n];
-        let has_effect = op.opcode.class() != Class::Pure;
-        if edit == Edit::Remove || !(has_effect || needed[inputs + n]) {
-            continue;
-        }
-        live[n] = true;
-        let mut need = |value: Ref| {
-            if let Some(n) = value.as_value() {
-                needed[n] = true;
-            }
-        };
-        match edit {
-            Edit::Keep | Edit::Remove => op.args.iter().for_each(|arg| need(*arg)),
-            Edit::Below(term, bound) => {
-                need(term.x);
-                need(bound);
-            }
-            Edit::Above(term, _) => need(term.x),
-        }
-        op.pending
-            .iter()
-            .flat_map(|stores| stores.iter())
-            .for_each(|store| need(*store));
-        let mut next = op.snapshot;
-        while let Some(id) = next.filter(|id| !std::mem::replace(&mut seen[id.0 as usize], true)) {
-            let snapshot = &trace.snapshots[id.0 as usize];
-            snapshot.values.iter().for_each(|value| need(*value));
-            next = snapshot.parent;
-        }
-    }
-    live
 }
