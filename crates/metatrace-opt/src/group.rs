@@ -31,7 +31,7 @@
 use crate::context::Context;
 use crate::range::Range;
 use crate::{Decision, Pass, Rewrites};
-use metatrace_ir::{Class, Const, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
+use metatrace_ir::{Const, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 

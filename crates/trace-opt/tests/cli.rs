@@ -13,14 +13,14 @@ i2 = getfield_gc_i(p0, descr=Frame.pc)
 i3 = int_add(i2, 0)
 i4 = getfield_gc_i(p0, descr=Frame.pc)
 i5 = int_sub(i3, i4)
-finish() [i1, i5]
+finish() [i2, i5]
 ";
 const OPTIMIZED: &str = "\
 # root p0 = exclusive
 # descr Frame.pc = field(offset=8, u64, frozen)
 [p0, i1]
 i2 = getfield_gc_i(p0, descr=Frame.pc)
-finish() [i1, 0]
+finish() [i2, 0]
 ";
 
 /// Status, standard output and standard error of a run on this input.
@@ -88,7 +88,7 @@ fn statistics_count_rules() {
 fn checking_reports_what_was_compared() {
     let (status, stdout, stderr) = run(&["--check", "50"], GIVEN);
     assert_eq!(status, Some(0));
-    assert!(stdout.ends_with("finish(descr=<Guard0x0>) [i1, 0]\n"), "{stdout}");
+    assert!(stdout.ends_with("finish(descr=<Guard0x0>) [i2, 0]\n"), "{stdout}");
     assert!(
         stderr.starts_with("no difference in 50 worlds (0 undefined): "),
         "{stderr}"
