@@ -374,7 +374,9 @@ impl Context {
                 needed.extend_from_slice(&op.args);
             }
             if op.opcode.can_exit() {
-                needed.extend(exits.of(trace, op).values);
+                let exit = exits.of(trace, op);
+                needed.extend(exit.values);
+                needed.extend(exit.program);
             }
         }
         needed

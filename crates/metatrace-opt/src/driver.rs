@@ -215,10 +215,12 @@ impl<'a> Driver<'a> {
             Tree::Value(value) => *value,
             Tree::Op(opcode, operands) => {
                 let operands: Vec<Ref> = operands.iter().map(|operand| self.build(operand, sunk)).collect();
-                let op = Op {
+                let mut op = Op {
                     sunk,
                     ..Op::new(*opcode, &operands)
                 };
+                // a later operand may have made an allocation that an earlier one is a view of
+                self.resolve_args(&mut op);
                 self.rewrite(op).expect("it has a result")
             }
         }

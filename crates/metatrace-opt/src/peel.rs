@@ -159,11 +159,12 @@ impl Roles {
             if value > label {
                 needed.extend_from_slice(driver.context.operands(value));
             } else {
-                let end = self
-                    .0
-                    .get(&value)
-                    .copied()
-                    .filter(|end| !driver.context.is_sunk(*end))?;
+                // a label's argument is a value of the trace, not of its exits
+                let in_line = |value: &Ref| !driver.context.is_sunk(*value);
+                let end = self.0.get(&value).copied().filter(in_line)?;
+                if !in_line(&value) {
+                    return None;
+                }
                 arguments.push((value, end));
                 needed.push(end);
             }

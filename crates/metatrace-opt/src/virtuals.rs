@@ -105,7 +105,10 @@ enum Bytes<'a> {
 impl Pass for Virtuals {
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         if op.opcode.class() == Class::Alloc && !op.sunk {
-            return self.allocate(op, context);
+            let decision = self.allocate(op, context);
+            if decision != Decision::Keep {
+                return decision;
+            }
         }
         if !op.args.iter().any(|arg| self.views.contains_key(arg)) {
             return Decision::Keep;
