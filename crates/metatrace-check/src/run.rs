@@ -6,7 +6,7 @@
 
 use crate::memory::{Access, Below, Event, Memory, Named, Outside, Stored, Taint, Undefined, Value};
 use crate::world::{Class, Hints, Key, REAL_REGION, World, fitting, hash, one_nan};
-use metatrace_ir::eval::{eval, overflows};
+use metatrace_ir::eval::{eval, location, overflows};
 use metatrace_ir::{
     CallDescr, Class as OpClass, Descr, Effect, Frame, GuardId, Kind, Memory as Sort, Op, Opcode, Pointee, Reach, Ref,
     RootKind, TargetToken, Trace, Word,
@@ -387,8 +387,7 @@ impl Runner<'_> {
                 address
             }
             (OpClass::Alloc, descr) => self.memory.allocate(true, (op.opcode, descr)),
-            (_, Some(Descr::Field(field))) => words[0].wrapping_add(field.offset.into()),
-            (_, Some(Descr::Array(array))) => item(&words, array.item_size, array.offset),
+            (_, Some(descr @ (Descr::Field(_) | Descr::Array(_)))) => location(descr, &words).0,
             (OpClass::Overflow, _) => {
                 self.overflowed = overflows(op.opcode, words[0], words[1]);
                 eval(op.opcode, &words).ok_or("an operation on operands for which it is undefined")?
@@ -436,7 +435,13 @@ impl Runner<'_> {
         let value = (is_recorded && op.opcode.class() == OpClass::Load).then_some(result);
         let is_address = value.is_some_and(|n| self.setting.hints.is_address[n]);
         let is_green = op.args[0].is_green();
-        let access = |address, word, frozen, sort, pointee| Access {
+        let (address, word) = location(op.descr(), words);
+        let (frozen, sort, pointee) = match &**op.descr() {
+            Descr::Field(d) => (d.frozen, d.memory, d.pointee),
+            Descr::Array(d) => (d.frozen, d.memory, d.pointee),
+            other => unreachable!("no memory location: {other:?}"),
+        };
+        Access {
             address,
             pointer: words[0],
             word,
@@ -446,23 +451,6 @@ impl Runner<'_> {
             value,
             is_address,
             is_green,
-        };
-        match &**op.descr() {
-            Descr::Field(d) => access(
-                words[0].wrapping_add(d.offset.into()),
-                d.word,
-                d.frozen,
-                d.memory,
-                d.pointee,
-            ),
-            Descr::Array(d) => access(
-                item(words, d.item_size, d.offset),
-                d.word,
-                d.frozen,
-                d.memory,
-                d.pointee,
-            ),
-            other => unreachable!("no memory location: {other:?}"),
         }
     }
 
@@ -646,11 +634,4 @@ impl Runner<'_> {
         done.insert(value, known);
         Ok(known)
     }
-}
-
-/// Where an item lies.
-fn item(words: &[u64], item_size: u32, offset: u32) -> u64 {
-    words[0]
-        .wrapping_add(words[1].wrapping_mul(item_size.into()))
-        .wrapping_add(offset.into())
 }

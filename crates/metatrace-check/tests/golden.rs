@@ -1,26 +1,15 @@
 //! Every golden trace of the optimiser does what it did before.
 #![forbid(unsafe_code)]
 
+#[path = "../../../tests/golden_files.rs"]
+mod golden_files;
+
+use golden_files::golden_files;
 use metatrace_check::{Options, check, numbered};
 use metatrace_ir::text::parse;
 use metatrace_ir::{TargetToken, Trace};
 use metatrace_opt::optimize;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn golden_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/traces");
-    let entries = |path: &Path| {
-        let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        entries
-            .map(|entry| entry.expect("a readable folder").path())
-            .collect::<Vec<_>>()
-    };
-    let mut files: Vec<PathBuf> = entries(&folder).iter().flat_map(|pass| entries(pass)).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "trace"));
-    files.sort();
-    files
-}
 
 /// `CHECK_WORLDS=10000` looks longer.
 fn worlds() -> u32 {

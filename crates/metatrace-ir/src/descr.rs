@@ -225,6 +225,15 @@ impl Descr {
         }
     }
 
+    /// The word in a field or item; `None` for a descriptor of no memory location.
+    pub fn word(&self) -> Option<Word> {
+        match self {
+            Descr::Field(field) => Some(field.word),
+            Descr::Array(array) => Some(array.word),
+            _ => None,
+        }
+    }
+
     /// What the word in a field or item points to. Panics on a descriptor of no memory location.
     pub fn pointee(&self) -> Pointee {
         match self {

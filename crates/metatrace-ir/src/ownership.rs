@@ -231,11 +231,8 @@ impl Values for Part<'_> {
     }
 
     fn may_be_address(&self, value: Ref) -> bool {
-        let word = match self.definition(value).and_then(|op| op.descr.as_deref()) {
-            Some(Descr::Field(field)) => field.word,
-            Some(Descr::Array(array)) => array.word,
-            _ => Word::U64,
-        };
+        let descr = self.definition(value).and_then(|op| op.descr.as_deref());
+        let word = descr.and_then(Descr::word).unwrap_or(Word::U64);
         match (self.trace.kind(value), self.bits(value)) {
             (Kind::Float, _) => false,
             (Kind::Ref, bits) => bits != Some(0),

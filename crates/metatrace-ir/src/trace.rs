@@ -30,8 +30,8 @@
 //! bridge begins with the same operations. Sunk are pure operations, allocations, and stores. Nothing in line depends on a
 //! sunk operation.
 
-use crate::descr::{DescrRef, Word};
-use crate::op::Opcode;
+use crate::descr::{DescrRef, Effect, Word};
+use crate::op::{Class, Opcode};
 use crate::value::{Const, Kind, Ref};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -362,6 +362,24 @@ impl Trace {
         std::iter::successors(Some(&self.snapshots[innermost.0 as usize]), |snapshot| {
             snapshot.parent.map(|parent| &self.snapshots[parent.0 as usize])
         })
+    }
+
+    /// Whether operation `n` has no effect but its result: nobody misses it when that is not needed.
+    pub fn is_removable(&self, n: usize) -> bool {
+        let op = &self.ops[n];
+        match op.opcode.class() {
+            Class::Pure | Class::Partial | Class::Load | Class::Alloc => true,
+            Class::Store => op.sunk,
+            Class::Overflow => {
+                let next = self.ops.get(n + 1).map(|op| op.opcode);
+                !matches!(next, Some(Opcode::GuardNoOverflow | Opcode::GuardOverflow))
+            }
+            Class::Call => {
+                let call = op.descr().call();
+                call.effect == Effect::Elidable && !call.can_panic
+            }
+            Class::Guard | Class::Control | Class::Debug => false,
+        }
     }
 
     /// The sunk operation that computes `value`, if one does.

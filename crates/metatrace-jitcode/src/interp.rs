@@ -16,7 +16,8 @@ use crate::domain::{Domain, Flow};
 use crate::insn::{DescrIndex, Insn, Pc, Reg};
 use crate::liveness::is_binary;
 use crate::{InlineCall, JitCode, JitCodeSource, SwitchTable};
-use metatrace_ir::{Const, Opcode, Word, eval, eval::overflows};
+use metatrace_ir::eval::{location, overflows};
+use metatrace_ir::{Const, Opcode, Word, eval};
 use metatrace_native::{Payload, call, load, store};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -337,18 +338,7 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// The field (without an index) or item that an instruction names.
     fn access(&mut self, code: &JitCode, base: Reg, index: Option<Reg>, descr: DescrIndex) -> Access<D::Value> {
         let (base, index) = (self.get(base), index.map(|index| self.get(index)));
-        let (offset, word) = match index {
-            None => {
-                let field = code.descr(descr).field();
-                (field.offset.into(), field.word)
-            }
-            Some(index) => {
-                let array = code.descr(descr).array();
-                let items = D::bits(index).wrapping_mul(array.item_size.into());
-                (items.wrapping_add(array.offset.into()), array.word)
-            }
-        };
-        let address = D::bits(base).wrapping_add(offset);
+        let (address, word) = location(code.descr(descr), &[D::bits(base), index.map_or(0, D::bits)]);
         Access {
             base,
             index,

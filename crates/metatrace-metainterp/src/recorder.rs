@@ -236,15 +236,12 @@ impl<'a> Recorder<'a> {
 
     /// What is known to be behind a pointer; the load gave `result`.
     fn known(&mut self, base: Value, index: Option<Value>, descr: &Descr, result: u64) -> Option<Value> {
-        let (kind, word) = match descr {
-            Descr::Field(field) => (field.word.kind(), field.word),
-            descr => (descr.array().word.kind(), descr.array().word),
-        };
+        let word = descr.word().expect("a memory location");
         let (base, index) = (self.reference(base), index.map(|index| self.reference(index)));
         let (trace, start) = (&self.trace, self.part);
         let content = self.memory.behind(base, index, descr, &Part { trace, start })?;
         let value = content.value;
-        if content.word() != word || trace.kind(value) != kind {
+        if content.word() != word || trace.kind(value) != word.kind() {
             return None;
         }
         if cfg!(debug_assertions) {
@@ -257,7 +254,7 @@ impl<'a> Recorder<'a> {
         }
         Some(match trace.as_const(value) {
             Some(constant) => Value::of_constant(constant, value.is_green()),
-            None => Value::traced(kind, result, value),
+            None => Value::traced(word.kind(), result, value),
         })
     }
 

@@ -122,11 +122,11 @@ enum Word {
 
 /// A sunk operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Step {
+struct Step<'a> {
     /// The number of its result.
     number: usize,
     opcode: Opcode,
-    descr: Option<DescrRef>,
+    descr: Option<&'a DescrRef>,
     args: SmallVec<[Word; 3]>,
 }
 
@@ -173,11 +173,12 @@ impl ResumeData {
 
     /// The results of the program's steps, by their numbers.
     fn execute<R: Rebuilder>(&self, rebuilder: &mut R, nothing: R::Value) -> SmallVec<[R::Value; 8]> {
-        let steps = self.steps(&mut self.record());
+        let mut record = self.record();
+        let steps = record.steps();
         let mut results = SmallVec::from_elem(nothing, steps.len());
-        for step in &steps {
+        for step in steps {
             let args: SmallVec<[R::Value; 3]> = step.args.iter().map(|arg| word(*arg, rebuilder, &results)).collect();
-            results[step.number] = rebuilder.execute(step.opcode, step.descr.as_ref(), &args);
+            results[step.number] = rebuilder.execute(step.opcode, step.descr, &args);
         }
         results
     }
@@ -189,7 +190,7 @@ impl ResumeData {
             recipe.all_words(&self.pool, &mut kinds);
         }
         let mut reader = self.record();
-        self.steps(&mut reader);
+        reader.steps().for_each(drop);
         kinds.extend(reader.list(|reader| KINDS[reader.number() as usize]));
         let roots = reader.list(|reader| {
             let number = reader.number();
@@ -219,24 +220,6 @@ impl ResumeData {
             derived,
             words,
         }
-    }
-
-    /// The program.
-    fn steps(&self, reader: &mut Reader<'_>) -> Vec<Step> {
-        reader.list(|reader| {
-            let (number, opcode) = (reader.number() as usize, Opcode::ALL[reader.number() as usize]);
-            let descr = reader.number().checked_sub(1);
-            let word = |reader: &mut Reader<'_>| {
-                let number = reader.number();
-                reader.word(number)
-            };
-            Step {
-                number,
-                opcode,
-                descr: descr.map(|n| self.pool.descrs[n as usize].clone()),
-                args: reader.list(word).into(),
-            }
-        })
     }
 
     /// The guard's record, behind the place of its frame.
@@ -296,7 +279,7 @@ impl fmt::Debug for ResumeData {
             }
             write!(f, "]")?;
         }
-        for step in self.steps(&mut self.record()) {
+        for step in self.record().steps() {
             write!(f, " s{} = {}", step.number, step.opcode.name())?;
             step.args.iter().try_for_each(|arg| write!(f, " {arg}"))?;
         }
@@ -399,7 +382,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn number(&mut self) -> u64 {
         let mut number = 0;
         for shift in (0..).step_by(7) {
@@ -421,6 +404,28 @@ impl Reader<'_> {
             1 => Word::Exit(rest as usize),
             2 => Word::Const(Const::int((rest >> 1) as i64 ^ -((rest & 1) as i64)), false),
             _ => Word::Const(self.pool.consts[(rest >> 1) as usize], rest & 1 != 0),
+        }
+    }
+
+    /// The program; what follows it can be read when it has been.
+    fn steps(&mut self) -> impl ExactSizeIterator<Item = Step<'a>> {
+        let count = self.number() as usize;
+        (0..count).map(|_| self.step())
+    }
+
+    fn step(&mut self) -> Step<'a> {
+        let (number, opcode) = (self.number() as usize, Opcode::ALL[self.number() as usize]);
+        let descr = self.number().checked_sub(1);
+        let count = self.number();
+        let word = |_| {
+            let number = self.number();
+            self.word(number)
+        };
+        Step {
+            number,
+            opcode,
+            args: (0..count).map(word).collect(),
+            descr: descr.map(|n| &self.pool.descrs[n as usize]),
         }
     }
 

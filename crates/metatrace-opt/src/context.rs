@@ -262,11 +262,7 @@ impl Context {
 
     /// What the operation's result is known to be.
     pub(crate) fn knowledge_of(&self, op: &Op) -> (Range, Bits) {
-        let word = match op.descr.as_deref() {
-            Some(Descr::Field(field)) => Some(field.word),
-            Some(Descr::Array(array)) => Some(array.word),
-            _ => None,
-        };
+        let word = op.descr.as_deref().and_then(Descr::word);
         let (range, bits) = match (op.opcode.class(), word) {
             (Class::Load, Some(word)) => (Range::of_word(word), Bits::ANY),
             _ => {
@@ -370,7 +366,7 @@ impl Context {
         let start = trace.defining_op(label).expect("a label is an operation");
         let (mut needed, mut exits) = (Vec::new(), Exits::default());
         for (n, op) in trace.ops.iter().enumerate().skip(start) {
-            if !op.sunk && !crate::dead::is_removable(trace, n) {
+            if !op.sunk && !trace.is_removable(n) {
                 needed.extend_from_slice(&op.args);
             }
             if op.opcode.can_exit() {

@@ -3,7 +3,7 @@
 //!
 //! One scan from the end decides, one from the start drops and gives the values that stay their numbers.
 
-use metatrace_ir::{Class, Effect, Opcode, Ref, Trace};
+use metatrace_ir::{Ref, Trace};
 
 /// Who needs a value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -50,24 +50,6 @@ impl Needs {
     }
 }
 
-/// Whether nobody misses operation `n` when its result is not needed.
-pub(crate) fn is_removable(trace: &Trace, n: usize) -> bool {
-    let op = &trace.ops[n];
-    match op.opcode.class() {
-        Class::Pure | Class::Partial | Class::Load | Class::Alloc => true,
-        Class::Store => op.sunk,
-        Class::Overflow => {
-            let next = trace.ops.get(n + 1).map(|op| op.opcode);
-            !matches!(next, Some(Opcode::GuardNoOverflow | Opcode::GuardOverflow))
-        }
-        Class::Call => {
-            let call = op.descr().call();
-            call.effect == Effect::Elidable && !call.can_panic
-        }
-        Class::Guard | Class::Control | Class::Debug => false,
-    }
-}
-
 /// The trace without dead operations; of the facts, of which there is one for each value, those about values that stay.
 pub(crate) fn drop_dead<T>(mut trace: Trace, mut facts: Vec<T>) -> (Trace, Vec<T>) {
     let inputs = trace.inputs.len();
@@ -75,7 +57,7 @@ pub(crate) fn drop_dead<T>(mut trace: Trace, mut facts: Vec<T>) -> (Trace, Vec<T
     let mut stays = vec![true; trace.value_count()];
     for n in (0..trace.ops.len()).rev() {
         let op = &trace.ops[n];
-        if needs.of(trace.result(n)) == Need::None && is_removable(&trace, n) {
+        if needs.of(trace.result(n)) == Need::None && trace.is_removable(n) {
             stays[inputs + n] = false;
         } else {
             let whose = if op.sunk { Need::Exits } else { Need::Trace };

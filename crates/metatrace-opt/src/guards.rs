@@ -14,7 +14,7 @@
 use crate::context::Context;
 use crate::range::Range;
 use crate::{Decision, Pass};
-use metatrace_ir::{Class, Const, Descr, Kind, Op, Opcode, Ref, Word};
+use metatrace_ir::{Class, Const, Kind, Op, Opcode, Ref, Word};
 use rustc_hash::FxHashMap;
 
 /// The rules of this pass.
@@ -78,7 +78,7 @@ impl Pass for Guards {
             _ => {}
         }
         if op.opcode.class() == Class::Store
-            && stored_word(op) == Some(Word::Length)
+            && op.descr().word() == Some(Word::Length)
             && let Some(stored) = op.args.last()
         {
             context.narrow(*stored, Range::of_word(Word::Length));
@@ -237,15 +237,6 @@ fn narrow(comparison: Comparison, holds: bool, context: &mut Context) {
             context.narrow(a, Range::new(0, of_b.hi - 1));
         }
         _ => {}
-    }
-}
-
-/// What a store writes to.
-fn stored_word(op: &Op) -> Option<Word> {
-    match op.descr.as_deref() {
-        Some(Descr::Field(field)) => Some(field.word),
-        Some(Descr::Array(array)) => Some(array.word),
-        _ => None,
     }
 }
 

@@ -297,10 +297,7 @@ impl Values for Context {
 
 /// The load of a place that is known to hold this.
 fn forwarded(content: &Content, op: &Op, context: &mut Context) -> Decision {
-    let wanted = match op.descr().as_ref() {
-        Descr::Field(field) => field.word,
-        descr => descr.array().word,
-    };
+    let wanted = op.descr().word().expect("a load is of a memory location");
     let value = context.resolve(content.value);
     let whole = if content.stored {
         "forward_store"

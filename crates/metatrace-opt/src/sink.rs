@@ -7,8 +7,8 @@
 //! ```
 //!
 //! An interpreter's position moves with each bytecode, its stack pointer with most; in a trace they are sums of a few values
-//! that are at hand anyway, and only exits ask for them. Sunk are pure operations with at most one operand
-//! that has to be kept for it, besides constants and invariants of the loop: the exit then needs that in place of the result,
+//! that are at hand anyway, and only exits ask for them. Sunk are pure operations with at most one operand that
+//! has to be kept for it, besides constants and invariants of the loop: the exit then needs that in place of the result,
 //! never more than before.
 //!
 //! Only marks change. Done when the trace is written, after everything that adds operations: one scan from the end.

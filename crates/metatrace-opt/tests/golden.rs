@@ -5,26 +5,16 @@
 //!
 //! `BLESS=1 cargo test -p metatrace-opt --test golden` writes what is the case now as what is expected.
 
+#[path = "../../../tests/golden_files.rs"]
+mod golden_files;
+
+use golden_files::golden_files;
 use metatrace_ir::text::parse;
 use metatrace_ir::{TargetToken, Trace, verify};
 use metatrace_opt::{Options, Rewrites, optimize_counting, rule_names};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn golden_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/traces");
-    let entries = |path: &Path| {
-        let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        entries
-            .map(|entry| entry.expect("a readable folder").path())
-            .collect::<Vec<_>>()
-    };
-    let mut files: Vec<PathBuf> = entries(&folder).iter().flat_map(|pass| entries(pass)).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "trace"));
-    files.sort();
-    files
-}
+use std::path::Path;
 
 fn is_declaration(line: &str) -> bool {
     ["# root ", "# derived ", "# word ", "# descr "]

@@ -125,11 +125,8 @@ impl Scan<'_> {
         let op = &self.trace.ops[at];
         let value = self.trace.inputs.len() + at;
         self.live.next_call[at] = self.live.next_call[at + 1];
-        if op.sunk {
-            self.live.skipped[at] = true;
-            return;
-        }
-        if self.live.values[value].last.is_none() && self.is_removable(at) {
+        let is_unused = self.live.values[value].last.is_none() && self.trace.is_removable(at);
+        if op.sunk || op.opcode.class() == Class::Debug || is_unused {
             self.live.skipped[at] = true;
             return;
         }
@@ -165,23 +162,6 @@ impl Scan<'_> {
         }
         if op.opcode.class() == Class::Call {
             self.live.next_call[at] = Some(at);
-        }
-    }
-
-    /// Whether nobody misses the operation when its result is not used.
-    fn is_removable(&self, at: At) -> bool {
-        let op = &self.trace.ops[at];
-        match op.opcode.class() {
-            Class::Pure | Class::Partial | Class::Load | Class::Alloc | Class::Debug => true,
-            Class::Overflow => {
-                let next = self.trace.ops.get(at + 1).map(|op| op.opcode);
-                !matches!(next, Some(Opcode::GuardNoOverflow | Opcode::GuardOverflow))
-            }
-            Class::Call => {
-                let call = op.descr().call();
-                call.effect == metatrace_ir::Effect::Elidable && !call.can_panic
-            }
-            Class::Guard | Class::Store | Class::Control => false,
         }
     }
 

@@ -44,11 +44,7 @@ impl Narrow<'_> {
     /// Goes over operation `n`.
     pub(super) fn follow(&mut self, n: usize) {
         let op = &self.trace.ops[n];
-        let held = match op.descr.as_deref() {
-            Some(Descr::Field(field)) => Some(field.word),
-            Some(Descr::Array(array)) => Some(array.word),
-            _ => None,
-        };
+        let held = op.descr.as_deref().and_then(Descr::word);
         let operand = |n: usize| self.trace.as_const(op.args[n]).map(|constant| constant.bits);
         let word = match op.opcode {
             opcode if opcode.class() == Class::Load => held.filter(|word| is_narrow(*word)),

@@ -26,7 +26,7 @@ fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
     let snapshot = op.snapshot.expect("an exit has a snapshot");
     let exit = trace.exit(op);
     let args = &exit.values;
-    let steps = resume.steps(&mut resume.record());
+    let steps: Vec<Step<'_>> = resume.record().steps().collect();
     assert_eq!(steps.len(), exit.program.len());
     let result = |n: usize| {
         steps
@@ -58,8 +58,8 @@ fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
     for (step, value) in steps.iter().zip(&exit.program) {
         let op = trace.sunk_op(*value).expect("a sunk operation");
         assert_eq!(
-            (step.opcode, &step.descr, step.args.len()),
-            (op.opcode, &op.descr, op.args.len())
+            (step.opcode, step.descr, step.args.len()),
+            (op.opcode, op.descr.as_ref(), op.args.len())
         );
         step.args.iter().zip(&op.args).for_each(|(word, arg)| same(*word, *arg));
     }
@@ -136,14 +136,16 @@ guard_false(i3) [j4@17: p0, i1, 5, -3 | j9@302: i3, f2]
 guard_false(i3) [j4@17: p0, i1, 5, -3 | j9@302: i3, f2]
 finish() [j4@2: ]";
 
+/// The resume data of each exit.
+fn printed(text: &str) -> Vec<String> {
+    let trace = parse(text).expect("parses");
+    let resume = encode(&trace);
+    resume.iter().flatten().map(|resume| format!("{resume:?}")).collect()
+}
+
 #[test]
 fn resume_data_prints_its_facts_and_frames() {
-    let trace = parse(GUARDS).expect("parses");
-    let printed: Vec<String> = encode(&trace)
-        .iter()
-        .flatten()
-        .map(|resume| format!("{resume:?}"))
-        .collect();
+    let printed = printed(GUARDS);
     let facts = "e0 Exclusive e3 Below e0 [j4@17: e0 e1 0x5 0xfffffffffffffffd]";
     let swapped = facts.replace("e3", "e2");
     assert_eq!(
@@ -165,12 +167,7 @@ sunk i3 = int_add(i1, -9)
 sunk s4 = setfield_gc(p0, i2, descr=S.a)
 guard_true(i1) [j4@17: p0, i3, 5 | j9@300: i3] {s4}
 finish() [j4@2: i2]";
-    let trace = parse(text).expect("parses");
-    let printed: Vec<String> = encode(&trace)
-        .iter()
-        .flatten()
-        .map(|resume| format!("{resume:?}"))
-        .collect();
+    let printed = printed(text);
     let program = "s0 = int_add e2 0xfffffffffffffff7 s1 = setfield_gc e0 e1";
     let guard = format!("guard_true [j4@17: e0 s0 0x5] [j9@300: s0] {program}");
     assert_eq!(printed[0], guard);
@@ -191,12 +188,7 @@ sunk s5 = setarrayitem_raw(i4, 2, i0, descr=items)
 sunk s6 = setfield_gc(p2, p3, descr=Pair.b)
 guard_true(i0) [j4@17: p1, p2, p2] {s5, s6}
 finish() [j4@2: p2]";
-    let trace = parse(text).expect("parses");
-    let printed: Vec<String> = encode(&trace)
-        .iter()
-        .flatten()
-        .map(|resume| format!("{resume:?}"))
-        .collect();
+    let printed = printed(text);
     let steps =
         "s0 = new s1 = new_array 0x4 s2 = cast_ptr_to_int s1 s3 = setarrayitem_raw s2 0x2 e1 s4 = setfield_gc s0 s1";
     let guard = format!("guard_true [j4@17: e0 s0 s0] {steps}");

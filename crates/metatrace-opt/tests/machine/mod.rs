@@ -6,7 +6,7 @@
 
 #![allow(dead_code)] // each test uses a part
 
-use metatrace_ir::eval::{eval, overflows};
+use metatrace_ir::eval::{eval, location, overflows};
 use metatrace_ir::random::Random;
 use metatrace_ir::{
     CallDescr, Class, Descr, Effect, Frame, GuardId, Kind, Op, Opcode, Ref, SnapshotId, TargetToken, Trace, Word,
@@ -189,14 +189,18 @@ impl Machine {
             self.overflowed = overflows(op.opcode, args[0], args[1]);
         }
         match (op.opcode.class(), op.descr.as_deref()) {
-            (Class::Load, _) => self.read(address(op, args), word(op)),
+            (Class::Load, _) => {
+                let (address, word) = location(op.descr(), args);
+                self.read(address, word)
+            }
             (Class::Store, _) => {
-                self.write(address(op, args), word(op), *args.last().expect("a value"));
+                let (address, word) = location(op.descr(), args);
+                self.write(address, word, *args.last().expect("a value"));
                 0
             }
             (_, Some(Descr::Call(descr))) => self.call(descr, args),
             (Class::Alloc, Some(Descr::Size(size))) => self.allocate(size.size as usize, Owner::Exclusive),
-            (_, Some(_)) => address(op, args),
+            (_, Some(descr)) => location(descr, args).0,
             // undefined operands are the trace's mistake, which random traces make: anything will do
             (_, None) => eval(op.opcode, args).unwrap_or(0),
         }
@@ -274,24 +278,6 @@ impl Machine {
                 self.write(start + at, Word::U64, random.word() >> 8);
             }
         }
-    }
-}
-
-fn word(op: &Op) -> Word {
-    match &**op.descr() {
-        Descr::Field(field) => field.word,
-        Descr::Array(array) => array.word,
-        other => panic!("no access to memory: {other:?}"),
-    }
-}
-
-fn address(op: &Op, args: &[u64]) -> u64 {
-    match &**op.descr() {
-        Descr::Field(field) => args[0].wrapping_add(field.offset.into()),
-        Descr::Array(array) => args[0]
-            .wrapping_add(args[1].wrapping_mul(array.item_size.into()))
-            .wrapping_add(array.offset.into()),
-        other => panic!("no address: {other:?}"),
     }
 }
 
