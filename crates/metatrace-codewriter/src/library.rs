@@ -9,7 +9,7 @@ use crate::types::Type;
 use metatrace_ir::JitCodeId;
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::portal::{PortalCode, PortalSource, Twins, Unstageable};
-use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, JitCodeSource, Outcome};
+use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, JitCodeSource, Outcome, Stack, Words};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -178,13 +178,13 @@ impl Library {
 
     /// # Safety
     /// The words are valid arguments of the jitcode.
-    unsafe fn interpret(&self, code: &Rc<JitCode>, args: &[u64]) -> Vec<u64> {
+    unsafe fn interpret(&self, code: &Rc<JitCode>, args: &[u64]) -> Words<u64> {
         let mut interp = Interp::new(
             Concrete {
                 at_merge_point: Flow::Continue,
             },
             self,
-            Vec::new(),
+            Stack::default(),
         );
         // SAFETY: forwarded.
         match unsafe { interp.call(code, args) } {

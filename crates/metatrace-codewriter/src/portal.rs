@@ -195,6 +195,8 @@ pub(crate) struct NativeParam {
     pub(crate) ty: Type,
     /// Its word is the address.
     pub(crate) by_address: bool,
+    /// The function gives its variable another value.
+    pub(crate) is_assigned: bool,
 }
 
 fn small(name: &'static str, id: JitCodeId, result: Type, build: impl FnOnce(&mut Builder)) -> JitCode {
@@ -228,7 +230,7 @@ pub(crate) fn load_params(params: &[NativeParam], id: JitCodeId) -> JitCode {
     })
 }
 
-/// From the addresses, then the words: writes the variables.
+/// From the addresses, then the words: writes the variables that may have another value.
 pub(crate) fn store_params(params: &[NativeParam], id: JitCodeId) -> JitCode {
     small("store_params", id, Type::of::<()>(), |b| {
         let addresses = address_params(b, params);
@@ -239,8 +241,10 @@ pub(crate) fn store_params(params: &[NativeParam], id: JitCodeId) -> JitCode {
                 continue;
             }
             let words = word_params(b, param.ty);
-            let memory = Mem::behind(address, param.ty.name.as_str().into());
-            b.store_words(&memory, param.ty, &words);
+            if param.is_assigned {
+                let memory = Mem::behind(address, param.ty.name.as_str().into());
+                b.store_words(&memory, param.ty, &words);
+            }
         }
         b.end(crate::graph::Term::Return(Vec::new()));
     })

@@ -4,7 +4,7 @@
 //! wants to remember of it. Nothing a domain does can change the course of execution, except to stop it at a merge point.
 
 use crate::insn::{DescrIndex, Reg};
-use crate::interp::Activation;
+use crate::stack::Activation;
 use crate::{JitCode, NativeCall};
 use metatrace_ir::{Const, Opcode};
 
@@ -22,6 +22,10 @@ pub enum Flow {
 pub trait Domain {
     /// A word, and what the domain remembers of it.
     type Value: Copy;
+
+    /// Whether values are exchanged at headers and merge points; a domain that does not is not asked there for any, and
+    /// finds in the other registers what they held before.
+    const EXCHANGES: bool;
 
     /// The word.
     fn bits(value: Self::Value) -> u64;
@@ -115,7 +119,8 @@ pub trait Domain {
     fn unwind(&mut self, frames: &[Activation<Self::Value>]);
 
     /// The portal's loop begins again. The domain may exchange the reds, and the greens that are not evaluated anew, for
-    /// other values with the same words; all other registers hold nothing from here on.
+    /// other values with the same words; all other registers hold nothing from here on. `greens` and `reds` are empty for
+    /// who does not [exchange](Self::EXCHANGES) any.
     fn header(
         &mut self,
         frames: &[Activation<Self::Value>],
@@ -123,7 +128,8 @@ pub trait Domain {
         reds: &mut [(Reg, Self::Value)],
     );
 
-    /// The merge point. The domain may exchange the greens for other values with the same words.
+    /// The merge point. The domain may exchange the greens for other values with the same words; they are empty for who does
+    /// not [exchange](Self::EXCHANGES) any.
     fn merge_point(&mut self, frames: &[Activation<Self::Value>], greens: &mut [(Reg, Self::Value)]) -> Flow;
 
     /// A back-edge of the guest program.
@@ -139,6 +145,8 @@ pub struct Concrete {
 
 impl Domain for Concrete {
     type Value = u64;
+
+    const EXCHANGES: bool = false;
 
     fn bits(value: u64) -> u64 {
         value

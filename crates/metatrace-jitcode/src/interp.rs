@@ -1,67 +1,29 @@
 //! The interpreter of jitcode.
 //!
-//! It keeps a stack of [`Activation`]s and executes the innermost one until the outermost returns, a panic leaves it, or
+//! It keeps a [`Stack`] of activations and executes the innermost one until the outermost returns, a panic leaves it, or
 //! the domain stops at a merge point. Execution may start at a function's beginning ([`Interp::call`]) or in the middle of
-//! several ([`Interp::new`] with activations rebuilt from resume data, then [`Interp::run`] or [`Interp::unwind`]).
+//! several ([`Interp::new`] with activations rebuilt from resume data, then [`Interp::resume`] or [`Interp::unwind`]).
 //!
 //! The memory it works on is real: loads, stores and native calls go to the addresses in registers. That these are valid
 //! is the front end's promise (it emits such operations only where Rust allows the access) and the caller's, who supplies
 //! the first words; hence `unsafe` at the entry points, and here.
 //!
-//! **Frame slots** belong to their activation, one for each `alloca` of the function: executed again (by a loop inside the
-//! function), it gives the same address, and the domain is told of it once. An activation frees its slots when it ends,
-//! and where the portal's loop begins again, since only parameters are live there.
+//! Of a frame slot the domain is told once in an activation ([`stack`](crate::stack)).
 
 use crate::domain::{Domain, Flow};
 use crate::insn::{DescrIndex, Insn, Pc, Reg};
 use crate::liveness::is_binary;
+use crate::stack::{Activation, Stack};
 use crate::{InlineCall, JitCode, JitCodeSource, SwitchTable};
 use metatrace_ir::eval::{location, overflows};
 use metatrace_ir::{Const, Opcode, Word, eval};
 use metatrace_native::{Payload, call, load, store};
+use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-/// A function in execution.
-#[derive(Debug)]
-pub struct Activation<V> {
-    /// The function.
-    pub code: Rc<JitCode>,
-    /// The instruction being executed; in callers, the call.
-    pub pc: Pc,
-    /// The registers. What was never written is unspecified.
-    pub registers: Vec<V>,
-    slots: Vec<Slot<V>>,
-}
-
-/// A frame slot.
-#[derive(Debug)]
-struct Slot<V> {
-    /// The `alloca` that made it.
-    site: Pc,
-    address: V,
-    /// What keeps the address valid.
-    _memory: Box<[u128]>,
-}
-
-impl<V: Copy> Activation<V> {
-    /// At the instruction `pc`, with all registers `fill`.
-    pub fn new(code: Rc<JitCode>, pc: Pc, fill: V) -> Activation<V> {
-        let registers = vec![fill; code.registers.len()];
-        Activation {
-            code,
-            pc,
-            registers,
-            slots: Vec::new(),
-        }
-    }
-
-    /// The address of the slot that the `alloca` here has made before.
-    fn slot(&self) -> Option<V> {
-        let slot = self.slots.iter().find(|slot| slot.site == self.pc)?;
-        Some(slot.address)
-    }
-}
+/// Words of a value, an argument list, a green key: nearly always few.
+pub type Words<V> = SmallVec<[V; 8]>;
 
 /// How an execution ended.
 #[derive(Debug)]
@@ -69,12 +31,12 @@ pub enum Outcome<V> {
     /// The domain stopped at the portal's merge point.
     MergePoint {
         /// The words of the green key.
-        greens: Vec<V>,
+        greens: Words<V>,
         /// The words of the reds.
-        reds: Vec<V>,
+        reds: Words<V>,
     },
     /// The outermost function returned these words.
-    Return(Vec<V>),
+    Return(Words<V>),
     /// A panic left the outermost function.
     Panic(Payload),
 }
@@ -91,8 +53,9 @@ struct Access<V> {
 pub struct Interp<'a, D: Domain> {
     /// What is done besides.
     pub domain: D,
+    /// The stack of activations.
+    pub stack: Stack<D::Value>,
     source: &'a dyn JitCodeSource,
-    frames: Vec<Activation<D::Value>>,
     /// A panic is in flight, and cleanup code is being executed: nothing may panic out of it.
     is_cleaning_up: bool,
     /// The merge point at which the execution was resumed is not one that it has come to.
@@ -101,21 +64,16 @@ pub struct Interp<'a, D: Domain> {
 }
 
 impl<'a, D: Domain> Interp<'a, D> {
-    /// An interpreter that stands where `frames` say, the innermost last.
-    pub fn new(domain: D, source: &'a dyn JitCodeSource, frames: Vec<Activation<D::Value>>) -> Interp<'a, D> {
+    /// An interpreter that stands where the stack says.
+    pub fn new(domain: D, source: &'a dyn JitCodeSource, stack: Stack<D::Value>) -> Interp<'a, D> {
         Interp {
             domain,
+            stack,
             source,
-            frames,
             is_cleaning_up: false,
             at_start: false,
             steps: 0,
         }
-    }
-
-    /// The stack of activations.
-    pub fn frames(&self) -> &[Activation<D::Value>] {
-        &self.frames
     }
 
     /// Instructions executed so far.
@@ -139,9 +97,14 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// The registers that are live there hold valid words.
     pub unsafe fn run(&mut self) -> Outcome<D::Value> {
         loop {
-            // SAFETY: forwarded; every step keeps the live registers valid.
-            if let Some(outcome) = unsafe { self.step() } {
-                return outcome;
+            let code = self.frame().code.clone();
+            let depth = self.stack.len();
+            // as long as its activation is the innermost: a step enters or leaves one at the most
+            while self.stack.len() == depth {
+                // SAFETY: forwarded; every step keeps the live registers valid.
+                if let Some(outcome) = unsafe { self.step(&code) } {
+                    return outcome;
+                }
             }
         }
     }
@@ -170,17 +133,16 @@ impl<'a, D: Domain> Interp<'a, D> {
     fn push(&mut self, code: Rc<JitCode>, args: &[D::Value]) {
         assert_eq!(args.len(), code.params.len(), "argument words of {}", code.name);
         let fill = self.domain.constant(Const::int(0));
-        let mut frame = Activation::new(code, 0, fill);
+        let frame = self.stack.push(code, 0, fill);
         frame.registers[..args.len()].copy_from_slice(args);
-        self.frames.push(frame);
     }
 
     fn frame(&mut self) -> &mut Activation<D::Value> {
-        self.frames.last_mut().expect("an activation is running")
+        self.stack.last_mut().expect("an activation is running")
     }
 
     fn get(&mut self, reg: Reg) -> D::Value {
-        let frame = self.frames.last().expect("an activation is running");
+        let frame = self.stack.last().expect("an activation is running");
         let n = reg.0 as usize;
         match frame.registers.get(n) {
             Some(value) => *value,
@@ -195,7 +157,7 @@ impl<'a, D: Domain> Interp<'a, D> {
         self.frame().registers[reg.0 as usize] = value;
     }
 
-    fn get_all(&mut self, regs: &[Reg]) -> Vec<D::Value> {
+    fn get_all(&mut self, regs: &[Reg]) -> Words<D::Value> {
         regs.iter().map(|reg| self.get(*reg)).collect()
     }
 
@@ -215,15 +177,13 @@ impl<'a, D: Domain> Interp<'a, D> {
         frame.pc = if holds { frame.pc + 1 } else { if_false };
     }
 
-    /// Executes one instruction.
+    /// Executes one instruction. `code` is the innermost activation's.
     ///
     /// # Safety
     /// The live registers hold valid words.
-    unsafe fn step(&mut self) -> Option<Outcome<D::Value>> {
+    unsafe fn step(&mut self, code: &JitCode) -> Option<Outcome<D::Value>> {
         self.steps += 1;
-        let frame = self.frames.last().expect("an activation is running");
-        let code = frame.code.clone();
-        let insn = code.insns[frame.pc as usize];
+        let insn = code.insns[self.frame().pc as usize];
         match insn {
             Insn::Move { dst, src } => {
                 let value = self.get(src);
@@ -231,7 +191,7 @@ impl<'a, D: Domain> Interp<'a, D> {
             }
             Insn::Pure { op, dst, a, b } => {
                 let (args, count) = self.operands(op, a, b);
-                let result = evaluate::<D>(op, &args[..count], &code);
+                let result = evaluate::<D>(op, &args[..count], code);
                 let value = self.domain.pure(op, &args[..count], result);
                 self.define(dst, value);
             }
@@ -241,18 +201,18 @@ impl<'a, D: Domain> Interp<'a, D> {
                 a,
                 b,
                 overflow,
-            } => self.overflow(&code, op, dst, [a, b], overflow),
-            Insn::PtrField { dst, base, descr } => self.address_of(&code, dst, base, None, descr),
+            } => self.overflow(code, op, dst, [a, b], overflow),
+            Insn::PtrField { dst, base, descr } => self.address_of(code, dst, base, None, descr),
             Insn::PtrItem {
                 dst,
                 base,
                 index,
                 descr,
-            } => self.address_of(&code, dst, base, Some(index), descr),
+            } => self.address_of(code, dst, base, Some(index), descr),
             // SAFETY: forwarded.
-            Insn::Load { dst, base, descr } => unsafe { self.load_word(&code, dst, base, None, descr) },
+            Insn::Load { dst, base, descr } => unsafe { self.load_word(code, dst, base, None, descr) },
             // SAFETY: forwarded.
-            Insn::Store { base, src, descr } => unsafe { self.store_word(&code, src, base, None, descr) },
+            Insn::Store { base, src, descr } => unsafe { self.store_word(code, src, base, None, descr) },
             Insn::LoadItem {
                 dst,
                 base,
@@ -260,7 +220,7 @@ impl<'a, D: Domain> Interp<'a, D> {
                 descr,
             } => {
                 // SAFETY: forwarded.
-                unsafe { self.load_word(&code, dst, base, Some(index), descr) }
+                unsafe { self.load_word(code, dst, base, Some(index), descr) }
             }
             Insn::StoreItem {
                 base,
@@ -269,28 +229,28 @@ impl<'a, D: Domain> Interp<'a, D> {
                 descr,
             } => {
                 // SAFETY: forwarded.
-                unsafe { self.store_word(&code, src, base, Some(index), descr) }
+                unsafe { self.store_word(code, src, base, Some(index), descr) }
             }
             Insn::Alloca { dst, descr } => {
-                let address = self.slot(&code, descr);
+                let address = self.slot(code, descr);
                 self.define(dst, address);
             }
             Insn::Goto { to } => self.frame().pc = to,
             Insn::Branch { cond, if_false } => {
                 let cond = self.get(cond);
                 let holds = D::bits(cond) != 0;
-                self.domain.branch(&self.frames, cond, holds);
+                self.domain.branch(&self.stack, cond, holds);
                 self.branch_to(holds, if_false);
             }
             Insn::BranchIf { op, a, b, if_false } => {
                 let (args, count) = self.operands(op, a, b);
-                let holds = evaluate::<D>(op, &args[..count], &code) != 0;
-                self.domain.branch_if(&self.frames, op, &args[..count], holds);
+                let holds = evaluate::<D>(op, &args[..count], code) != 0;
+                self.domain.branch_if(&self.stack, op, &args[..count], holds);
                 self.branch_to(holds, if_false);
             }
             Insn::Switch { value, table } => self.switch(&code.switches[table as usize], value),
             // SAFETY: forwarded.
-            Insn::CallNative { call } => return unsafe { self.call_native(&code, call) },
+            Insn::CallNative { call } => return unsafe { self.call_native(code, call) },
             Insn::CallInline { call } => self.call_inline(&code.inline_calls[call as usize]),
             Insn::Return { values } => {
                 let values = self.get_all(&code.returns[values as usize]);
@@ -300,14 +260,14 @@ impl<'a, D: Domain> Interp<'a, D> {
             Insn::Unreachable => panic!("{} reached {} which cannot be reached", code.name, self.frame().pc),
             Insn::Promote { reg } => {
                 let value = self.get(reg);
-                let value = self.domain.promote(&self.frames, value);
+                let value = self.domain.promote(&self.stack, value);
                 self.set_unless_const(reg, value);
                 self.advance();
             }
-            Insn::Header => self.header(&code),
-            Insn::MergePoint => return self.merge_point(&code),
+            Insn::Header => self.header(code),
+            Insn::MergePoint => return self.merge_point(code),
             Insn::BackEdge => {
-                self.domain.back_edge(&self.frames);
+                self.domain.back_edge(&self.stack);
                 self.advance();
             }
         }
@@ -327,7 +287,7 @@ impl<'a, D: Domain> Interp<'a, D> {
         let args = args.map(|arg| self.get(arg));
         let overflowed = overflows(op, D::bits(args[0]), D::bits(args[1]));
         let result = evaluate::<D>(op, &args, code);
-        let value = self.domain.overflow(&self.frames, op, args, result, overflowed);
+        let value = self.domain.overflow(&self.stack, op, args, result, overflowed);
         if overflowed {
             self.frame().pc = overflow;
         } else {
@@ -377,41 +337,46 @@ impl<'a, D: Domain> Interp<'a, D> {
     fn switch(&mut self, table: &SwitchTable, value: Reg) {
         let value = self.get(value);
         let case = table.cases.iter().find(|(case, _)| *case == D::bits(value));
-        self.domain.switch(&self.frames, value, case.is_some(), &table.cases);
+        self.domain.switch(&self.stack, value, case.is_some(), &table.cases);
         self.frame().pc = case.map_or(table.default, |(_, target)| *target);
     }
 
     fn call_inline(&mut self, call: &InlineCall) {
         let args = self.get_all(&call.args);
         let callee = call.callee.resolve(self.source).clone();
-        self.domain.enter_inline(&self.frames, &callee);
+        self.domain.enter_inline(&self.stack, &callee);
         self.push(callee, &args);
     }
 
     fn header(&mut self, code: &JitCode) {
-        let point = code.merge_point.as_ref().expect("only portals have headers");
-        let pc = self.frame().pc;
-        let mut greens = self.pairs(&point.greens_at_header(code, pc));
-        let mut reds = self.pairs(&point.reds);
-        self.frame().slots.clear();
-        self.domain.header(&self.frames, &mut greens, &mut reds);
-        let nothing = self.domain.constant(Const::int(0));
-        self.frame().registers.fill(nothing);
-        self.set_pairs(&greens);
-        self.set_pairs(&reds);
+        self.frame().clear_slots();
+        if D::EXCHANGES {
+            let point = code.merge_point.as_ref().expect("only portals have headers");
+            let mut greens = self.pairs(code.liveness.greens_at_header());
+            let mut reds = self.pairs(&point.reds);
+            self.domain.header(&self.stack, &mut greens, &mut reds);
+            let nothing = self.domain.constant(Const::int(0));
+            self.frame().registers.fill(nothing);
+            self.set_pairs(&greens);
+            self.set_pairs(&reds);
+        } else {
+            self.domain.header(&self.stack, &mut [], &mut []);
+        }
         self.advance();
     }
 
     fn merge_point(&mut self, code: &JitCode) -> Option<Outcome<D::Value>> {
         let point = code.merge_point.as_ref().expect("only portals have merge points");
-        let mut greens = self.pairs(&point.greens);
-        let flow = self.domain.merge_point(&self.frames, &mut greens);
+        let mut greens = match D::EXCHANGES {
+            true => self.pairs(&point.greens),
+            false => Words::new(),
+        };
+        let flow = self.domain.merge_point(&self.stack, &mut greens);
         self.set_pairs(&greens);
         let at_start = std::mem::take(&mut self.at_start);
         if flow == Flow::Stop && !at_start {
-            let greens = greens.into_iter().map(|(_, value)| value).collect();
             return Some(Outcome::MergePoint {
-                greens,
+                greens: self.get_all(&point.greens),
                 reds: self.get_all(&point.reds),
             });
         }
@@ -427,16 +392,11 @@ impl<'a, D: Domain> Interp<'a, D> {
         let size = code.descr(descr).size().size as usize;
         let mut memory = vec![0u128; size.div_ceil(16).max(1)].into_boxed_slice();
         let address = self.domain.alloca(code, descr, memory.as_mut_ptr() as u64);
-        let frame = self.frame();
-        frame.slots.push(Slot {
-            site: frame.pc,
-            address,
-            _memory: memory,
-        });
+        self.frame().add_slot(memory, address);
         address
     }
 
-    fn pairs(&mut self, regs: &[Reg]) -> Vec<(Reg, D::Value)> {
+    fn pairs(&mut self, regs: &[Reg]) -> Words<(Reg, D::Value)> {
         regs.iter().map(|reg| (*reg, self.get(*reg))).collect()
     }
 
@@ -454,21 +414,21 @@ impl<'a, D: Domain> Interp<'a, D> {
 
     /// # Safety
     /// As for [`step`](Self::step).
-    unsafe fn call_native(&mut self, code: &Rc<JitCode>, index: u16) -> Option<Outcome<D::Value>> {
+    unsafe fn call_native(&mut self, code: &JitCode, index: u16) -> Option<Outcome<D::Value>> {
         let site = &code.native_calls[index as usize];
         let args = self.get_all(&site.args);
-        self.domain.before_call(&self.frames, site, &args);
-        let words: Vec<u64> = args.iter().map(|arg| D::bits(*arg)).collect();
+        self.domain.before_call(&self.stack, site, &args);
+        let words: Words<u64> = args.iter().map(|arg| D::bits(*arg)).collect();
         // SAFETY: the front end made the shim for these words.
         let result = unsafe { call(site.function, &words) };
         if result.panicked != 0 {
             // SAFETY: the shim says so, and hands the payload over once.
             let payload = unsafe { Payload::from_word(result.value) };
-            self.domain.after_call(&self.frames, site, &args, None);
+            self.domain.after_call(&self.stack, site, &args, None);
             // SAFETY: forwarded.
             return Some(unsafe { self.propagate(payload) });
         }
-        let value = self.domain.after_call(&self.frames, site, &args, Some(result.value));
+        let value = self.domain.after_call(&self.stack, site, &args, Some(result.value));
         match site.dst {
             Some(dst) => self.define(dst, value),
             None => self.advance(),
@@ -476,10 +436,10 @@ impl<'a, D: Domain> Interp<'a, D> {
         None
     }
 
-    fn return_values(&mut self, values: Vec<D::Value>) -> Option<Outcome<D::Value>> {
-        self.domain.leave(&self.frames);
-        self.frames.pop();
-        let Some(caller) = self.frames.last_mut() else {
+    fn return_values(&mut self, values: Words<D::Value>) -> Option<Outcome<D::Value>> {
+        self.domain.leave(&self.stack);
+        self.stack.pop();
+        let Some(caller) = self.stack.last_mut() else {
             return Some(Outcome::Return(values));
         };
         let code = caller.code.clone();
@@ -504,8 +464,8 @@ impl<'a, D: Domain> Interp<'a, D> {
             // Out of the destructor that `clean_up` has made of the cleanup code, which Rust answers by aborting.
             resume_unwind(payload.into_box());
         }
-        while !self.frames.is_empty() {
-            self.domain.unwind(&self.frames);
+        while !self.stack.is_empty() {
+            self.domain.unwind(&self.stack);
             let frame = self.frame();
             let unwind = match frame.code.insns[frame.pc as usize] {
                 Insn::CallNative { call } => frame.code.native_calls[call as usize].unwind,
@@ -517,7 +477,7 @@ impl<'a, D: Domain> Interp<'a, D> {
                 // SAFETY: forwarded.
                 payload = unsafe { self.clean_up(payload) };
             }
-            self.frames.pop();
+            self.stack.pop();
         }
         Outcome::Panic(payload)
     }
@@ -536,8 +496,9 @@ impl<'a, D: Domain> Interp<'a, D> {
                     if matches!(frame.code.insns[frame.pc as usize], Insn::ResumeUnwind) {
                         return;
                     }
+                    let code = frame.code.clone();
                     // SAFETY: forwarded from `clean_up`.
-                    let outcome = unsafe { self.0.step() };
+                    let outcome = unsafe { self.0.step(&code) };
                     assert!(outcome.is_none(), "cleanup code leaves the interpreter");
                 }
             }

@@ -32,11 +32,13 @@ pub mod interp;
 pub mod liveness;
 pub mod portal;
 mod print;
+pub mod stack;
 
 pub use domain::{Concrete, Domain};
 pub use insn::{DescrIndex, Insn, Pc, Reg};
-pub use interp::{Activation, Interp, Outcome};
+pub use interp::{Interp, Outcome, Words};
 pub use portal::{ParamWord, PortalCode, PortalSource, Twins, Unstageable};
+pub use stack::{Activation, Stack};
 
 use metatrace_ir::{CallDescr, Const, DescrRef, JitCodeId, Kind};
 use std::cell::OnceCell;
@@ -134,18 +136,6 @@ pub struct MergePoint {
     pub frozen: Box<[bool]>,
     /// The words of the reds, in order: what a trace takes as inputs.
     pub reds: Box<[Reg]>,
-}
-
-impl MergePoint {
-    /// The greens that are parameters: live at the header, which is at `header`. The others are evaluated behind it.
-    fn greens_at_header(&self, code: &JitCode, header: Pc) -> Vec<Reg> {
-        let live = code.live(header, Position::Before);
-        self.greens
-            .iter()
-            .copied()
-            .filter(|green| live.contains(green))
-            .collect()
-    }
 }
 
 /// A function, ready to be interpreted and traced.

@@ -14,6 +14,8 @@ pub struct Liveness {
     /// Sorted by instruction.
     entries: Vec<Entry>,
     pool: Vec<Reg>,
+    /// The greens that are live at a portal's header.
+    greens_at_header: Vec<Reg>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,9 +45,21 @@ impl Liveness {
         &self.pool[range.start as usize..range.end as usize]
     }
 
+    /// The greens that are a portal's parameters: live at its header, behind which the others are evaluated.
+    pub fn greens_at_header(&self) -> &[Reg] {
+        &self.greens_at_header
+    }
+
     /// Computes the liveness of a function whose other fields are complete.
     pub fn compute(code: &JitCode) -> Liveness {
-        Analysis::new(code).run()
+        let mut liveness = Analysis::new(code).run();
+        let header = code.insns.iter().position(|insn| matches!(insn, Insn::Header));
+        if let (Some(header), Some(point)) = (header, &code.merge_point) {
+            let live = liveness.at(header as Pc, Position::Before);
+            let is_live = |green: &&Reg| live.contains(green);
+            liveness.greens_at_header = point.greens.iter().filter(is_live).copied().collect();
+        }
+        liveness
     }
 }
 

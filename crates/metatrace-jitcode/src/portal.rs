@@ -3,7 +3,7 @@
 //! The native portal function keeps its parameters in variables; machine code and the interpreter keep their words in
 //! registers. Three small jitcodes carry them across, so that layouts are known in one place only.
 
-use crate::{CalleeKey, JitCode, JitCodeSource};
+use crate::{CalleeKey, JitCode, JitCodeSource, Words};
 use metatrace_ir::{Kind, RootKind, Word};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -26,11 +26,11 @@ pub struct PortalCode {
     pub jitcode: Rc<JitCode>,
     /// From the addresses of the native parameters, in order, to the parameters' words.
     pub load_params: Rc<JitCode>,
-    /// From the addresses, then the parameters' words: writes the variables.
+    /// From the addresses, then the parameters' words: writes the variables that the function gives other values.
     pub store_params: Rc<JitCode>,
     /// From the address of an uninitialised result, then the result's words: writes it.
     pub store_result: Rc<JitCode>,
-    /// For each parameter word, where it is found at the merge point.
+    /// For each parameter word, where it is found at the merge point. The reds come in their order.
     pub param_words: Vec<ParamWord>,
     /// For each red word, what its type says of the memory behind it.
     pub red_roots: Vec<Option<RootKind>>,
@@ -54,7 +54,7 @@ impl PortalCode {
     }
 
     /// The parameters' words, from those of the merge point.
-    pub fn param_values<V: Copy>(&self, greens: &[V], reds: &[V]) -> Vec<V> {
+    pub fn param_values<V: Copy>(&self, greens: &[V], reds: &[V]) -> Words<V> {
         let word = |word: &ParamWord| match *word {
             ParamWord::Green(n) => greens[n],
             ParamWord::Red(n) => reds[n],
@@ -63,18 +63,12 @@ impl PortalCode {
     }
 
     /// The reds, from the parameters' words.
-    pub fn reds_of_params<V: Copy>(&self, params: &[V]) -> Vec<V> {
-        let mut reds: Vec<(usize, V)> = self
-            .param_words
-            .iter()
-            .zip(params)
-            .filter_map(|(word, value)| match word {
-                ParamWord::Red(n) => Some((*n, *value)),
-                ParamWord::Green(_) => None,
-            })
-            .collect();
-        reds.sort_by_key(|(n, _)| *n);
-        reds.into_iter().map(|(_, value)| value).collect()
+    pub fn reds_of_params<V: Copy>(&self, params: &[V]) -> Words<V> {
+        let words = self.param_words.iter().zip(params);
+        words
+            .filter(|(word, _)| matches!(word, ParamWord::Red(_)))
+            .map(|(_, value)| *value)
+            .collect()
     }
 }
 

@@ -4,7 +4,7 @@ use metatrace_ir::{Const, Descr, JitCodeId, Kind, Memory, Opcode, SizeDescr};
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::liveness::Liveness;
 use metatrace_jitcode::{
-    Callee, CalleeKey, Concrete, DescrIndex, InlineCall, Insn, Interp, JitCode, JitCodeSource, Outcome, Reg,
+    Callee, CalleeKey, Concrete, DescrIndex, InlineCall, Insn, Interp, JitCode, JitCodeSource, Outcome, Reg, Stack,
 };
 use std::rc::Rc;
 
@@ -106,10 +106,10 @@ fn run(entry: usize) -> [u64; 2] {
     let domain = Concrete {
         at_merge_point: Flow::Continue,
     };
-    let mut interp = Interp::new(domain, &source, Vec::new());
+    let mut interp = Interp::new(domain, &source, Stack::default());
     // SAFETY: the functions have no parameters, and access no memory.
     match unsafe { interp.call(&source.0[entry], &[]) } {
-        Outcome::Return(words) => words.try_into().expect("two words"),
+        Outcome::Return(words) => words.as_slice().try_into().expect("two words"),
         other => panic!("{other:?}"),
     }
 }

@@ -21,7 +21,7 @@ use exits::Handler;
 use metatrace_backend::{Backend, BackendError, LoopToken};
 use metatrace_ir::TargetToken;
 use metatrace_jitcode::domain::Flow;
-use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, Outcome, PortalCode, PortalSource};
+use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, Outcome, PortalCode, PortalSource, Stack, Words};
 use metatrace_log::Log;
 use state::{Portal, PortalId, State};
 use std::any::Any;
@@ -85,6 +85,8 @@ pub struct Engine {
     state: RefCell<State>,
     stats: RefCell<Stats>,
     tracing: Cell<bool>,
+    /// What the last execution on plain words has left; empty while one is under way, so that one nested in it has its own.
+    stack: Cell<Stack<u64>>,
     /// Merge points passed in compiled code, if they are counted: machine code adds to it in place.
     merge_points: Box<Cell<u64>>,
     log: Option<Log>,
@@ -111,6 +113,7 @@ impl Engine {
             state: RefCell::default(),
             stats: RefCell::default(),
             tracing: Cell::new(false),
+            stack: Cell::default(),
             merge_points: Box::default(),
             log: None,
             start: Instant::now(),
@@ -199,15 +202,15 @@ impl Engine {
                         outcome = unsafe { self.run(token, &reds) };
                         continue;
                     }
-                    let mut args = entry.params.to_vec();
+                    let mut args = Words::from_slice(entry.params);
                     args.extend(code.param_values(&greens, &reds));
                     // SAFETY: the addresses are the parameters'; the words are theirs at this merge point.
                     unsafe { self.run_words(&code.store_params, &args) };
                     return Next::Go;
                 }
                 Outcome::Return(words) => {
-                    let mut args = vec![entry.result];
-                    args.extend(words);
+                    let mut args = words;
+                    args.insert(0, entry.result);
                     // SAFETY: the address is that of memory for the result, by the caller's promise.
                     unsafe { self.run_words(&code.store_result, &args) };
                     return Next::Return;
@@ -324,19 +327,27 @@ impl Engine {
     ///
     /// # Safety
     /// `args` are valid arguments of it.
-    unsafe fn run_words(&self, code: &Rc<JitCode>, args: &[u64]) -> Vec<u64> {
+    unsafe fn run_words(&self, code: &Rc<JitCode>, args: &[u64]) -> Words<u64> {
         let mut interp = Interp::new(
             Concrete {
                 at_merge_point: Flow::Continue,
             },
             &*self.source,
-            Vec::new(),
+            self.stack.take(),
         );
         // SAFETY: forwarded.
-        match unsafe { interp.call(code, args) } {
+        let outcome = unsafe { interp.call(code, args) };
+        self.give_back(interp.stack);
+        match outcome {
             Outcome::Return(words) => words,
             other => panic!("{} ended in {other:?}", code.name),
         }
+    }
+
+    /// Keeps the memory of an execution for the next.
+    fn give_back(&self, mut stack: Stack<u64>) {
+        stack.clear();
+        self.stack.set(stack);
     }
 
     fn backend(&self) -> Result<&dyn Backend, BackendError> {

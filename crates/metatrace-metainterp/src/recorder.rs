@@ -361,6 +361,8 @@ fn operands(base: Value, index: Option<Value>) -> SmallVec<[Value; 3]> {
 impl Domain for Recorder<'_> {
     type Value = Value;
 
+    const EXCHANGES: bool = true;
+
     fn bits(value: Value) -> u64 {
         value.bits
     }
@@ -656,8 +658,8 @@ impl Domain for Recorder<'_> {
 mod tests {
     use super::*;
     use metatrace_ir::JitCodeId;
-    use metatrace_jitcode::Insn;
     use metatrace_jitcode::liveness::Liveness;
+    use metatrace_jitcode::{Insn, Stack};
 
     struct Nowhere;
 
@@ -721,8 +723,9 @@ mod tests {
         let green = frozen(Kind::Ref, word);
         let load = |recorder: &mut Recorder<'_>, base| recorder.load(&code, DescrIndex(0), base, None, 7);
         assert_eq!(load(&mut recorder, green), Value::constant(Kind::Int, 7));
-        let frames = [Activation::new(code.clone(), 0, pointer)];
-        let promoted = recorder.promote(&frames, pointer);
+        let mut stack = Stack::default();
+        stack.push(code.clone(), 0, pointer);
+        let promoted = recorder.promote(&stack, pointer);
         assert_eq!(promoted, Value::constant(Kind::Ref, word));
         assert!(!load(&mut recorder, promoted).is_const(), "its memory may change");
         let opcodes: Vec<Opcode> = recorder.trace.ops.iter().map(|op| op.opcode).collect();

@@ -36,7 +36,7 @@ use metatrace_ir::{
     Const, Derived, DescrRef, InputWord, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind, Snapshot, SnapshotId,
     Trace,
 };
-use metatrace_jitcode::{Activation, JitCodeSource, Pc, Position};
+use metatrace_jitcode::{JitCodeSource, Pc, Position, Stack};
 use narrow::Narrow;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -120,14 +120,14 @@ enum Word {
     Const(Const, bool),
 }
 
-/// A sunk operation.
+/// A sunk operation, and what its operands are made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Step<'a> {
+struct Step<'a, T> {
     /// The number of its result.
     number: usize,
     opcode: Opcode,
     descr: Option<&'a DescrRef>,
-    args: SmallVec<[Word; 3]>,
+    args: SmallVec<[T; 4]>,
 }
 
 impl ResumeData {
@@ -150,35 +150,32 @@ impl ResumeData {
         self.frames().len()
     }
 
-    /// Executes the program, and fills the frames; the outermost comes first.
-    pub fn rebuild<R: Rebuilder>(&self, source: &dyn JitCodeSource, rebuilder: &mut R) -> Vec<Activation<R::Value>> {
+    /// Executes the program, and puts the frames onto the stack.
+    pub fn rebuild<R: Rebuilder>(&self, source: &dyn JitCodeSource, rebuilder: &mut R, stack: &mut Stack<R::Value>) {
         let nothing = rebuilder.constant(Const::int(0), false);
         let results = self.execute(rebuilder, nothing);
         let innermost_first = self.frames();
-        let mut kinds = Vec::new();
-        let mut frames = Vec::with_capacity(innermost_first.len());
+        let mut exit_values = 0;
         for (depth, recipe) in innermost_first.iter().enumerate().rev() {
             let position = if depth == 0 { self.position() } else { Position::Calling };
             let code = source.by_id(recipe.jitcode);
-            let mut frame = Activation::new(code.clone(), recipe.pc, nothing);
-            let mut words = recipe.words(&self.pool, &mut kinds);
+            let frame = stack.push(code.clone(), recipe.pc, nothing);
+            let mut words = recipe.words(&self.pool, exit_values);
             for reg in code.live(recipe.pc, position) {
                 frame.registers[reg.0 as usize] = word(words.next(), rebuilder, &results);
             }
-            words.end();
-            frames.push(frame);
+            exit_values = words.end();
         }
-        frames
     }
 
     /// The results of the program's steps, by their numbers.
     fn execute<R: Rebuilder>(&self, rebuilder: &mut R, nothing: R::Value) -> SmallVec<[R::Value; 8]> {
         let mut record = self.record();
-        let steps = record.steps();
-        let mut results = SmallVec::from_elem(nothing, steps.len());
-        for step in steps {
-            let args: SmallVec<[R::Value; 3]> = step.args.iter().map(|arg| word(*arg, rebuilder, &results)).collect();
-            results[step.number] = rebuilder.execute(step.opcode, step.descr, &args);
+        let count = record.number() as usize;
+        let mut results = SmallVec::from_elem(nothing, count);
+        for _ in 0..count {
+            let step = record.step(|arg| word(arg, rebuilder, &results));
+            results[step.number] = rebuilder.execute(step.opcode, step.descr, &step.args);
         }
         results
     }
@@ -317,19 +314,25 @@ struct FrameRecipe {
 }
 
 impl FrameRecipe {
-    /// Its words, to be read behind those of the frames around it: `kinds` are those of the exit's values so far.
-    fn words<'a>(&self, pool: &'a Pool, kinds: &'a mut Vec<Kind>) -> Words<'a> {
+    /// Its words, to be read behind those of the frames around it, which hold so many values of the exit.
+    fn words<'a>(&self, pool: &'a Pool, exit_values: usize) -> Words<'a> {
         Words {
             reader: pool.at(self.at_words),
             left: self.count,
-            run: 0..0,
-            kinds,
+            run: exit_values..exit_values,
+            kind: Kind::Int,
         }
     }
 
+    /// All words; `kinds` are those of the exit's values, as far as they have been read.
     fn all_words(&self, pool: &Pool, kinds: &mut Vec<Kind>) -> Vec<Word> {
-        let mut words = self.words(pool, kinds);
-        let all = (0..self.count).map(|_| words.next()).collect();
+        let mut words = self.words(pool, kinds.len());
+        let all = (0..self.count).map(|_| {
+            let word = words.next();
+            kinds.resize(words.run.end, words.kind);
+            word
+        });
+        let all = all.collect();
         words.end();
         all
     }
@@ -341,7 +344,8 @@ struct Words<'a> {
     left: u64,
     /// Values of the exit that come next.
     run: std::ops::Range<usize>,
-    kinds: &'a mut Vec<Kind>,
+    /// Their kind.
+    kind: Kind,
 }
 
 impl Words<'_> {
@@ -353,18 +357,19 @@ impl Words<'_> {
         let number = self.reader.number();
         match KINDS.get((number >> 2 & 3) as usize) {
             Some(kind) if number & 3 == 0 => {
-                let start = self.kinds.len();
+                let start = self.run.end;
                 self.run = start..start + (number >> 4) as usize;
-                self.kinds.resize(self.run.end, *kind);
+                self.kind = *kind;
                 Word::Exit(self.run.next().expect("a run is not empty"))
             }
             _ => self.reader.word(number),
         }
     }
 
-    /// All words have been read.
-    fn end(self) {
+    /// All words have been read. How many values of the exit there were, with those of the frames around.
+    fn end(self) -> usize {
         assert_eq!((self.left, self.run.len()), (0, 0), "as many words as live registers");
+        self.run.end
     }
 }
 
@@ -384,16 +389,16 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn number(&mut self) -> u64 {
-        let mut number = 0;
-        for shift in (0..).step_by(7) {
+        let (mut number, mut shift) = (0, 0);
+        loop {
             let byte = self.pool.bytes[self.at];
             self.at += 1;
             number |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                break;
+                return number;
             }
+            shift += 7;
         }
-        number
     }
 
     /// A word that is not the next value.
@@ -408,23 +413,23 @@ impl<'a> Reader<'a> {
     }
 
     /// The program; what follows it can be read when it has been.
-    fn steps(&mut self) -> impl ExactSizeIterator<Item = Step<'a>> {
+    fn steps(&mut self) -> impl ExactSizeIterator<Item = Step<'a, Word>> {
         let count = self.number() as usize;
-        (0..count).map(|_| self.step())
+        (0..count).map(|_| self.step(|word| word))
     }
 
-    fn step(&mut self) -> Step<'a> {
+    fn step<T>(&mut self, mut arg: impl FnMut(Word) -> T) -> Step<'a, T> {
         let (number, opcode) = (self.number() as usize, Opcode::ALL[self.number() as usize]);
         let descr = self.number().checked_sub(1);
-        let count = self.number();
-        let word = |_| {
+        let mut args = SmallVec::new();
+        for _ in 0..self.number() {
             let number = self.number();
-            self.word(number)
-        };
+            args.push(arg(self.word(number)));
+        }
         Step {
             number,
             opcode,
-            args: (0..count).map(word).collect(),
+            args,
             descr: descr.map(|n| &self.pool.descrs[n as usize]),
         }
     }

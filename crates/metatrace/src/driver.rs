@@ -258,3 +258,17 @@ unsafe fn print_location<'p, G: Greens<'p>>(function: *const (), words: &[u64]) 
     // SAFETY: the caller's promise.
     function(unsafe { G::from_words(words) })
 }
+
+/// A driver stays in its thread: were it `Send` or `Sync`, the name would be ambiguous, and this would not compile.
+#[cfg(test)]
+const _: fn() = || {
+    trait Unless<Marker> {
+        fn here() {}
+    }
+    struct Sends;
+    struct Syncs;
+    impl<T: ?Sized> Unless<()> for T {}
+    impl<T: ?Sized + Send> Unless<Sends> for T {}
+    impl<T: ?Sized + Sync> Unless<Syncs> for T {}
+    let _ = <JitDriver<'static> as Unless<_>>::here;
+};

@@ -14,19 +14,20 @@ mod live;
 mod ownership;
 mod sink;
 
-use crate::builder::Builder;
+use crate::builder::{Builder, PortalParam};
 use crate::graph::{Graph, Op, Term};
 use crate::library::Lowered;
 use crate::portal::{self, NativeParam};
+use crate::types::Type;
 use metatrace_ir::{JitCodeId, Kind};
 
 /// The jitcode of what a twin has recorded.
 pub(crate) fn lower(mut b: Builder, id: JitCodeId) -> Lowered {
-    let params = native_params(&b);
     let result = b.result.expect("the twin has begun a function");
     let portal = b.portal.as_ref().map(|_| portal::parts(&b));
     b.graph.results = results(&b);
     flatten(&mut b.graph);
+    let params = native_params(&b);
     cfg::close(&mut b.graph);
     cfg::remove_unreachable(&mut b.graph);
     ownership::expand(&mut b);
@@ -83,24 +84,24 @@ fn results(b: &Builder) -> Vec<Kind> {
 }
 
 fn native_params(b: &Builder) -> Vec<NativeParam> {
-    match &b.portal {
-        Some(portal) => portal
-            .params
-            .iter()
-            .map(|param| NativeParam {
-                ty: param.ty,
-                by_address: param.root.is_none(),
-            })
-            .collect(),
-        None => b
-            .params
-            .iter()
-            .map(|ty| NativeParam {
-                ty: *ty,
-                by_address: false,
-            })
-            .collect(),
+    let Some(portal) = &b.portal else {
+        let param = |ty: &Type| NativeParam {
+            ty: *ty,
+            by_address: false,
+            is_assigned: false,
+        };
+        return b.params.iter().map(param).collect();
+    };
+    let mut assigned = vec![false; b.graph.kinds.len()];
+    for op in b.graph.blocks.iter().flat_map(|block| &block.ops) {
+        op.for_each_def(|reg| assigned[reg.0 as usize] = true);
     }
+    let param = |param: &PortalParam| NativeParam {
+        ty: param.ty,
+        by_address: param.root.is_none(),
+        is_assigned: param.regs.iter().any(|reg| assigned[reg.0 as usize]),
+    };
+    portal.params.iter().map(param).collect()
 }
 
 /// Puts receivers' operations where their placeholders are.

@@ -36,15 +36,13 @@ impl Engine {
                 blackhole_steps: None,
             };
         }
-        let frames = {
-            let guard = guard.borrow();
-            let mut words = Words { exit: exit.values };
-            guard.resume.rebuild(&*self.source, &mut words)
-        };
+        let mut stack = self.stack.take();
+        let mut words = ExitWords { exit: exit.values };
+        guard.borrow().resume.rebuild(&*self.source, &mut words, &mut stack);
         let blackhole = Concrete {
             at_merge_point: Flow::Stop,
         };
-        let mut interp = Interp::new(blackhole, &*self.source, frames);
+        let mut interp = Interp::new(blackhole, &*self.source, stack);
         // SAFETY: the frames hold what the trace's snapshot says is live.
         let outcome = unsafe {
             match exit.payload {
@@ -52,9 +50,11 @@ impl Engine {
                 None => interp.resume(),
             }
         };
+        let blackhole_steps = Some(interp.steps());
+        self.give_back(interp.stack);
         Continuation {
             outcome,
-            blackhole_steps: Some(interp.steps()),
+            blackhole_steps,
         }
     }
 
@@ -104,12 +104,12 @@ impl Engine {
 }
 
 /// Executes an exit's program on words.
-struct Words<'a> {
+struct ExitWords<'a> {
     /// The exit's values.
     exit: &'a [u64],
 }
 
-impl Rebuilder for Words<'_> {
+impl Rebuilder for ExitWords<'_> {
     type Value = u64;
 
     fn exit(&mut self, n: usize) -> u64 {

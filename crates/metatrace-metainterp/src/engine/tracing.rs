@@ -9,7 +9,7 @@ use crate::resume::{Rebuilder, ResumeData};
 use crate::value::Value;
 use metatrace_backend::Exit;
 use metatrace_ir::{Class, Const, DescrRef, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
-use metatrace_jitcode::{Activation, Insn, Interp, Outcome, Pc, PortalCode};
+use metatrace_jitcode::{Activation, Insn, Interp, Outcome, Pc, PortalCode, Stack, Words};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -40,9 +40,9 @@ impl Engine {
         let mut trace = Trace::new(kinds.clone());
         trace.roots = roots_of_inputs(&code.red_roots);
         trace.words = words_of_inputs(&code.red_words);
-        let traced: Vec<Value> = {
+        let traced: Words<Value> = {
             let reds = code.reds_of_params(words);
-            let reds: Vec<Value> = reds
+            let reds: Words<Value> = reds
                 .iter()
                 .enumerate()
                 .map(|(n, red)| Value::traced(kinds[n], *red, Ref::value(n)))
@@ -58,7 +58,7 @@ impl Engine {
         let setting = self.setting(&surroundings, &code);
         let _section = self.section("jit-tracing");
         let recorder = Recorder::new_loop(trace, setting);
-        let mut interp = Interp::new(recorder, &*self.source, Vec::new());
+        let mut interp = Interp::new(recorder, &*self.source, Stack::default());
         // SAFETY: the words are the parameters', by the caller's promise.
         let outcome = self.recording(|| unsafe { interp.call(&code.jitcode, &traced) });
         let recorder = interp.domain;
@@ -97,7 +97,7 @@ impl Engine {
         };
         let surroundings = KeySurroundings { engine: self, portal };
         let code = self.portal_code(portal);
-        let (recorder, frames) = {
+        let (recorder, stack) = {
             let resume = &guard_cell.borrow().resume.clone();
             let known = resume.inputs();
             let mut trace = Trace::new(known.kinds);
@@ -105,15 +105,16 @@ impl Engine {
             let recorder = Recorder::new_bridge(trace, self.setting(&surroundings, &code), resume.depth());
             let exit_values = exit.values;
             let mut program = RecordedProgram { recorder, exit_values };
-            let frames = resume.rebuild(&*self.source, &mut program);
+            let mut stack = Stack::default();
+            resume.rebuild(&*self.source, &mut program, &mut stack);
             let mut recorder = program.recorder;
             if !exit.may_be_forced {
-                recorder.known_branch = known_branch(resume, &frames);
+                recorder.known_branch = known_branch(resume, &stack);
             }
-            (recorder, frames)
+            (recorder, stack)
         };
         let _section = self.section("jit-tracing");
-        let mut interp = Interp::new(recorder, &*self.source, frames);
+        let mut interp = Interp::new(recorder, &*self.source, stack);
         // SAFETY: the frames hold what the trace's snapshot says is live.
         let outcome = self.recording(|| unsafe { interp.resume() });
         let recorder = interp.domain;
@@ -179,7 +180,7 @@ fn known_branch(resume: &ResumeData, frames: &[Activation<Value>]) -> Option<(us
 }
 
 fn concrete(outcome: Outcome<Value>) -> Outcome<u64> {
-    let bits = |values: Vec<Value>| values.into_iter().map(|value| value.bits).collect();
+    let bits = |values: Words<Value>| values.into_iter().map(|value| value.bits).collect();
     match outcome {
         Outcome::MergePoint { greens, reds } => Outcome::MergePoint {
             greens: bits(greens),

@@ -26,7 +26,7 @@ fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
     let snapshot = op.snapshot.expect("an exit has a snapshot");
     let exit = trace.exit(op);
     let args = &exit.values;
-    let steps: Vec<Step<'_>> = resume.record().steps().collect();
+    let steps: Vec<Step<'_, Word>> = resume.record().steps().collect();
     assert_eq!(steps.len(), exit.program.len());
     let result = |n: usize| {
         steps
