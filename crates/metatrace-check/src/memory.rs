@@ -68,6 +68,12 @@ pub(crate) struct Access {
     pub is_green: bool,
 }
 
+impl Access {
+    fn on_frozen_path(&self) -> bool {
+        self.frozen && self.sort != Sort::Raw
+    }
+}
+
 /// A word as runs are compared: itself, or the allocation that it leads to, numbered from 1, and the offset there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Named {
@@ -181,7 +187,7 @@ impl Memory {
         let mut bits = 0u64;
         let mut value = Value::default();
         for n in 0..i64::from(access.word.size()) {
-            let cell = self.cell(region, at + n, access, out);
+            let cell = self.cell(region, at + n, access, out)?;
             let lane = (at + n).rem_euclid(8);
             bits |= (cell.now >> (8 * lane) & 0xff) << (8 * n);
             value.taint.add(Taint::of(cell.taint[lane as usize]));
@@ -209,7 +215,7 @@ impl Memory {
         let class = self.class(region, out.world);
         let from = value.taint.choices().next().unwrap_or(0);
         for n in 0..i64::from(access.word.size()) {
-            let cell = self.cell(region, at + n, access, out);
+            let cell = self.cell(region, at + n, access, out)?;
             let frozen = matches!(class, Class::Frozen | Class::Unknown);
             if frozen && !cell.facts.is_open {
                 return Err("a store to frozen memory");
@@ -222,8 +228,15 @@ impl Memory {
         Ok(())
     }
 
-    /// The cell that a byte lies in, made if need be.
-    fn cell(&mut self, region: RegionId, byte: i64, access: &Access, out: &mut Outside<'_>) -> &mut Cell {
+    /// The cell that a byte lies in, made if need be. What one access takes for owned, and another for a place that others
+    /// may write to at any time, is of no type.
+    fn cell(
+        &mut self,
+        region: RegionId,
+        byte: i64,
+        access: &Access,
+        out: &mut Outside<'_>,
+    ) -> Result<&mut Cell, Undefined> {
         let at = byte & !7;
         let is_known = self
             .contents
@@ -233,8 +246,13 @@ impl Memory {
             let cell = self.new_cell(region, at, access, out);
             self.contents.entry(region).or_default().cells.insert(at, cell);
         }
+        let is_owned = self.class(region, out.world) == Class::Exclusive && access.on_frozen_path();
         let contents = self.contents.get_mut(&region).expect("just made");
-        contents.cells.get_mut(&at).expect("just made")
+        let cell = contents.cells.get_mut(&at).expect("just made");
+        if is_owned && cell.facts.is_open {
+            return Err("a place that is owned, and open to all");
+        }
+        Ok(cell)
     }
 
     fn new_cell(&mut self, region: RegionId, at: i64, access: &Access, out: &mut Outside<'_>) -> Cell {
@@ -247,9 +265,8 @@ impl Memory {
         } else {
             Holds::Number(access.word)
         };
-        let on_frozen_path = access.frozen && access.sort != Sort::Raw;
         let class = self.class(region, out.world);
-        let is_open = !on_frozen_path || (class == Class::Unknown && !access.is_green);
+        let is_open = !access.on_frozen_path() || (class == Class::Unknown && !access.is_green);
         let name = self.name(region, out.world);
         let facts = out.world.facts(name, at, Facts { holds, is_open });
         let mut cell = Cell {

@@ -26,10 +26,15 @@
 //! of one *stretch* of the trace, up to the next such guard or label, are grouped. Guards on `x` that no index check
 //! (*below*) of the trace is about are seen as tests of data.
 //!
+//! **Over a label.** Nobody else enters the label of a peeled loop, so what is known before it is known behind it, as far as it
+//! is true at the jump, too. Which of it is, induction says: what was assumed behind the label and is not known of the jump's
+//! arguments at the end is assumed no more, and the loop is gone over again.
+//!
 //! The last thing that is done with a trace. Sunk operations take no part: they are not executed in line.
 
-use crate::context::Context;
+use crate::context::{Born, Context};
 use crate::range::Range;
+use crate::peel::Carry;
 use crate::{Decision, Pass, Rewrites};
 use metatrace_ir::{Const, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -169,20 +174,29 @@ impl Facts {
     }
 }
 
-pub(crate) struct Group;
+#[derive(Default)]
+pub(crate) struct Group {
+    /// The last label is that of a peeled loop.
+    is_peeled: bool,
+}
 
 impl Pass for Group {
     fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
         Decision::Keep
     }
 
-    fn finish(&mut self, trace: Trace, born: &[Range], rewrites: &mut Rewrites) -> Trace {
-        group(trace, born, rewrites)
+    fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {
+        self.is_peeled = true;
+    }
+
+    fn finish(&mut self, trace: Trace, born: &[Born], rewrites: &mut Rewrites) -> Trace {
+        let questions = Questions::of(&trace, born, self.is_peeled);
+        group(trace, questions, rewrites)
     }
 }
 
-fn group(trace: Trace, born: &[Range], rewrites: &mut Rewrites) -> Trace {
-    let edits = Plan::new(&trace, born).edits();
+fn group(trace: Trace, questions: Questions, rewrites: &mut Rewrites) -> Trace {
+    let edits = Plan::new(&trace, questions).edits();
     let changed: Vec<&Edit> = edits.iter().filter(|edit| **edit != Edit::Keep).collect();
     if changed.is_empty() {
         return trace;
@@ -198,10 +212,25 @@ fn group(trace: Trace, born: &[Range], rewrites: &mut Rewrites) -> Trace {
     Writer::new(&trace, &edits).write()
 }
 
-struct Plan<'a> {
-    trace: &'a Trace,
+/// The label of a peeled loop, which is entered from before it, and by the jump at the end.
+struct Back {
+    /// The label's place among the operations.
+    label: usize,
+    /// Its arguments as sums of what is defined before it, and those of the jump.
+    entries: [Vec<Option<Term>>; 2],
+}
+
+/// What the guards of a trace ask.
+struct Questions {
     /// By operation: what it asks, if it is a guard to be grouped.
     conditions: Vec<Option<Condition>>,
+    back: Option<Back>,
+}
+
+struct Plan<'a> {
+    trace: &'a Trace,
+    conditions: Vec<Option<Condition>>,
+    back: Option<Back>,
     /// By value: the bounds it is checked against.
     bounds: FxHashMap<Ref, SmallVec<[Ref; 2]>>,
     facts: Facts,
@@ -209,8 +238,8 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(trace: &'a Trace, born: &[Range]) -> Plan<'a> {
-        let conditions = conditions(trace, born);
+    fn new(trace: &'a Trace, questions: Questions) -> Plan<'a> {
+        let Questions { conditions, back } = questions;
         let mut bounds: FxHashMap<Ref, SmallVec<[Ref; 2]>> = FxHashMap::default();
         for condition in conditions.iter().flatten() {
             if let Condition::Below(Term { x, .. }, n) = condition {
@@ -225,6 +254,7 @@ impl<'a> Plan<'a> {
             trace,
             edits: vec![Edit::Keep; conditions.len()],
             conditions,
+            back,
             bounds,
             facts: Facts::default(),
         }
@@ -235,8 +265,59 @@ impl<'a> Plan<'a> {
     }
 
     fn edits(mut self) -> Vec<Edit> {
+        let end = self.conditions.len();
+        let Some(back) = self.back.take() else {
+            self.walk(0..end);
+            return self.edits;
+        };
+        self.walk(0..back.label);
+        let mut carried = self.carried(&back);
+        loop {
+            self.facts = Facts::default();
+            self.facts.hulls.clone_from(&carried);
+            self.edits[back.label..].fill(Edit::Keep);
+            self.walk(back.label + 1..end);
+            let assumed = carried.len();
+            carried.retain(|pair, hull| self.is_kept(&back, *pair, *hull));
+            if carried.len() == assumed {
+                return self.edits;
+            }
+        }
+    }
+
+    /// The hulls of the label's arguments, by what is known before it.
+    fn carried(&self, back: &Back) -> FxHashMap<(Ref, Ref), Hull> {
+        let args = &self.trace.ops[back.label].args;
+        let mut carried = FxHashMap::default();
+        for (arg, term) in args.iter().zip(&back.entries[0]) {
+            let Some(Term { x, c }) = *term else { continue };
+            for ((value, bound), (l, h)) in &self.facts.hulls {
+                if *value == x && (bound.is_const() || args.contains(bound)) {
+                    carried.insert((*arg, *bound), (l - c, h - c));
+                }
+            }
+        }
+        carried
+    }
+
+    /// Whether a hull of label arguments is one of the jump's, by what is known at the end.
+    fn is_kept(&self, back: &Back, (arg, bound): (Ref, Ref), (l, h): Hull) -> bool {
+        let args = &self.trace.ops[back.label].args;
+        let jump = self.trace.ops.last().expect("a loop has a jump");
+        let place = |value: Ref| args.iter().position(|arg| *arg == value);
+        let Some(Term { x, c }) = place(arg).and_then(|n| back.entries[1][n]) else {
+            return false;
+        };
+        let next = place(bound).map_or(bound, |n| jump.args[n].plain());
+        let known = self.facts.hulls.get(&(x, next));
+        known.is_some_and(|(low, high)| low - c <= l && h <= high - c)
+    }
+
+    /// Decides over the guards of a part of the trace.
+    fn walk(&mut self, part: std::ops::Range<usize>) {
         let mut stretch = Vec::new();
-        for (n, op) in self.trace.ops.iter().enumerate() {
+        for n in part {
+            let op = &self.trace.ops[n];
             let grouped = self.conditions[n].filter(|condition| match condition {
                 Condition::Below(term, bound) | Condition::NotEnd(term, bound) | Condition::Room(term, bound, _) => {
                     self.bounds(term.x).contains(bound)
@@ -255,7 +336,6 @@ impl<'a> Plan<'a> {
             }
         }
         self.stretch(&stretch);
-        self.edits
     }
 
     /// Decides over the guards of a stretch.
@@ -382,40 +462,48 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// By operation: what it asks, if it is a guard that can be grouped. Sums are those of its part: behind a label each
-/// argument is itself.
-fn conditions(trace: &Trace, born: &[Range]) -> Vec<Option<Condition>> {
-    let itself = |n: usize| Term { x: Ref::value(n), c: 0 };
-    let mut terms: Vec<Term> = (0..trace.value_count()).map(itself).collect();
-    let mut conditions = Vec::with_capacity(trace.ops.len());
-    let mut part = 0;
-    for (n, op) in trace.ops.iter().enumerate() {
-        match op.opcode {
-            Opcode::IntAdd | Opcode::IntAddOvf => {
-                if let (Some(a), Some(c)) = (op.args[0].as_value(), trace.as_const(op.args[1])) {
-                    let Term { x, c: distance } = terms[a];
-                    let c = (c.bits as i64).saturating_add(distance);
-                    if c.abs_diff(0) < MAX_DISTANCE as u64 {
-                        terms[trace.inputs.len() + n] = Term { x, c };
+impl Questions {
+    /// Sums are those of their part: behind a label each argument is itself.
+    fn of(trace: &Trace, born: &[Born], is_peeled: bool) -> Questions {
+        let itself = |n: usize| Term { x: Ref::value(n), c: 0 };
+        let mut terms: Vec<Term> = (0..trace.value_count()).map(itself).collect();
+        let sums = |terms: &[Term], args: &[Ref]| args.iter().map(|arg| Some(terms[arg.as_value()?])).collect();
+        let mut conditions = Vec::with_capacity(trace.ops.len());
+        let mut back = None;
+        let mut part = 0;
+        for (n, op) in trace.ops.iter().enumerate() {
+            match op.opcode {
+                Opcode::IntAdd | Opcode::IntAddOvf => {
+                    if let (Some(a), Some(c)) = (op.args[0].as_value(), trace.as_const(op.args[1])) {
+                        let Term { x, c: distance } = terms[a];
+                        let c = (c.bits as i64).saturating_add(distance);
+                        if c.abs_diff(0) < MAX_DISTANCE as u64 {
+                            terms[trace.inputs.len() + n] = Term { x, c };
+                        }
                     }
                 }
-            }
-            Opcode::Label => {
-                part = n + 1;
-                for arg in &op.args {
-                    let arg = arg.as_value().expect("no constant");
-                    terms[arg] = itself(arg);
+                Opcode::Label => {
+                    let entries = [sums(&terms, &op.args), Vec::new()];
+                    back = is_peeled.then_some(Back { label: n, entries });
+                    part = n + 1;
+                    for arg in &op.args {
+                        let arg = arg.as_value().expect("no constant");
+                        terms[arg] = itself(arg);
+                    }
                 }
+                _ => {}
             }
-            _ => {}
+            conditions.push(condition(trace, n, part, &terms, born));
         }
-        conditions.push(condition(trace, n, part, &terms, born));
+        if let (Some(back), Some(jump)) = (&mut back, trace.ops.last()) {
+            back.entries[1] = sums(&terms, &jump.args);
+        }
+        Questions { conditions, back }
     }
-    conditions
 }
 
 /// What guard `n` asks, if it can be grouped; `part` is the first operation behind the last label.
-fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range]) -> Option<Condition> {
+fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Born]) -> Option<Condition> {
     let op = &trace.ops[n];
     let truth = match op.opcode {
         Opcode::GuardTrue => true,
@@ -425,11 +513,12 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range
     let tested = op.args[0];
     let range = |value: Ref| match (trace.as_const(value), value.as_value()) {
         (Some(constant), _) => Range::constant(constant.bits as i64),
-        (None, Some(n)) => born[n],
+        (None, Some(n)) => born[n].range,
         (None, None) => Range::FULL,
     };
     let term = |value: Ref| value.as_value().map(|n| terms[n]);
     let definition = trace.defining_op(tested).filter(|definition| *definition >= part);
+    let naturals = tested.as_value().is_some_and(|n| born[n].naturals);
     let comparison = definition.map(|n| &trace.ops[n]).filter(|op| op.opcode.is_comparison());
     let Some(comparison) = comparison else {
         let is_number = truth && !range(tested).is_bool();
@@ -450,7 +539,7 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range
         (Opcode::UintLt, &[a, n]) => below(a, n),
         (Opcode::UintGt, &[n, a]) if !a.is_const() => below(a, n),
         // of natural numbers it is the same
-        (Opcode::IntLt, &[a, n]) | (Opcode::IntGt, &[n, a]) if range(a).is_natural() => below(a, n),
+        (Opcode::IntLt, &[a, n]) | (Opcode::IntGt, &[n, a]) if naturals => below(a, n),
         (Opcode::IntNe, &[a, b]) => match (range(a).is_natural(), range(b).is_natural()) {
             _ if b.is_const() => None,
             (_, true) => Some(Condition::NotEnd(term(a)?, b)),

@@ -26,7 +26,7 @@
 //!
 //! Loops are walked over twice ([`Options::peel`], `peel`): once for the first round, which everybody enters, once for all
 //! others.
-//! Absent: virtuals over labels, hulls of bounds guards that go on behind a label or into a bridge.
+//! Absent: virtuals over labels, hulls of bounds guards in bridges.
 #![forbid(unsafe_code)]
 
 mod bits;
@@ -45,11 +45,10 @@ mod rules;
 mod sink;
 mod virtuals;
 
-use context::Context;
+use context::{Born, Context};
 use driver::Driver;
 use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
-use range::Range;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -133,7 +132,7 @@ pub static PASSES: &[PassInfo] = &[
         about: "bounds guards in groups",
         switch: |options| &mut options.group,
         rules: || group::RULES.to_vec(),
-        make: || Box::new(group::Group),
+        make: || Box::new(group::Group::default()),
     },
     PassInfo {
         name: "sink",
@@ -323,8 +322,8 @@ trait Pass {
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
 
-    /// The trace is written. `born`: where each of its values lies, wherever it is visible.
-    fn finish(&mut self, trace: Trace, _born: &[Range], _rewrites: &mut Rewrites) -> Trace {
+    /// The trace is written. `born`: what is known of each of its values, wherever it is visible.
+    fn finish(&mut self, trace: Trace, _born: &[Born], _rewrites: &mut Rewrites) -> Trace {
         trace
     }
 }
