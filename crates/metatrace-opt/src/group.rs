@@ -22,9 +22,9 @@
 //!
 //! **Why a guard may become stronger**: it resumes at its instruction, which is evaluated again. One that fails although its
 //! own condition holds changes nothing but speed; but then its failure says nothing of the condition, so it is marked
-//! [`early`](metatrace_ir::Op::early). That it rarely fails is likely as long as no guard lies between that tests data: only guards
-//! of one *stretch* of the trace, up to the next such guard or label, are grouped. Guards on `x` that no index check
-//! (*below*) of the trace is about are seen as tests of data.
+//! [`early`](metatrace_ir::Op::early). It rarely does: near the ends of an array, or where a test of data between the two guards
+//! would have led elsewhere; then a bridge asks the guards' own conditions. All guards of one *stretch* of the trace, from label
+//! to label, are grouped. Guards on `x` that no index check (*below*) of the trace is about are tests of data.
 //!
 //! **Over a label.** Nobody else enters the label of a peeled loop, so what is known before it is known behind it, as far as it
 //! is true at the jump, too. Which of it is, induction says: what was assumed behind the label and is not known of the jump's
@@ -324,15 +324,11 @@ impl<'a> Plan<'a> {
                 }
                 Condition::NonZero(term) | Condition::AtLeast(term, _) => self.bounds.contains_key(&term.x),
             });
-            // what these test happens to be so nearly always
-            let is_rare = matches!(op.opcode, Opcode::GuardNoException | Opcode::GuardNoOverflow);
             if let Some(condition) = grouped {
                 stretch.push((n, condition));
             } else if op.opcode == Opcode::Label {
                 self.stretch(&std::mem::take(&mut stretch));
                 self.facts = Facts::default();
-            } else if op.opcode.is_guard() && !is_rare {
-                self.stretch(&std::mem::take(&mut stretch));
             }
         }
         self.stretch(&stretch);
