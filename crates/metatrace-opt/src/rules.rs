@@ -149,10 +149,8 @@ pub(crate) static TABLE: &[Rule] = rules! {
     mul_high_one: (UintMulHigh x 1) => 0;
     div_one: (IntFloordiv x 1) => x;
     mod_one: (IntMod x 1) => 0;
-    div_natural: (IntFloordiv x c) => (UintRshift x {IntCtz c}),
-        if |m| m.x.is_natural() & m.c.is_power_of_two() & m.c.is_positive();
-    mod_natural: (IntMod x c) => (IntAnd x {IntSub c 1}),
-        if |m| m.x.is_natural() & m.c.is_power_of_two() & m.c.is_positive();
+    div_natural: (IntFloordiv x c) => (UintRshift x {IntCtz c}), if |m| m.x.is_natural() & m.c.is_power_of_two();
+    mod_natural: (IntMod x c) => (IntAnd x {IntSub c 1}), if |m| m.x.is_natural() & m.c.is_power_of_two();
     udiv_power_of_two: (UintFloordiv x c) => (UintRshift x {IntCtz c}), if |m| m.c.is_power_of_two();
     umod_power_of_two: (UintMod x c) => (IntAnd x {IntSub c 1}), if |m| m.c.is_power_of_two();
     // ---- bits

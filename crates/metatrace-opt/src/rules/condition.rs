@@ -58,10 +58,6 @@ pub(crate) trait Integer: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + 
         !other.lt(self)
     }
 
-    fn is_positive(self) -> Self::Truth {
-        self.number(0).lt(self)
-    }
-
     /// Whether a shift by it shifts by as much.
     fn is_count(self) -> Self::Truth {
         self.below(self.number(64))

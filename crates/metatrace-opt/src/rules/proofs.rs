@@ -231,6 +231,32 @@ impl<'g> Question<'g> {
         [self.guard(rule.opcode, &args), now]
     }
 
+    /// What makes a counterexample easier to read: little is known, and numbers are small.
+    fn wishes(&self) -> Vec<Bit<'g>> {
+        let Matched { x, y, c, d } = self.matched;
+        let sign = self.constant(1 << (self.width - 1));
+        let unknown = [x, y].into_iter().flat_map(|known| {
+            let range = known.lo.equals(sign) & known.hi.equals(!sign);
+            [range, known.zeros.is(0) & known.ones.is(0)]
+        });
+        let numbers = [self.values[0], self.values[1], c, d];
+        let small = [64, 4].map(|bound| numbers.map(|number| number.below(self.constant(bound))));
+        unknown.chain(small.into_iter().flatten()).collect()
+    }
+
+    /// Values for which all of this is true, and as many wishes as possible.
+    fn solve(&self, mut wanted: Vec<Bit<'g>>) -> Option<Values> {
+        let mut values = self.graph.solve(&wanted)?;
+        for wish in self.wishes() {
+            wanted.push(wish);
+            match self.graph.solve(&wanted) {
+                Some(better) => values = better,
+                None => drop(wanted.pop()),
+            }
+        }
+        Some(values)
+    }
+
     /// Whether the rule's pattern is an operation that overflows.
     fn overflows(&self, rule: &Rule) -> Bit<'g> {
         match self.patterns(rule.args)[..] {
@@ -284,15 +310,31 @@ impl Counterexample {
     }
 }
 
+impl Counterexample {
+    /// Ends the line of a variable.
+    fn write_known(&self, known: &Known<u64>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let above = 64 - self.width;
+        let [lo, hi] = [known.lo, known.hi].map(|end| (end << above) as i64 >> above);
+        if (lo, hi) != (i64::MIN >> above, i64::MAX >> above) {
+            write!(f, ", from {lo} to {hi}")?;
+        }
+        for (name, bits) in [("zeros", known.zeros), ("ones", known.ones)] {
+            if bits != 0 {
+                write!(f, ", {name} {bits:#x}")?;
+            }
+        }
+        writeln!(f)
+    }
+}
+
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} is wrong for {} bits:", self.rule.name, self.width)?;
         let Matched { x, y, c, d } = &self.matched;
         for (n, (name, known)) in [("x", x), ("y", y)].into_iter().enumerate() {
             if mentions(self.rule.args, Pattern::Value(n)) {
-                let Known { lo, hi, zeros, ones } = known;
-                write!(f, "    {name} = {:#x}, known: ", self.values[n])?;
-                writeln!(f, "from {lo:#x} to {hi:#x}, zeros {zeros:#x}, ones {ones:#x}")?;
+                write!(f, "    {name} = {:#x}", self.values[n])?;
+                self.write_known(known, f)?;
             }
         }
         for (n, (name, constant)) in [("c", c), ("d", d)].into_iter().enumerate() {
@@ -329,13 +371,13 @@ fn prove(rule: &'static Rule) -> Result<(), Box<Counterexample>> {
         let condition = rule.condition.map(|condition| (condition.circuit)(&question.matched));
         let [found, now] = question.sides(rule);
         let is_right = now.defined & now.word.equals(found.word) & !question.overflows(rule);
-        let wanted = [
+        let wanted = vec![
             found.defined,
             question.premises(&choice),
             condition.unwrap_or(graph.constant(true)),
             !is_right,
         ];
-        if let Some(values) = graph.solve(&wanted) {
+        if let Some(values) = question.solve(wanted) {
             return Err(Box::new(Counterexample::new(rule, &question, &values)));
         }
     }
@@ -371,7 +413,7 @@ static WRONG: &[Rule] = rules! {
     wrong_constant: (IntXor x 1) => (IntInvert x);
     wrong_operator: (IntSub x (IntNeg y)) => (IntSub x y);
     wrong_order: (IntNeg (IntSub x y)) => (IntSub x y);
-    wrong_mask: (IntMod x c) => (IntAnd x c), if |m| m.x.is_natural() & m.c.is_power_of_two() & m.c.is_positive();
+    wrong_mask: (IntMod x c) => (IntAnd x c), if |m| m.x.is_natural() & m.c.is_power_of_two();
     wrong_count: (IntLshift (IntLshift x c) d) => (IntLshift x {IntAdd c d});
     wrong_sign: (IntRshift x c) => (UintRshift x c);
     wrong_width: (IntSignext (IntSignext x c) d) => (IntSignext x d), if |m| m.c.below(m.d);
@@ -419,7 +461,7 @@ fn a_counterexample_says_what_is_wrong() {
         values: [8, 0],
         matched: Matched {
             x: Known {
-                lo: 0,
+                lo: -1i64 as u64,
                 hi: 9,
                 zeros: 0x40,
                 ones: 8,
@@ -435,7 +477,7 @@ fn a_counterexample_says_what_is_wrong() {
     assert_eq!(
         counterexample.to_string(),
         "wrong_mask is wrong for 64 bits:
-    x = 0x8, known: from 0x0 to 0x9, zeros 0x40, ones 0x8
+    x = 0x8, from -1 to 9, zeros 0x40, ones 0x8
     c = 0x8
     the pattern gives 0x0, what takes its place 0x8"
     );
