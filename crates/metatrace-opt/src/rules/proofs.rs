@@ -17,7 +17,7 @@ pub(crate) use words::Word;
 
 use super::condition::{Condition, Integer, Known, Matched};
 use super::tests::{Assignment, is_right, of_patterns};
-use super::{Pattern, Rule, TABLE, Term};
+use super::{ONES, Pattern, Rule, TABLE, Term};
 use gates::{Graph, Values};
 use metatrace_ir::eval::eval;
 use metatrace_ir::random::Random;
@@ -413,7 +413,7 @@ static WRONG: &[Rule] = rules! {
     wrong_constant: (IntXor x 1) => (IntInvert x);
     wrong_operator: (IntSub x (IntNeg y)) => (IntSub x y);
     wrong_order: (IntNeg (IntSub x y)) => (IntSub x y);
-    wrong_mask: (IntMod x c) => (IntAnd x c), if |m| m.x.is_natural() & m.c.is_power_of_two();
+    wrong_mask: (UintRshift (IntLshift x c) c) => (IntAnd x {IntLshift [ONES] c});
     wrong_count: (IntLshift (IntLshift x c) d) => (IntLshift x {IntAdd c d});
     wrong_sign: (IntRshift x c) => (UintRshift x c);
     wrong_width: (IntSignext (IntSignext x c) d) => (IntSignext x d), if |m| m.c.below(m.d);
@@ -423,7 +423,7 @@ static WRONG: &[Rule] = rules! {
     wrong_conversion: (CastFloatToInt (CastIntToFloat x)) => x, if |m| m.x.within(0, (1 << 53) + 1);
     wrong_guard: (GuardTrue x) => none, if |m| m.x.is_natural();
     may_overflow: (IntAddOvf x 1) => (IntAdd x 1), if |m| m.x.is_natural();
-    may_be_undefined: (IntSub x x) => (UintMod 0 x);
+    may_be_undefined: (IntSub x x) => (IntSignext 0 x);
 };
 
 #[test]
@@ -453,7 +453,7 @@ fn wrong_rules_are_refused() {
 fn a_counterexample_says_what_is_wrong() {
     let rule = WRONG
         .iter()
-        .find(|rule| rule.name == "wrong_mask")
+        .find(|rule| rule.name == "wrong_sign")
         .expect("it is there");
     let counterexample = Counterexample {
         rule,
@@ -476,7 +476,7 @@ fn a_counterexample_says_what_is_wrong() {
     };
     assert_eq!(
         counterexample.to_string(),
-        "wrong_mask is wrong for 64 bits:
+        "wrong_sign is wrong for 64 bits:
     x = 0x8, from -1 to 9, zeros 0x40, ones 0x8
     c = 0x8
     the pattern gives 0x0, what takes its place 0x8"
