@@ -162,10 +162,8 @@ pub(crate) static TABLE: &[Rule] = rules! {
     and_keeps: (IntAnd x y) => x, if |m| (m.x.possible() & !m.y.ones).is(0);
     and_of_or: (IntAnd (IntOr x y) c) => (IntAnd x c), if |m| (m.y.possible() & m.c).is(0);
     and_of_xor: (IntAnd (IntXor x y) c) => (IntAnd x c), if |m| (m.y.possible() & m.c).is(0);
-    and_of_sum: (IntAnd (IntAdd x y) c) => (IntAnd x c),
-        if |m| m.c.is_low_mask() & (m.y.possible() & m.c).is(0);
-    and_of_difference: (IntAnd (IntSub x y) c) => (IntAnd x c),
-        if |m| m.c.is_low_mask() & (m.y.possible() & m.c).is(0);
+    and_of_sum: (IntAnd (IntAdd x y) c) => (IntAnd x c), if |m| m.c.below(m.y.lowest_possible());
+    and_of_difference: (IntAnd (IntSub x y) c) => (IntAnd x c), if |m| m.c.below(m.y.lowest_possible());
     and_of_signext: (IntAnd (IntSignext x c) d) => (IntAnd x d), if |m| (m.d & !m.c.low_bytes()).is(0);
     and_of_masked_sum: (IntAnd (IntAdd (IntAnd x c) d) c) => (IntAnd (IntAdd x d) c),
         if |m| m.c.is_low_mask();

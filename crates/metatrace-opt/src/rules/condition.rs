@@ -172,6 +172,11 @@ impl<I: Integer> Known<I> {
         !self.zeros
     }
 
+    /// The lowest bit that may be 1; 0: none may.
+    pub(crate) fn lowest_possible(self) -> I {
+        !self.zeros & self.zeros.plus(self.zeros.number(1))
+    }
+
     /// Whether it lies from `lo` to `hi`.
     pub(crate) fn within(self, lo: i64, hi: i64) -> I::Truth {
         let number = |n: i64| self.lo.number(n as u64);
