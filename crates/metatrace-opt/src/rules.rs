@@ -15,9 +15,11 @@
 //! What ranges and known bits decide by themselves (`x & 0`, a shift by more than there is) needs no rule: `fold` asks them
 //! first.
 //!
-//! Every rule is proved for all values by a test, tested against `eval` on boundary values, and seen to fire in a golden trace. Rules must make progress:
-//! nothing may lead back to what it came from. Operands of commutative patterns are tried in both orders; [`fold`] puts
-//! constants on the right, and so do the patterns.
+//! A condition is about what is known of `x` and `y`, and about the bits of `c` and `d` ([`condition`]).
+//!
+//! Every rule is proved for all values in a test (but for one, of float products), tested against `eval` on boundary values,
+//! and seen to fire in a golden trace. Rules must make progress: nothing may lead back to what it came from. Operands of
+//! commutative patterns are tried in both orders; [`fold`] puts constants on the right, and so do the patterns.
 //!
 //! [`fold`]: crate::fold
 
@@ -194,8 +196,10 @@ pub(crate) static TABLE: &[Rule] = rules! {
     urshift_zero: (UintRshift x 0) => x;
     rshift_of_zero: (IntRshift 0 x) => 0;
     urshift_of_zero: (UintRshift 0 x) => 0;
-    lshift_twice: (IntLshift (IntLshift x c) d) => (IntLshift x {IntAdd c d}), if |m| m.c.saturating_add(m.d).is_count();
-    rshift_twice: (IntRshift (IntRshift x c) d) => (IntRshift x {IntAdd c d}), if |m| m.c.saturating_add(m.d).is_count();
+    lshift_twice: (IntLshift (IntLshift x c) d) => (IntLshift x {IntAdd c d}),
+        if |m| m.c.saturating_add(m.d).is_count();
+    rshift_twice: (IntRshift (IntRshift x c) d) => (IntRshift x {IntAdd c d}),
+        if |m| m.c.saturating_add(m.d).is_count();
     urshift_twice: (UintRshift (UintRshift x c) d) => (UintRshift x {IntAdd c d}),
         if |m| m.c.saturating_add(m.d).is_count();
     shift_up_and_down: (UintRshift (IntLshift x c) c) => (IntAnd x {UintRshift [ONES] c});

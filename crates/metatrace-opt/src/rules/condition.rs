@@ -1,8 +1,8 @@
 //! What the conditions of rules are written in.
 //!
-//! A condition has one definition, generic over what an [`Integer`] is: in the optimiser a `u64`, whose condition is plain
-//! integer code and a `bool`; in proofs a word of unknown bits, whose condition is a circuit. So `&`, `|` and `!` are those
-//! of words and of truths alike, and comparisons are methods.
+//! A condition has one definition, generic over what an [`Integer`] is: in the optimiser a `u64`, whose condition is
+//! plain integer code and a `bool`; in proofs a word of unknown bits, whose condition is a circuit. So `&`, `|` and `!`
+//! are those of words and of truths alike, and comparisons are methods.
 //!
 //! Numbers are words: [`lt`](Integer::lt) sees them signed, [`below`](Integer::below) unsigned.
 
@@ -72,8 +72,8 @@ pub(crate) trait Integer: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + 
         (self & self.plus(self.number(1))).is(0)
     }
 
-    /// Whether a division by the float with these bits is a multiplication by its inverse, to the last bit: both are normal
-    /// powers of two.
+    /// Whether a division by the float with these bits is a multiplication by its inverse, to the last bit: both are
+    /// normal powers of two.
     fn has_exact_inverse(self) -> Self::Truth {
         let exponent = |n: u64| self.number(n << 52);
         let magnitude = self & self.number(u64::MAX >> 1);

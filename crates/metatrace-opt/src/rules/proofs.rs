@@ -1,13 +1,13 @@
 //! A proof of every rule of the table, for all values of its variables.
 //!
-//! A rule is right if, wherever its pattern is defined, what is known of `x` and `y` is true of them and its condition holds,
-//! what takes the pattern's place is defined, computes the same and does not overflow; a guard in its place holds exactly
-//! when it does. All of this is one circuit of unknown bits ([`gates`], [`words`]): the variables, and beside `x` and `y`
-//! their ranges and known bits. The opposite is given to a SAT solver. If that has no answer, the rule is proved; an answer
-//! is a [`Counterexample`].
+//! A rule is right if, wherever its pattern is defined, what is known of `x` and `y` is true of them and its condition
+//! holds, what takes the pattern's place is defined, computes the same and does not overflow; a guard in its place
+//! holds exactly when it does. All of this is one circuit of unknown bits ([`gates`], [`words`]): the variables, and
+//! beside `x` and `y` their ranges and known bits. The opposite is given to a SAT solver. If that has no answer, the
+//! rule is proved; an answer is a [`Counterexample`].
 //!
-//! Numbers have 64 bits, except for the rules about which [`METHODS`] says something else. [`UNPROVED`] are the rules that
-//! have no circuit.
+//! Numbers have 64 bits, except for the rules about which [`METHODS`] says something else. [`UNPROVED`] are the rules
+//! that have no circuit.
 
 mod gates;
 mod words;
@@ -41,7 +41,7 @@ enum Method {
 
 /// The rules that are not proved by one question about 64 bits.
 const METHODS: &[(&str, Method)] = &[
-    // products of unknown factors are beyond solvers; those of fewer bits have all that can go wrong, carries and signs
+    // products of unknown factors are beyond solvers at 64 bits; neither rule is about a width
     ("mul_constants", Method::Width(6)),
     ("mul_ovf_in_range", Method::Width(8)),
     // with a constant the circuits of products, quotients and shifts fold
@@ -141,8 +141,8 @@ impl<'g> Question<'g> {
         bits.into_iter().fold(self.graph.constant(true), |all, bit| all & bit)
     }
 
-    /// Whether what is known of the values is true, and `c` is one of the choices.
-    fn premises(&self, choice: &Choice) -> Bit<'g> {
+    /// Whether what is known of the values is true, the condition holds, and `c` is one of the choices.
+    fn premises(&self, rule: &Rule, choice: &Choice) -> Bit<'g> {
         let known = [self.matched.x, self.matched.y];
         let is_true = known.into_iter().zip(self.values).map(|(known, value)| {
             let in_range = known.lo.le(value) & value.le(known.hi);
@@ -152,7 +152,8 @@ impl<'g> Question<'g> {
             Choice::NoneOf(excluded) => excluded.as_slice(),
             Choice::Any | Choice::Is(_) | Choice::EndsIn(_) => &[],
         };
-        self.all(is_true) & self.all(excluded.iter().map(|c| !self.matched.c.is(*c)))
+        let condition = rule.condition.map(|condition| (condition.circuit)(&self.matched));
+        self.all(is_true.chain(condition)) & self.all(excluded.iter().map(|c| !self.matched.c.is(*c)))
     }
 
     fn constants(&self) -> [Word<'g>; 2] {
@@ -308,9 +309,7 @@ impl Counterexample {
             now: is_true(now.defined).then(|| number(now.word)),
         }
     }
-}
 
-impl Counterexample {
     /// Ends the line of a variable.
     fn write_known(&self, known: &Known<u64>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let above = 64 - self.width;
@@ -360,7 +359,7 @@ fn mentions(patterns: &[Pattern], variable: Pattern) -> bool {
     })
 }
 
-/// Proves a rule.
+/// Proves a rule, case by case.
 ///
 /// # Errors
 /// Values for which it is wrong.
@@ -368,15 +367,9 @@ fn prove(rule: &'static Rule) -> Result<(), Box<Counterexample>> {
     for (width, choice) in cases(rule) {
         let graph = Graph::new();
         let question = Question::new(&graph, width, &choice);
-        let condition = rule.condition.map(|condition| (condition.circuit)(&question.matched));
         let [found, now] = question.sides(rule);
         let is_right = now.defined & now.word.equals(found.word) & !question.overflows(rule);
-        let wanted = vec![
-            found.defined,
-            question.premises(&choice),
-            condition.unwrap_or(graph.constant(true)),
-            !is_right,
-        ];
+        let wanted = vec![found.defined, question.premises(rule, &choice), !is_right];
         if let Some(values) = question.solve(wanted) {
             return Err(Box::new(Counterexample::new(rule, &question, &values)));
         }
@@ -406,6 +399,21 @@ fn every_rule_is_proved() {
         wrong.flatten().collect()
     });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A proof is not one because nothing meets its premises.
+#[test]
+fn every_rule_applies_somewhere() {
+    for rule in TABLE.iter().filter(|rule| !is_unproved(rule)) {
+        let applies = cases(rule).into_iter().any(|(width, choice)| {
+            let graph = Graph::new();
+            let question = Question::new(&graph, width, &choice);
+            let [found, _] = question.sides(rule);
+            let premises = question.premises(rule, &choice);
+            graph.solve(&[found.defined, premises]).is_some()
+        });
+        assert!(applies, "{} never applies", rule.name);
+    }
 }
 
 /// Rules that are not in the table.

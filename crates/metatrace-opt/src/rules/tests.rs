@@ -1,5 +1,5 @@
-//! Every rule of the table, against [`eval`] on boundary and random values: `eval` itself and conditions as the optimiser
-//! has them, where proofs have circuits.
+//! Every rule of the table, against [`eval`] on boundary and random values: `eval` itself and conditions as the
+//! optimiser has them, where proofs have circuits.
 
 use super::*;
 use crate::bits::Bits;

@@ -1,8 +1,8 @@
 //! Circuits of unknown bits, and whether they can be true.
 //!
-//! A [`Graph`] holds and-gates, xor-gates and inputs; a [`Bit`] is a gate of it, or its inverse. Gates are made once: what is
-//! built of the same bits is the same bit, and what is constant folds, so that two circuits that compute the same in the same
-//! way need no solver. [`Graph::solve`] asks one for the rest, with the clauses of Tseitin's encoding.
+//! A [`Graph`] holds and-gates, xor-gates and inputs; a [`Bit`] is a gate of it, or its inverse. Gates are made once:
+//! what is built of the same bits is the same bit, and what is constant folds, so that two circuits that compute the
+//! same in the same way need no solver. [`Graph::solve`] asks one for the rest, with the clauses of Tseitin's encoding.
 //!
 //! Graphs only grow. An input's number is its place among the inputs.
 

@@ -1,8 +1,8 @@
 //! What operations compute, as circuits: [`eval`](metatrace_ir::eval::eval) on words of unknown bits.
 //!
-//! A [`Word`] has a width, 64 as in traces or less where a circuit of 64 bits is too hard to reason about: that of two unknown
-//! factors. Shifts need a width that is a power of two, floats and sign extension need 64. Floats are computed with as far
-//! as signs, comparisons and conversions go; sums and products of floats are absent.
+//! A [`Word`] has a width, 64 as in traces or less where a circuit of 64 bits is too hard to reason about: that of two
+//! unknown factors. Shifts need a width that is a power of two, floats and sign extension need 64. Floats are computed
+//! with as far as signs, comparisons and conversions go; sums and products of floats are absent.
 //!
 //! The tests compare each circuit with `eval`, and each condition's circuit with the condition.
 

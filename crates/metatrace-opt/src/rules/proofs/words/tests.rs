@@ -103,33 +103,30 @@ fn circuits_compute_what_eval_does() {
 #[test]
 fn narrow_circuits_compute_what_eval_does() {
     use Opcode::{IntAdd, IntAddOvf, IntLe, IntLt, IntMul, IntMulOvf, IntSub, IntSubOvf};
-    let width = 6;
-    let extended = |n: u64| ((n << (64 - width)) as i64 >> (64 - width)) as u64;
     for opcode in [IntAdd, IntSub, IntMul, IntLt, IntLe, IntAddOvf, IntSubOvf, IntMulOvf] {
-        let graph = Graph::new();
-        let args = [Word::input(&graph, width), Word::input(&graph, width)];
-        let result = computed(opcode, &args).expect("known");
-        let overflows = overflow_of(opcode, &args);
-        for b in 0..1u64 << width {
-            // a counts up with the lanes
-            let a: [u64; 64] = std::array::from_fn(|lane| lane as u64);
-            let a = lanes(&a);
-            let inputs = |n: usize| {
-                if n < width {
-                    a[n]
-                } else {
-                    (b >> (n - width) & 1).wrapping_neg()
-                }
-            };
-            let values = graph.values(inputs);
-            for lane in 0..64 {
-                let exact = eval(opcode, &[extended(lane as u64), extended(b)]).expect("defined");
-                let got = result.word.value(&values, lane);
-                assert_eq!(exact & 63, got, "{} of {lane}, {b}", opcode.name());
-                if let Some(overflows) = overflows {
-                    let overflows = values.bit(overflows) >> lane & 1 != 0;
-                    assert_eq!(exact != extended(got), overflows, "{} of {lane}, {b}", opcode.name());
-                }
+        check_narrow(opcode, 6);
+        check_narrow(opcode, 8);
+    }
+}
+
+fn check_narrow(opcode: Opcode, width: usize) {
+    let extended = |n: u64| ((n << (64 - width)) as i64 >> (64 - width)) as u64;
+    let graph = Graph::new();
+    let args = [Word::input(&graph, width), Word::input(&graph, width)];
+    let result = computed(opcode, &args).expect("known");
+    let overflows = overflow_of(opcode, &args);
+    let numbers = 1u64 << width;
+    for (a, b) in (0..numbers).step_by(64).flat_map(|a| (0..numbers).map(move |b| (a, b))) {
+        let bits = [std::array::from_fn(|lane| a + lane as u64), [b; 64]].map(|words| lanes(&words));
+        let values = graph.values(|n| bits[n / width][n % width]);
+        for lane in 0..64 {
+            let a = a + lane as u64;
+            let exact = eval(opcode, &[extended(a), extended(b)]).expect("defined");
+            let got = result.word.value(&values, lane);
+            assert_eq!(exact % numbers, got, "{} of {a}, {b}", opcode.name());
+            if let Some(overflows) = overflows {
+                let overflows = values.bit(overflows) >> lane & 1 != 0;
+                assert_eq!(exact != extended(got), overflows, "{} of {a}, {b}", opcode.name());
             }
         }
     }
