@@ -224,16 +224,99 @@ mod tests {
         }
     }
 
+    fn is_of_ints(opcode: Opcode) -> bool {
+        matches!(opcode.info().operands, Operands::Fixed(kinds) if kinds.iter().all(|kind| *kind == Kind::Int))
+            && opcode.result() == Some(Kind::Int)
+            && matches!(opcode.class(), Class::Pure | Class::Partial | Class::Overflow)
+    }
+
+    fn arity(opcode: Opcode) -> usize {
+        match opcode.info().operands {
+            Operands::Fixed(kinds) => kinds.len(),
+            _ => unreachable!("arithmetic has fixed operands"),
+        }
+    }
+
+    /// Of an operation on operands in these ranges, for all that are among `numbers`.
+    fn check_all(opcode: Opcode, (a_range, b_range): (Range, Range), numbers: &[i64]) {
+        let range = transfer(opcode, a_range, b_range);
+        let back = |result, n| backward(opcode, result, a_range, b_range, n);
+        let of_any = [back(range, 0), back(range, 1)];
+        let within = |range: Range| numbers.iter().filter(move |n| Range::constant(**n).within(range));
+        for a in within(a_range) {
+            for b in within(b_range) {
+                let Some(result) = eval(opcode, &[*a as u64, *b as u64]) else {
+                    continue;
+                };
+                let result = Range::constant(result as i64);
+                assert!(
+                    result.within(range),
+                    "{} of {a} in {a_range:?}, {b} in {b_range:?}",
+                    opcode.name()
+                );
+                for (n, operand) in [*a, *b].into_iter().enumerate().take(arity(opcode)) {
+                    let operand = Range::constant(operand);
+                    assert!(
+                        operand.within(of_any[n]) && operand.within(back(result, n)),
+                        "{} of {a} in {a_range:?}, {b} in {b_range:?}: operand {n}",
+                        opcode.name()
+                    );
+                }
+            }
+        }
+    }
+
+    /// All ranges between small numbers, and all between numbers at the ends.
+    #[test]
+    fn small_ranges_and_ends_exhaustively() {
+        let small: Vec<i64> = (-8..=7).collect();
+        let ends = [
+            i64::MIN,
+            i64::MIN + 1,
+            i64::MIN + 2,
+            -64,
+            -2,
+            -1,
+            0,
+            1,
+            2,
+            63,
+            64,
+            i64::MAX - 1,
+            i64::MAX,
+        ];
+        let bytes = [1, 2, 4].map(Range::constant).to_vec();
+        let any = vec![Range::FULL];
+        for numbers in [&small[..], &ends] {
+            let ranges: Vec<Range> = numbers
+                .iter()
+                .flat_map(|lo| {
+                    numbers
+                        .iter()
+                        .filter(move |hi| lo <= *hi)
+                        .map(|hi| Range::new(*lo, *hi))
+                })
+                .collect();
+            for opcode in Opcode::ALL.iter().copied().filter(|opcode| is_of_ints(*opcode)) {
+                for a in &ranges {
+                    let others = match opcode {
+                        Opcode::IntSignext => &bytes,
+                        _ if arity(opcode) == 1 => &any,
+                        _ => &ranges,
+                    };
+                    for b in others {
+                        check_all(opcode, (*a, *b), numbers);
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_result_lies_in_the_transferred_range() {
         let mut random = Random(1);
-        let ints = |op: &&Opcode| {
-            matches!(op.info().operands, Operands::Fixed(kinds) if kinds.iter().all(|kind| *kind == Kind::Int))
-                && op.result() == Some(Kind::Int)
-                && matches!(op.class(), Class::Pure | Class::Partial | Class::Overflow)
-        };
         let mut narrowed = 0;
-        for opcode in Opcode::ALL.iter().filter(ints) {
+        for opcode in Opcode::ALL.iter().filter(|opcode| is_of_ints(**opcode)) {
             for _ in 0..20_000 {
                 let (a, b) = (random.interesting_word() as i64, random.interesting_word() as i64);
                 let b = if *opcode == Opcode::IntSignext {
@@ -258,10 +341,7 @@ mod tests {
                     opcode.name()
                 );
                 narrowed += u32::from(range != Range::FULL);
-                let Operands::Fixed(kinds) = opcode.info().operands else {
-                    unreachable!("filtered")
-                };
-                for (n, operand) in [a, b].into_iter().enumerate().take(kinds.len()) {
+                for (n, operand) in [a, b].into_iter().enumerate().take(arity(*opcode)) {
                     for of_result in [range, result] {
                         let back = backward(*opcode, of_result, a_range, b_range, n);
                         assert!(

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! add_constants: (IntAdd (IntAdd x c) d) => (IntAdd x {IntAdd c d});
-//! mask_keeps: (IntAnd x c) => x, if |m| …;
+//! rshift_natural: (IntRshift x c) => (UintRshift x c), if |m| m.x.is_natural();
 //! ```
 //!
 //! `x`, `y` are any values, the same letter the same value; `c`, `d` are constants, known by their bits; a number or `[n]`
@@ -15,16 +15,19 @@
 //! What ranges and known bits decide by themselves (`x & 0`, a shift by more than there is) needs no rule: `fold` asks them
 //! first.
 //!
-//! Every rule is tested against `eval` on boundary values, and seen to fire in a golden trace. Rules must make progress:
-//! nothing may lead back to what it came from. Operands of commutative patterns are tried in both orders; [`fold`] puts
-//! constants on the right, and so do the patterns.
+//! A condition is about what is known of `x` and `y`, and about the bits of `c` and `d` ([`condition`]).
+//!
+//! Every rule is proved for all values in a test (but for one, of float products), tested against `eval` on boundary values,
+//! and seen to fire in a golden trace. Rules must make progress: nothing may lead back to what it came from. Operands of
+//! commutative patterns are tried in both orders; [`fold`] puts constants on the right, and so do the patterns.
 //!
 //! [`fold`]: crate::fold
 
+mod condition;
+
 use crate::Tree;
-use crate::bits::Bits;
 use crate::context::Context;
-use crate::range::Range;
+use condition::{Condition, Integer, Known, Matched};
 use metatrace_ir::eval::eval;
 use metatrace_ir::{Const, Kind, Op, Opcode, Ref};
 use smallvec::SmallVec;
@@ -56,49 +59,6 @@ pub(crate) enum Term {
     None,
 }
 
-/// What the variables of a pattern stand for, as far as conditions ask.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Matched {
-    /// Where `x` and `y` lie, if they are ints.
-    pub(crate) ranges: [Option<Range>; 2],
-    /// What is known of their bits.
-    pub(crate) bits: [Option<Bits>; 2],
-    /// The bits of `c` and `d`.
-    pub(crate) constants: [u64; 2],
-}
-
-impl Matched {
-    fn x(&self) -> Range {
-        self.ranges[0].unwrap_or(Range::FULL)
-    }
-
-    fn y(&self) -> Range {
-        self.ranges[1].unwrap_or(Range::FULL)
-    }
-
-    fn x_bits(&self) -> Bits {
-        self.bits[0].unwrap_or(Bits::ANY)
-    }
-
-    fn y_bits(&self) -> Bits {
-        self.bits[1].unwrap_or(Bits::ANY)
-    }
-
-    /// Whether a bit is known to be different in `x` and `y`.
-    fn differ(&self) -> bool {
-        let (x, y) = (self.x_bits(), self.y_bits());
-        (x.ones & y.zeros) | (x.zeros & y.ones) != 0
-    }
-
-    fn c(&self) -> u64 {
-        self.constants[0]
-    }
-
-    fn d(&self) -> u64 {
-        self.constants[1]
-    }
-}
-
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
@@ -106,7 +66,7 @@ pub(crate) struct Rule {
     pub(crate) opcode: Opcode,
     pub(crate) args: &'static [Pattern],
     pub(crate) term: Term,
-    pub(crate) condition: fn(&Matched) -> bool,
+    pub(crate) condition: Option<Condition>,
 }
 
 macro_rules! pattern {
@@ -133,37 +93,33 @@ macro_rules! term {
 
 macro_rules! condition {
     () => {
-        |_| true
+        None
     };
-    ($condition:expr) => {
-        $condition
-    };
+    (|$m:ident| $condition:expr) => {{
+        fn holds<I: Integer>($m: &Matched<I>) -> I::Truth {
+            $condition
+        }
+        Some(Condition {
+            holds: |m| holds(m),
+            #[cfg(test)]
+            circuit: |m| holds(m),
+        })
+    }};
 }
 
 macro_rules! rules {
-    ($($name:ident: ($op:ident $($arg:tt)*) => $term:tt $(, if $condition:expr)?;)*) => {
+    ($($name:ident: ($op:ident $($arg:tt)*) => $term:tt $(, if |$m:ident| $condition:expr)?;)*) => {
         &[$(Rule {
             name: stringify!($name),
             opcode: Opcode::$op,
             args: &[$(pattern!($arg)),*],
             term: term!($term),
-            condition: condition!($($condition)?),
+            condition: condition!($(|$m| $condition)?),
         }),*]
     };
 }
 
 const ONES: u64 = u64::MAX;
-
-/// The low `8 * bytes` bits.
-fn low_bytes(bytes: u64) -> u64 {
-    ONES >> (64 - 8 * bytes)
-}
-
-/// Whether a division by this float is a multiplication by its inverse, to the last bit.
-fn has_exact_inverse(bits: u64) -> bool {
-    let value = f64::from_bits(bits);
-    bits & ((1 << 52) - 1) == 0 && value.is_normal() && value.recip().is_normal()
-}
 
 /// The rules; of those that match, the first applies.
 pub(crate) static TABLE: &[Rule] = rules! {
@@ -189,84 +145,82 @@ pub(crate) static TABLE: &[Rule] = rules! {
     // ---- products and quotients
     mul_one: (IntMul x 1) => x;
     mul_minus_one: (IntMul x [ONES]) => (IntNeg x);
-    mul_power_of_two: (IntMul x c) => (IntLshift x {IntCtz c}), if |m| m.c().is_power_of_two();
+    mul_power_of_two: (IntMul x c) => (IntLshift x {IntCtz c}), if |m| m.c.is_power_of_two();
     mul_constants: (IntMul (IntMul x c) d) => (IntMul x {IntMul c d});
     mul_high_zero: (UintMulHigh x 0) => 0;
     mul_high_one: (UintMulHigh x 1) => 0;
     div_one: (IntFloordiv x 1) => x;
     mod_one: (IntMod x 1) => 0;
-    div_natural: (IntFloordiv x c) => (UintRshift x {IntCtz c}),
-        if |m| m.x().is_natural() && m.c().is_power_of_two() && m.c() as i64 > 0;
-    mod_natural: (IntMod x c) => (IntAnd x {IntSub c 1}),
-        if |m| m.x().is_natural() && m.c().is_power_of_two() && m.c() as i64 > 0;
-    udiv_power_of_two: (UintFloordiv x c) => (UintRshift x {IntCtz c}), if |m| m.c().is_power_of_two();
-    umod_power_of_two: (UintMod x c) => (IntAnd x {IntSub c 1}), if |m| m.c().is_power_of_two();
+    div_natural: (IntFloordiv x c) => (UintRshift x {IntCtz c}), if |m| m.x.is_natural() & m.c.is_power_of_two();
+    mod_natural: (IntMod x c) => (IntAnd x {IntSub c 1}), if |m| m.x.is_natural() & m.c.is_power_of_two();
+    udiv_power_of_two: (UintFloordiv x c) => (UintRshift x {IntCtz c}), if |m| m.c.is_power_of_two();
+    umod_power_of_two: (UintMod x c) => (IntAnd x {IntSub c 1}), if |m| m.c.is_power_of_two();
     // ---- bits
     and_ones: (IntAnd x [ONES]) => x;
     and_self: (IntAnd x x) => x;
     and_inverse: (IntAnd x (IntInvert x)) => 0;
     and_constants: (IntAnd (IntAnd x c) d) => (IntAnd x {IntAnd c d});
     and_again: (IntAnd (IntAnd x y) y) => (IntAnd x y);
-    and_keeps: (IntAnd x y) => x, if |m| m.x_bits().possible() & !m.y_bits().ones == 0;
-    and_of_or: (IntAnd (IntOr x y) c) => (IntAnd x c), if |m| m.y_bits().possible() & m.c() == 0;
-    and_of_xor: (IntAnd (IntXor x y) c) => (IntAnd x c), if |m| m.y_bits().possible() & m.c() == 0;
-    and_of_sum: (IntAnd (IntAdd x y) c) => (IntAnd x c),
-        if |m| m.c() & m.c().wrapping_add(1) == 0 && m.y_bits().possible() & m.c() == 0;
-    and_of_difference: (IntAnd (IntSub x y) c) => (IntAnd x c),
-        if |m| m.c() & m.c().wrapping_add(1) == 0 && m.y_bits().possible() & m.c() == 0;
-    and_of_signext: (IntAnd (IntSignext x c) d) => (IntAnd x d), if |m| m.d() & !low_bytes(m.c()) == 0;
+    and_keeps: (IntAnd x y) => x, if |m| (m.x.possible() & !m.y.ones).is(0);
+    and_of_or: (IntAnd (IntOr x y) c) => (IntAnd x c), if |m| (m.y.possible() & m.c).is(0);
+    and_of_xor: (IntAnd (IntXor x y) c) => (IntAnd x c), if |m| (m.y.possible() & m.c).is(0);
+    and_of_sum: (IntAnd (IntAdd x y) c) => (IntAnd x c), if |m| m.c.below(m.y.lowest_possible());
+    and_of_difference: (IntAnd (IntSub x y) c) => (IntAnd x c), if |m| m.c.below(m.y.lowest_possible());
+    and_of_signext: (IntAnd (IntSignext x c) d) => (IntAnd x d), if |m| (m.d & !m.c.low_bytes()).is(0);
     and_of_masked_sum: (IntAnd (IntAdd (IntAnd x c) d) c) => (IntAnd (IntAdd x d) c),
-        if |m| m.c() & m.c().wrapping_add(1) == 0;
+        if |m| m.c.is_low_mask();
     and_of_masked_difference: (IntAnd (IntSub d (IntAnd x c)) c) => (IntAnd (IntSub d x) c),
-        if |m| m.c() & m.c().wrapping_add(1) == 0;
+        if |m| m.c.is_low_mask();
     and_of_masked_product: (IntAnd (IntMul (IntAnd x c) d) c) => (IntAnd (IntMul x d) c),
-        if |m| m.c() & m.c().wrapping_add(1) == 0;
+        if |m| m.c.is_low_mask();
     and_of_masked_shift: (IntAnd (IntLshift (IntAnd x c) d) c) => (IntAnd (IntLshift x d) c),
-        if |m| m.c() & m.c().wrapping_add(1) == 0;
+        if |m| m.c.is_low_mask();
     signext_of_extended_sum: (IntSignext (IntAdd (IntSignext x c) d) c) => (IntSignext (IntAdd x d) c);
     or_zero: (IntOr x 0) => x;
     or_self: (IntOr x x) => x;
-    or_keeps: (IntOr x y) => x, if |m| m.y_bits().possible() & !m.x_bits().ones == 0;
+    or_keeps: (IntOr x y) => x, if |m| (m.y.possible() & !m.x.ones).is(0);
     or_constants: (IntOr (IntOr x c) d) => (IntOr x {IntOr c d});
     xor_zero: (IntXor x 0) => x;
     xor_ones: (IntXor x [ONES]) => (IntInvert x);
     xor_self: (IntXor x x) => 0;
     xor_constants: (IntXor (IntXor x c) d) => (IntXor x {IntXor c d});
     xor_cancels: (IntXor (IntXor x y) y) => x;
-    xor_bool: (IntXor x 1) => (IntIsZero x), if |m| m.x().is_bool();
+    xor_bool: (IntXor x 1) => (IntIsZero x), if |m| m.x.is_bool();
     invert_invert: (IntInvert (IntInvert x)) => x;
     // ---- shifts: the low 6 bits count
-    lshift_count: (IntLshift x c) => (IntLshift x {IntAnd c 63}), if |m| m.c() > 63;
-    rshift_count: (IntRshift x c) => (IntRshift x {IntAnd c 63}), if |m| m.c() > 63;
-    urshift_count: (UintRshift x c) => (UintRshift x {IntAnd c 63}), if |m| m.c() > 63;
+    lshift_count: (IntLshift x c) => (IntLshift x {IntAnd c 63}), if |m| !m.c.is_count();
+    rshift_count: (IntRshift x c) => (IntRshift x {IntAnd c 63}), if |m| !m.c.is_count();
+    urshift_count: (UintRshift x c) => (UintRshift x {IntAnd c 63}), if |m| !m.c.is_count();
     lshift_zero: (IntLshift x 0) => x;
     rshift_zero: (IntRshift x 0) => x;
     urshift_zero: (UintRshift x 0) => x;
     rshift_of_zero: (IntRshift 0 x) => 0;
     urshift_of_zero: (UintRshift 0 x) => 0;
-    lshift_twice: (IntLshift (IntLshift x c) d) => (IntLshift x {IntAdd c d}), if |m| m.c().saturating_add(m.d()) < 64;
-    rshift_twice: (IntRshift (IntRshift x c) d) => (IntRshift x {IntAdd c d}), if |m| m.c().saturating_add(m.d()) < 64;
+    lshift_twice: (IntLshift (IntLshift x c) d) => (IntLshift x {IntAdd c d}),
+        if |m| m.c.saturating_add(m.d).is_count();
+    rshift_twice: (IntRshift (IntRshift x c) d) => (IntRshift x {IntAdd c d}),
+        if |m| m.c.saturating_add(m.d).is_count();
     urshift_twice: (UintRshift (UintRshift x c) d) => (UintRshift x {IntAdd c d}),
-        if |m| m.c().saturating_add(m.d()) < 64;
+        if |m| m.c.saturating_add(m.d).is_count();
     shift_up_and_down: (UintRshift (IntLshift x c) c) => (IntAnd x {UintRshift [ONES] c});
     shift_down_and_up: (IntLshift (UintRshift x c) c) => (IntAnd x {IntLshift [ONES] c});
     shift_down_and_up_signed: (IntLshift (IntRshift x c) c) => (IntAnd x {IntLshift [ONES] c});
     shift_signext_byte: (IntRshift (IntLshift x 56) 56) => (IntSignext x 1);
     shift_signext_half: (IntRshift (IntLshift x 48) 48) => (IntSignext x 2);
     shift_signext_word: (IntRshift (IntLshift x 32) 32) => (IntSignext x 4);
-    rshift_natural: (IntRshift x c) => (UintRshift x c), if |m| m.x().is_natural();
-    signext_keeps: (IntSignext x c) => x, if |m| m.x().within(Range::of_signext(m.c()));
-    signext_narrower: (IntSignext (IntSignext x c) d) => (IntSignext x d), if |m| m.d() < m.c();
-    signext_of_and: (IntSignext (IntAnd x c) d) => (IntSignext x d), if |m| low_bytes(m.d()) & !m.c() == 0;
+    rshift_natural: (IntRshift x c) => (UintRshift x c), if |m| m.x.is_natural();
+    signext_keeps: (IntSignext x c) => x, if |m| m.x.is_extended(m.c);
+    signext_narrower: (IntSignext (IntSignext x c) d) => (IntSignext x d), if |m| m.d.below(m.c);
+    signext_of_and: (IntSignext (IntAnd x c) d) => (IntSignext x d), if |m| (m.d.low_bytes() & !m.c).is(0);
     // ---- overflow that cannot happen
     add_ovf_zero: (IntAddOvf x 0) => x;
     sub_ovf_zero: (IntSubOvf x 0) => x;
     sub_ovf_self: (IntSubOvf x x) => 0;
     mul_ovf_zero: (IntMulOvf x 0) => 0;
     mul_ovf_one: (IntMulOvf x 1) => x;
-    add_ovf_in_range: (IntAddOvf x y) => (IntAdd x y), if |m| m.x().add(m.y()).is_some();
-    sub_ovf_in_range: (IntSubOvf x y) => (IntSub x y), if |m| m.x().sub(m.y()).is_some();
-    mul_ovf_in_range: (IntMulOvf x y) => (IntMul x y), if |m| m.x().mul(m.y()).is_some();
+    add_ovf_in_range: (IntAddOvf x y) => (IntAdd x y), if |m| m.x.sums_fit(m.y);
+    sub_ovf_in_range: (IntSubOvf x y) => (IntSub x y), if |m| m.x.differences_fit(m.y);
+    mul_ovf_in_range: (IntMulOvf x y) => (IntMul x y), if |m| m.x.products_fit(m.y);
     // ---- comparisons of the same, and of what cannot meet
     lt_self: (IntLt x x) => 0;
     le_self: (IntLe x x) => 1;
@@ -280,23 +234,23 @@ pub(crate) static TABLE: &[Rule] = rules! {
     uge_self: (UintGe x x) => 1;
     ptr_eq_self: (PtrEq x x) => 1;
     ptr_ne_self: (PtrNe x x) => 0;
-    lt_always: (IntLt x y) => 1, if |m| m.x().hi < m.y().lo;
-    lt_never: (IntLt x y) => 0, if |m| m.x().lo >= m.y().hi;
-    le_always: (IntLe x y) => 1, if |m| m.x().hi <= m.y().lo;
-    le_never: (IntLe x y) => 0, if |m| m.x().lo > m.y().hi;
-    gt_always: (IntGt x y) => 1, if |m| m.x().lo > m.y().hi;
-    gt_never: (IntGt x y) => 0, if |m| m.x().hi <= m.y().lo;
-    ge_always: (IntGe x y) => 1, if |m| m.x().lo >= m.y().hi;
-    ge_never: (IntGe x y) => 0, if |m| m.x().hi < m.y().lo;
-    eq_never: (IntEq x y) => 0, if |m| m.x().intersect(m.y()).is_none();
-    ne_always: (IntNe x y) => 1, if |m| m.x().intersect(m.y()).is_none();
-    eq_bits_differ: (IntEq x y) => 0, if |m| m.differ();
-    ne_bits_differ: (IntNe x y) => 1, if |m| m.differ();
+    lt_always: (IntLt x y) => 1, if |m| m.x.hi.lt(m.y.lo);
+    lt_never: (IntLt x y) => 0, if |m| m.y.hi.le(m.x.lo);
+    le_always: (IntLe x y) => 1, if |m| m.x.hi.le(m.y.lo);
+    le_never: (IntLe x y) => 0, if |m| m.y.hi.lt(m.x.lo);
+    gt_always: (IntGt x y) => 1, if |m| m.y.hi.lt(m.x.lo);
+    gt_never: (IntGt x y) => 0, if |m| m.x.hi.le(m.y.lo);
+    ge_always: (IntGe x y) => 1, if |m| m.y.hi.le(m.x.lo);
+    ge_never: (IntGe x y) => 0, if |m| m.x.hi.lt(m.y.lo);
+    eq_never: (IntEq x y) => 0, if |m| m.x.is_apart_from(m.y);
+    ne_always: (IntNe x y) => 1, if |m| m.x.is_apart_from(m.y);
+    eq_bits_differ: (IntEq x y) => 0, if |m| m.x.differs_from(m.y);
+    ne_bits_differ: (IntNe x y) => 1, if |m| m.x.differs_from(m.y);
     // unsigned orders of natural numbers are the signed ones; others follow from constants at the ends
-    ult_natural: (UintLt x y) => (IntLt x y), if |m| m.x().is_natural() && m.y().is_natural();
-    ule_natural: (UintLe x y) => (IntLe x y), if |m| m.x().is_natural() && m.y().is_natural();
-    ugt_natural: (UintGt x y) => (IntGt x y), if |m| m.x().is_natural() && m.y().is_natural();
-    uge_natural: (UintGe x y) => (IntGe x y), if |m| m.x().is_natural() && m.y().is_natural();
+    ult_natural: (UintLt x y) => (IntLt x y), if |m| m.x.is_natural() & m.y.is_natural();
+    ule_natural: (UintLe x y) => (IntLe x y), if |m| m.x.is_natural() & m.y.is_natural();
+    ugt_natural: (UintGt x y) => (IntGt x y), if |m| m.x.is_natural() & m.y.is_natural();
+    uge_natural: (UintGe x y) => (IntGe x y), if |m| m.x.is_natural() & m.y.is_natural();
     ult_zero: (UintLt x 0) => 0;
     uge_zero: (UintGe x 0) => 1;
     ult_one: (UintLt x 1) => (IntIsZero x);
@@ -306,15 +260,15 @@ pub(crate) static TABLE: &[Rule] = rules! {
     // ---- equality, truth, and the comparisons they are about
     eq_zero: (IntEq x 0) => (IntIsZero x);
     ne_zero: (IntNe x 0) => (IntIsTrue x);
-    eq_one_of_bool: (IntEq x 1) => x, if |m| m.x().is_bool();
-    ne_one_of_bool: (IntNe x 1) => (IntIsZero x), if |m| m.x().is_bool();
+    eq_one_of_bool: (IntEq x 1) => x, if |m| m.x.is_bool();
+    ne_one_of_bool: (IntNe x 1) => (IntIsZero x), if |m| m.x.is_bool();
     eq_sum: (IntEq (IntAdd x c) d) => (IntEq x {IntSub d c});
     ne_sum: (IntNe (IntAdd x c) d) => (IntNe x {IntSub d c});
-    is_true_of_bool: (IntIsTrue x) => x, if |m| m.x().is_bool();
-    is_true_never_zero: (IntIsTrue x) => 1, if |m| m.x().lo > 0 || m.x().hi < 0;
-    is_zero_never_zero: (IntIsZero x) => 0, if |m| m.x().lo > 0 || m.x().hi < 0;
-    is_true_known_bit: (IntIsTrue x) => 1, if |m| m.x_bits().ones != 0;
-    is_zero_known_bit: (IntIsZero x) => 0, if |m| m.x_bits().ones != 0;
+    is_true_of_bool: (IntIsTrue x) => x, if |m| m.x.is_bool();
+    is_true_never_zero: (IntIsTrue x) => 1, if |m| m.x.is_never_zero();
+    is_zero_never_zero: (IntIsZero x) => 0, if |m| m.x.is_never_zero();
+    is_true_known_bit: (IntIsTrue x) => 1, if |m| !m.x.ones.is(0);
+    is_zero_known_bit: (IntIsZero x) => 0, if |m| !m.x.ones.is(0);
     is_zero_of_is_true: (IntIsZero (IntIsTrue x)) => (IntIsZero x);
     is_zero_of_is_zero: (IntIsZero (IntIsZero x)) => (IntIsTrue x);
     is_zero_of_difference: (IntIsZero (IntSub x y)) => (IntEq x y);
@@ -342,14 +296,14 @@ pub(crate) static TABLE: &[Rule] = rules! {
     float_abs_neg: (FloatAbs (FloatNeg x)) => (FloatAbs x);
     float_abs_abs: (FloatAbs (FloatAbs x)) => (FloatAbs x);
     float_div_by_power_of_two: (FloatTruediv x c) => (FloatMul x {FloatTruediv [0x3ff0_0000_0000_0000] c}),
-        if |m| has_exact_inverse(m.c());
+        if |m| m.c.has_exact_inverse();
     // ---- conversions there and back
     ptr_to_int_to_ptr: (CastIntToPtr (CastPtrToInt x)) => x;
     int_to_ptr_to_int: (CastPtrToInt (CastIntToPtr x)) => x;
     float_to_bits_to_float: (ConvertLonglongBytesToFloat (ConvertFloatBytesToLonglong x)) => x;
     bits_to_float_to_bits: (ConvertFloatBytesToLonglong (ConvertLonglongBytesToFloat x)) => x;
     int_to_float_to_int: (CastFloatToInt (CastIntToFloat x)) => x,
-        if |m| m.x().within(Range::new(-(1 << 53), 1 << 53));
+        if |m| m.x.within(-(1 << 53), 1 << 53);
     same_int: (SameAsI x) => x;
     same_ptr: (SameAsR x) => x;
     same_float: (SameAsF x) => x;
@@ -363,19 +317,19 @@ pub(crate) static TABLE: &[Rule] = rules! {
     guard_true_of_nonnull: (GuardTrue (PtrNe x 0)) => (GuardNonnull x);
     guard_false_of_nonnull: (GuardFalse (PtrNe x 0)) => (GuardIsnull x);
     guard_true_fails: (GuardTrue 0) => (GuardAlwaysFails);
-    guard_true_holds: (GuardTrue x) => none, if |m| m.x().lo > 0 || m.x().hi < 0;
-    guard_true_known_bit: (GuardTrue x) => none, if |m| m.x_bits().ones != 0;
+    guard_true_holds: (GuardTrue x) => none, if |m| m.x.is_never_zero();
+    guard_true_known_bit: (GuardTrue x) => none, if |m| !m.x.ones.is(0);
     guard_false_holds: (GuardFalse 0) => none;
-    guard_false_fails: (GuardFalse x) => (GuardAlwaysFails), if |m| m.x().lo > 0 || m.x().hi < 0;
-    guard_false_known_bit: (GuardFalse x) => (GuardAlwaysFails), if |m| m.x_bits().ones != 0;
-    guard_value_holds: (GuardValue c d) => none, if |m| m.c() == m.d();
-    guard_value_fails: (GuardValue c d) => (GuardAlwaysFails), if |m| m.c() != m.d();
-    guard_value_out_of_range: (GuardValue x y) => (GuardAlwaysFails), if |m| m.x().intersect(m.y()).is_none();
-    guard_value_bits_differ: (GuardValue x y) => (GuardAlwaysFails), if |m| m.differ();
+    guard_false_fails: (GuardFalse x) => (GuardAlwaysFails), if |m| m.x.is_never_zero();
+    guard_false_known_bit: (GuardFalse x) => (GuardAlwaysFails), if |m| !m.x.ones.is(0);
+    guard_value_holds: (GuardValue c d) => none, if |m| m.c.equals(m.d);
+    guard_value_fails: (GuardValue c d) => (GuardAlwaysFails), if |m| !m.c.equals(m.d);
+    guard_value_out_of_range: (GuardValue x y) => (GuardAlwaysFails), if |m| m.x.is_apart_from(m.y);
+    guard_value_bits_differ: (GuardValue x y) => (GuardAlwaysFails), if |m| m.x.differs_from(m.y);
     guard_nonnull_fails: (GuardNonnull 0) => (GuardAlwaysFails);
-    guard_nonnull_holds: (GuardNonnull c) => none, if |m| m.c() != 0;
+    guard_nonnull_holds: (GuardNonnull c) => none, if |m| !m.c.is(0);
     guard_isnull_holds: (GuardIsnull 0) => none;
-    guard_isnull_fails: (GuardIsnull c) => (GuardAlwaysFails), if |m| m.c() != 0;
+    guard_isnull_fails: (GuardIsnull c) => (GuardAlwaysFails), if |m| !m.c.is(0);
 };
 
 /// The rules whose pattern begins with this operation.
@@ -405,7 +359,9 @@ pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Out
         let mut found = Found::default();
         if may_match(rule.args, &shapes, commutative)
             && found.all(rule.args, &op.args, commutative, context)
-            && (rule.condition)(&found.matched(context))
+            && rule
+                .condition
+                .is_none_or(|condition| (condition.holds)(&found.matched(context)))
         {
             return Some((rule.name, found.build(rule.term, op, context)));
         }
@@ -488,13 +444,11 @@ impl Found {
         }
     }
 
-    fn matched(&self, context: &Context) -> Matched {
-        let range = |value: Option<Ref>| Some(context.range(value?));
-        Matched {
-            ranges: self.values.map(range),
-            bits: self.values.map(|value| Some(context.known_bits(value?))),
-            constants: self.constants.map(|constant| constant.unwrap_or(0)),
-        }
+    fn matched(&self, context: &Context) -> Matched<u64> {
+        let known = |value| Known::new(context.range(value), context.known_bits(value));
+        let [x, y] = self.values.map(|value| value.map_or(Known::NOTHING, known));
+        let [c, d] = self.constants.map(|constant| constant.unwrap_or(0));
+        Matched { x, y, c, d }
     }
 
     fn build(&self, term: Term, op: &Op, context: &mut Context) -> Outcome {
@@ -555,5 +509,7 @@ fn evaluate(term: Term, constants: [u64; 2]) -> u64 {
     }
 }
 
+#[cfg(test)]
+mod proofs;
 #[cfg(test)]
 mod tests;
