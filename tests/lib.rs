@@ -120,6 +120,7 @@ pub fn small() -> Vec<Guest> {
         own_stackvm("factorial", &[25]),
         own_stackvm("fibonacci", &[12]),
         own_stackvm("dot", &[100]),
+        own_stackvm("pi", &[100]),
         own_stackvm("sieve", &[200]),
         own_stackvm("alias", &[200]),
     ]);
@@ -139,6 +140,7 @@ pub fn large() -> Vec<Guest> {
         own_stackvm("count", &[1_000_000]),
         own_stackvm("fibonacci", &[25]),
         own_stackvm("dot", &[100_000]),
+        own_stackvm("pi", &[100_000]),
         own_stackvm("sieve", &[100_000]),
     ]);
     guests

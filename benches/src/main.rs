@@ -156,6 +156,7 @@ fn programs(root: &Path) -> Result<Vec<Program>, String> {
         ("factorial", "20"),
         ("fibonacci", "30"),
         ("dot", "1000000"),
+        ("pi", "10000000"),
         ("sieve", "1000000"),
         ("alias", "1000000"),
     ] {

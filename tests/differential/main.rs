@@ -102,6 +102,7 @@ fn loops_are_compiled_entered_and_never_given_up() {
         (own_stackvm("sum", &[100_000]), (1, 0)),
         (own_stackvm("count", &[100_000]), (1, 1)),
         (own_stackvm("dot", &[20_000]), (2, 1)),
+        (own_stackvm("pi", &[20_000]), (1, 0)),
         (own_stackvm("sieve", &[20_000]), (2, 4)),
     ];
     let mut others = Vec::new();

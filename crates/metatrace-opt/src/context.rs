@@ -275,6 +275,14 @@ impl Context {
         value
     }
 
+    /// Appends an operation that was put off: by now other values may stand in the places of its operands.
+    pub(crate) fn push_late(&mut self, mut op: Op) -> Ref {
+        for arg in &mut op.args {
+            *arg = self.resolve(*arg);
+        }
+        self.push(op)
+    }
+
     /// What the operation's result is known to be.
     pub(crate) fn knowledge_of(&self, op: &Op) -> (Range, Bits) {
         let word = op.descr.as_deref().and_then(Descr::word);
@@ -366,6 +374,16 @@ impl Context {
     /// Whether the value is the same in each round of the loop to come.
     pub(crate) fn is_invariant(&self, value: Ref) -> bool {
         value.as_value().is_none_or(|n| self.invariant[n])
+    }
+
+    /// The values in front of the label that are the bits of a float, and vary from round to round.
+    pub(crate) fn bits_of_floats(&self, label: Ref) -> Vec<Ref> {
+        let end = self.trace.defining_op(label).expect("a label is an operation");
+        let bits = self.trace.ops[..end].iter().enumerate().filter(|(n, op)| {
+            let are_bits = op.opcode == Opcode::ConvertFloatBytesToLonglong && !op.sunk && !op.args[0].is_const();
+            are_bits && !self.is_invariant(self.trace.result(*n))
+        });
+        bits.map(|(n, _)| self.trace.result(n)).collect()
     }
 
     /// The number of guards that always fail.

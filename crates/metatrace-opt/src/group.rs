@@ -33,8 +33,8 @@
 //! The last thing that is done with a trace. Sunk operations take no part: they are not executed in line.
 
 use crate::context::{Born, Context};
-use crate::range::Range;
 use crate::peel::Carry;
+use crate::range::Range;
 use crate::{Decision, Pass, Rewrites};
 use metatrace_ir::{Const, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};

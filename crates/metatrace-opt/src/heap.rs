@@ -102,7 +102,7 @@ impl Pass for Heap {
             Some(sight) => ownership.may_see(sight, &pending.access),
             None => is_end,
         };
-        self.flush(sees).for_each(|store| _ = context.push(store));
+        self.flush(sees).for_each(|store| _ = context.push_late(store));
         if op.opcode.can_exit() {
             let own = self.list(context);
             op.pending = both(op.pending.take(), own);
@@ -121,7 +121,7 @@ impl Pass for Heap {
         self.flush(|pending, _| {
             carry == Carry::Nothing || !pending.address().iter().all(|arg| context.is_invariant(*arg))
         })
-        .for_each(|store| _ = context.push(store));
+        .for_each(|store| _ = context.push_late(store));
         for pending in &mut self.pending {
             // what memory holds is not what it held in the preamble
             (pending.before, pending.sunk, pending.carried) = (None, None, true);
@@ -132,7 +132,7 @@ impl Pass for Heap {
 
     fn close_loop(&mut self, context: &mut Context) -> Option<Vec<Ref>> {
         let stores = self.flush(|pending, _| !pending.carried);
-        stores.for_each(|store| _ = context.push(store));
+        stores.for_each(|store| _ = context.push_late(store));
         let addresses = self.pending.iter().flat_map(|pending| pending.address());
         (self.pending.len() == self.carried).then(|| addresses.copied().collect())
     }
@@ -165,7 +165,7 @@ impl Heap {
         let replaced = self.pending.iter().position(same).map(|n| self.pending.remove(n));
         if self.pending.len() == MAX_PENDING {
             let oldest = self.pending.remove(0);
-            context.push(oldest.store);
+            context.push_late(oldest.store);
         }
         let before = match &replaced {
             Some(replaced) => replaced.before,
@@ -236,7 +236,7 @@ impl Heap {
                 sunk: true,
                 ..pending.store.clone()
             };
-            *pending.sunk.get_or_insert_with(|| context.push(sunk))
+            *pending.sunk.get_or_insert_with(|| context.push_late(sunk))
         };
         let pending = &mut self.pending;
         let listed = self

@@ -29,6 +29,9 @@
 //! needs that it is pending at the end of the round as well; where it is not (a call has seen the cell, say) the loop is made
 //! again without pending stores at its label.
 //!
+//! **Bits of floats.** Where an interpreter keeps floats as words, a round would end by making a word and the next begin by
+//! making a float of it. Such words are made behind the label of the floats that are carried.
+//!
 //! **Allocations.** What the jump passes is real, other virtuals of the preamble are nothing to the loop, which makes its own.
 //!
 //! **Given up** is where a value of the preamble plays no role (it was made on the way to another), and where a guard of the
@@ -97,6 +100,7 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     let descr = Rc::new(Descr::Target(target));
     let label = driver.context.push(Op::with_descr(Opcode::Label, &[], descr.clone()));
     driver.part += 1;
+    restate_bits(&mut driver, &first, label);
     for (arg, end) in input.ops[0].args.iter().zip(ends) {
         driver.values[arg.as_value().expect("a label's argument is no constant")] = Some(end);
     }
@@ -118,6 +122,20 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     driver.context.set_args(label, &args);
     driver.context.push(Op::with_descr(Opcode::Jump, &next, descr));
     Ok(driver.finish())
+}
+
+/// The bits of floats that vary are made again behind the label, of the floats: these are carried, and rules see that the bits
+/// are theirs. What nobody needs of it is dropped with the rest.
+fn restate_bits(driver: &mut Driver<'_>, first: &[Option<Ref>], label: Ref) {
+    let roles: FxHashSet<Ref> = first.iter().flatten().copied().collect();
+    for value in driver.context.bits_of_floats(label) {
+        let float = driver.context.operands(value)[0];
+        if roles.contains(&float) && driver.context.resolve(value) == value {
+            let bits = Op::new(Opcode::ConvertFloatBytesToLonglong, &[float]);
+            let restated = driver.context.push(bits);
+            driver.context.replace(value, restated);
+        }
+    }
 }
 
 /// By value of the preamble: what plays its role at the end of a round.

@@ -46,6 +46,18 @@ fn sum() {
 }
 
 #[test]
+fn pi() {
+    check(
+        "pi",
+        &[
+            (0, Value::Float(0.0)),
+            (1, Value::Float(4.0)),
+            (100_000, Value::Float(3.1415826535897198)),
+        ],
+    );
+}
+
+#[test]
 fn count() {
     check(
         "count",
