@@ -33,10 +33,11 @@
 //! The last thing that is done with a trace. Sunk operations take no part: they are not executed in line.
 
 use crate::context::{Born, Context};
+use crate::edits::{Edit, Term, edited};
 use crate::peel::Carry;
 use crate::range::Range;
 use crate::{Decision, Pass, Rewrites};
-use metatrace_ir::{Const, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
+use metatrace_ir::{Op, Opcode, Ref, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
@@ -45,13 +46,6 @@ pub(crate) const RULES: &[&str] = &["group_implied", "group_below", "group_nonze
 
 /// Distances are smaller, so that sums of few of them and a natural number do not wrap around.
 const MAX_DISTANCE: i64 = 1 << 30;
-
-/// A value as a sum of another and a constant.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Term {
-    x: Ref,
-    c: i64,
-}
 
 /// What a guard that can be grouped asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,17 +72,6 @@ impl Condition {
             | Condition::AtLeast(term, _) => term,
         }
     }
-}
-
-/// What becomes of an operation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Edit {
-    Keep,
-    Remove,
-    /// The guard tests, early, `x + c <u n`.
-    Below(Term, Ref),
-    /// The guard tests, early, `x + c >u n`.
-    Above(Term, i64),
 }
 
 /// From `l` to `h`: all distances at which `x` is below the bound.
@@ -191,25 +174,14 @@ impl Pass for Group {
 
     fn finish(&mut self, trace: Trace, born: &[Born], rewrites: &mut Rewrites) -> Trace {
         let questions = Questions::of(&trace, born, self.is_peeled);
-        group(trace, questions, rewrites)
-    }
-}
-
-fn group(trace: Trace, questions: Questions, rewrites: &mut Rewrites) -> Trace {
-    let edits = Plan::new(&trace, questions).edits();
-    let changed: Vec<&Edit> = edits.iter().filter(|edit| **edit != Edit::Keep).collect();
-    if changed.is_empty() {
-        return trace;
-    }
-    for edit in changed {
-        rewrites.count(match edit {
-            Edit::Keep => unreachable!("filtered"),
+        let edits = Plan::new(&trace, questions).edits();
+        edited(trace, &edits, rewrites, |edit| match edit {
             Edit::Remove => "group_implied",
             Edit::Below(..) => "group_below",
             Edit::Above(..) => "group_nonzero",
-        });
+            Edit::Keep | Edit::Value(..) => unreachable!("not of this pass: {edit:?}"),
+        })
     }
-    Writer::new(&trace, &edits).write()
 }
 
 /// The label of a peeled loop, which is entered from before it, and by the jump at the end.
@@ -560,150 +532,4 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Born]
 fn distance(trace: &Trace, value: Ref) -> Option<i64> {
     let bits = trace.as_const(value)?.bits as i64;
     (0..MAX_DISTANCE).contains(&bits).then_some(bits)
-}
-
-/// Writes the trace anew, as the edits say. What only the guards needed that are gone is dropped behind the last pass.
-struct Writer<'a> {
-    given: &'a Trace,
-    edits: &'a [Edit],
-    trace: Trace,
-    /// By value of the given trace.
-    values: Vec<Option<Ref>>,
-    /// By constant of the given trace.
-    constants: Vec<Option<Ref>>,
-    /// By snapshot of the given trace.
-    snapshots: Vec<Option<SnapshotId>>,
-    /// Sums that are executed in line, of values of the given trace; of this part.
-    sums: FxHashMap<Term, Ref>,
-}
-
-impl<'a> Writer<'a> {
-    fn new(given: &'a Trace, edits: &'a [Edit]) -> Writer<'a> {
-        let mut trace = Trace::new(given.inputs.clone());
-        trace.roots = given.roots.clone();
-        trace.derived = given.derived.clone();
-        trace.words = given.words.clone();
-        let inputs = given.inputs.len();
-        let mut values = vec![None; given.value_count()];
-        (0..inputs).for_each(|n| values[n] = Some(Ref::value(n)));
-        Writer {
-            given,
-            edits,
-            trace,
-            values,
-            constants: Vec::new(),
-            snapshots: vec![None; given.snapshots.len()],
-            sums: FxHashMap::default(),
-        }
-    }
-
-    fn write(mut self) -> Trace {
-        for (n, edit) in self.edits.iter().enumerate() {
-            let op = &self.given.ops[n];
-            match *edit {
-                Edit::Remove => {}
-                Edit::Keep => self.copy(n),
-                Edit::Below(term, bound) => {
-                    let sum = self.sum(term);
-                    let bound = self.value(bound);
-                    self.guard(op, Opcode::UintLt, [sum, bound]);
-                }
-                Edit::Above(term, width) => {
-                    let sum = self.sum(term);
-                    let width = self.trace.constant(Const::int(width));
-                    self.guard(op, Opcode::UintGt, [sum, width]);
-                }
-            }
-        }
-        self.trace
-    }
-
-    fn copy(&mut self, n: usize) {
-        let op = &self.given.ops[n];
-        if op.opcode == Opcode::Label {
-            self.sums.clear();
-        }
-        let sum = match (op.opcode, &op.args[..]) {
-            (Opcode::IntAdd, &[x, c]) if !op.sunk && !x.is_const() => {
-                self.given.as_const(c).map(|c| Term { x, c: c.bits as i64 })
-            }
-            _ => None,
-        };
-        let known = sum.and_then(|sum| self.sums.get(&sum).copied());
-        let value = known.unwrap_or_else(|| {
-            let op = self.translated(op);
-            self.trace.push(op)
-        });
-        self.values[self.given.inputs.len() + n] = Some(value);
-        if let Some(sum) = sum {
-            self.sums.insert(sum, value);
-        }
-    }
-
-    fn translated(&mut self, op: &Op) -> Op {
-        Op {
-            args: op.args.iter().map(|arg| self.value(*arg)).collect(),
-            snapshot: op.snapshot.map(|snapshot| self.snapshot(snapshot)),
-            pending: op
-                .pending
-                .as_ref()
-                .map(|stores| stores.iter().map(|store| self.value(*store)).collect()),
-            ..op.clone()
-        }
-    }
-
-    /// The guard with another condition, which it fails at early.
-    fn guard(&mut self, guard: &Op, comparison: Opcode, operands: [Ref; 2]) {
-        let tested = self.trace.push(Op::new(comparison, &operands));
-        let untested = Op {
-            opcode: Opcode::GuardTrue,
-            args: SmallVec::new(),
-            early: true,
-            ..guard.clone()
-        };
-        let mut guard = self.translated(&untested);
-        guard.args.push(tested);
-        self.trace.push(guard);
-    }
-
-    /// The sum, computed now if it is not there.
-    fn sum(&mut self, term: Term) -> Ref {
-        let x = self.value(term.x);
-        if term.c == 0 {
-            return x;
-        }
-        if let Some(known) = self.sums.get(&term) {
-            return *known;
-        }
-        let c = self.trace.constant(Const::int(term.c));
-        let sum = self.trace.push(Op::new(Opcode::IntAdd, &[x, c]));
-        self.sums.insert(term, sum);
-        sum
-    }
-
-    fn value(&mut self, value: Ref) -> Ref {
-        match value.as_value() {
-            None => self.trace.constant_from(self.given, value, &mut self.constants),
-            Some(n) => self.values[n].expect("defined before it is used"),
-        }
-    }
-
-    fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
-        let mut missing = Vec::new();
-        let mut next = Some(id);
-        while let Some(id) = next.filter(|id| self.snapshots[id.0 as usize].is_none()) {
-            missing.push(id);
-            next = self.given.snapshots[id.0 as usize].parent;
-        }
-        for id in missing.into_iter().rev() {
-            let Snapshot { frame, values, parent } = &self.given.snapshots[id.0 as usize];
-            let snapshot = Snapshot {
-                frame: *frame,
-                values: values.iter().map(|value| self.value(*value)).collect(),
-                parent: parent.and_then(|parent| self.snapshots[parent.0 as usize]),
-            };
-            self.snapshots[id.0 as usize] = Some(self.trace.add_snapshot(snapshot));
-        }
-        self.snapshots[id.0 as usize].expect("just translated")
-    }
 }

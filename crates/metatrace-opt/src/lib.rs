@@ -16,7 +16,8 @@
 //! - `context` is what passes may ask: definitions, constants, ranges and known bits, what guards have proved;
 //! - the passes, in their order: `guards` (what guards prove), `fold` (constants, and the rules of `rules`),
 //!   `pure` (common subexpressions), `virtuals` (allocations that nobody else sees), `heap` (loads and stores);
-//! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it;
+//! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it; so does
+//!   `chain`: of several tests of one value the first asks what the last does (both by way of `edits`);
 //! - `sink` too: what only exits need is left to these; what nobody needs is `dead`, and dropped.
 //!
 //! **The contract of a pass.** `Pass::visit` sees an operation whose operands are values of the new trace and says what
@@ -30,10 +31,12 @@
 #![forbid(unsafe_code)]
 
 mod bits;
+mod chain;
 mod context;
 mod dead;
 mod division;
 mod driver;
+mod edits;
 mod fold;
 mod group;
 mod guards;
@@ -68,6 +71,8 @@ pub struct Options {
     pub heap: bool,
     /// Bounds guards in groups.
     pub group: bool,
+    /// Tests of one value in a row.
+    pub chain: bool,
     /// Values that only exits need.
     pub sink: bool,
     /// The label of the loop that is peeled off its first round, where the trace is a loop.
@@ -135,6 +140,13 @@ pub static PASSES: &[PassInfo] = &[
         make: || Box::new(group::Group::default()),
     },
     PassInfo {
+        name: "chain",
+        about: "tests of one value in a row",
+        switch: |options| &mut options.chain,
+        rules: || chain::RULES.to_vec(),
+        make: || Box::new(chain::Chain),
+    },
+    PassInfo {
         name: "sink",
         about: "values that only exits need",
         switch: |options| &mut options.sink,
@@ -169,6 +181,7 @@ impl Options {
         virtuals: false,
         heap: false,
         group: false,
+        chain: false,
         sink: false,
         peel: None,
     };
