@@ -15,8 +15,9 @@
 //!
 //! Absent: tests of a field of the value.
 
-use crate::context::{Born, Context};
+use crate::context::Context;
 use crate::edits::{Edit, edited};
+use crate::range::Range;
 use crate::{Decision, Pass, Rewrites};
 use metatrace_ir::eval::eval;
 use metatrace_ir::{Op, Opcode, Ref, Trace};
@@ -31,7 +32,7 @@ impl Pass for Chain {
         Decision::Keep
     }
 
-    fn finish(&mut self, trace: Trace, _born: &[Born], rewrites: &mut Rewrites) -> Trace {
+    fn finish(&mut self, trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {
         let edits = edits(&trace);
         edited(trace, &edits, rewrites, |edit| match edit {
             Edit::Remove => "chain_implied",

@@ -9,22 +9,6 @@ use rustc_hash::FxHashMap;
 /// So many definitions back goes what a guard proves.
 const BACK: u32 = 4;
 
-/// What was known of a value at its definition, and so holds wherever it is visible; of a label's argument, by what it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Born {
-    /// Where an int lies.
-    pub(crate) range: Range,
-    /// Of a comparison: its operands were natural numbers there, so the signed order is the unsigned one.
-    pub(crate) naturals: bool,
-}
-
-impl Born {
-    const ANY: Born = Born {
-        range: Range::FULL,
-        naturals: false,
-    };
-}
-
 /// The new trace as the passes see it: they read definitions, make constants and add facts, but only the driver adds
 /// operations.
 pub(crate) struct Context {
@@ -39,7 +23,9 @@ pub(crate) struct Context {
     ranges: Vec<Range>,
     /// By value: which of an int's bits are known. Agrees with `ranges`.
     bits: Vec<Bits>,
-    born: Vec<Born>,
+    /// By value: where an int lies by what was known at its definition, of label arguments by what they are. Unlike
+    /// `ranges` this holds wherever the value is visible.
+    born: Vec<Range>,
     /// By value: itself, or the constant that a guard has proved it to be.
     equal: Vec<Ref>,
     /// Sunk values, and those that have taken their places.
@@ -72,7 +58,7 @@ impl Context {
             invariant: Vec::new(),
             ranges: vec![Range::FULL; inputs],
             bits: vec![Bits::ANY; inputs],
-            born: vec![Born::ANY; inputs],
+            born: vec![Range::FULL; inputs],
             equal: (0..inputs).map(Ref::value).collect(),
             in_line: FxHashMap::default(),
             exit_behind: None,
@@ -266,11 +252,10 @@ impl Context {
     /// Appends an operation; returns the value it defines.
     pub(crate) fn push(&mut self, op: Op) -> Ref {
         let (range, bits) = self.knowledge_of(&op);
-        let naturals = op.opcode.is_comparison() && op.args.iter().all(|arg| self.range(*arg).is_natural());
         let value = self.trace.push(op);
         self.ranges.push(range);
         self.bits.push(bits);
-        self.born.push(Born { range, naturals });
+        self.born.push(range);
         self.equal.push(value);
         value
     }
@@ -313,7 +298,7 @@ impl Context {
             let n = arg.as_value().expect("a label's argument is no constant");
             self.ranges[n] = Range::FULL;
             self.bits[n] = Bits::ANY;
-            self.born[n] = Born::ANY;
+            self.born[n] = Range::FULL;
             self.equal[n] = arg;
         }
         let words = std::mem::take(&mut self.words);
@@ -343,7 +328,7 @@ impl Context {
             let n = value.as_value().expect("no constant");
             self.ranges[n] = Range::of_word(*word);
             self.bits[n] = Bits::of_range(self.ranges[n]);
-            self.born[n].range = Range::of_word(*word);
+            self.born[n] = Range::of_word(*word);
         }
     }
 
@@ -423,8 +408,8 @@ impl Context {
         self.trace.ops[n].args = args.iter().copied().collect();
     }
 
-    /// The trace, and what is known of each of its values.
-    pub(crate) fn into_trace(self) -> (Trace, Vec<Born>) {
+    /// The trace, and where each of its values lies.
+    pub(crate) fn into_trace(self) -> (Trace, Vec<Range>) {
         (self.trace, self.born)
     }
 }

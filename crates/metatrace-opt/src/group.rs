@@ -32,7 +32,7 @@
 //!
 //! The last thing that is done with a trace. Sunk operations take no part: they are not executed in line.
 
-use crate::context::{Born, Context};
+use crate::context::Context;
 use crate::edits::{Edit, Term, edited};
 use crate::peel::Carry;
 use crate::range::Range;
@@ -172,7 +172,7 @@ impl Pass for Group {
         self.is_peeled = true;
     }
 
-    fn finish(&mut self, trace: Trace, born: &[Born], rewrites: &mut Rewrites) -> Trace {
+    fn finish(&mut self, trace: Trace, born: &[Range], rewrites: &mut Rewrites) -> Trace {
         let questions = Questions::of(&trace, born, self.is_peeled);
         let edits = Plan::new(&trace, questions).edits();
         edited(trace, &edits, rewrites, |edit| match edit {
@@ -432,7 +432,7 @@ impl<'a> Plan<'a> {
 
 impl Questions {
     /// Sums are those of their part: behind a label each argument is itself.
-    fn of(trace: &Trace, born: &[Born], is_peeled: bool) -> Questions {
+    fn of(trace: &Trace, born: &[Range], is_peeled: bool) -> Questions {
         let itself = |n: usize| Term { x: Ref::value(n), c: 0 };
         let mut terms: Vec<Term> = (0..trace.value_count()).map(itself).collect();
         let sums = |terms: &[Term], args: &[Ref]| args.iter().map(|arg| Some(terms[arg.as_value()?])).collect();
@@ -471,7 +471,7 @@ impl Questions {
 }
 
 /// What guard `n` asks, if it can be grouped; `part` is the first operation behind the last label.
-fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Born]) -> Option<Condition> {
+fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range]) -> Option<Condition> {
     let op = &trace.ops[n];
     let truth = match op.opcode {
         Opcode::GuardTrue => true,
@@ -481,12 +481,11 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Born]
     let tested = op.args[0];
     let range = |value: Ref| match (trace.as_const(value), value.as_value()) {
         (Some(constant), _) => Range::constant(constant.bits as i64),
-        (None, Some(n)) => born[n].range,
+        (None, Some(n)) => born[n],
         (None, None) => Range::FULL,
     };
     let term = |value: Ref| value.as_value().map(|n| terms[n]);
     let definition = trace.defining_op(tested).filter(|definition| *definition >= part);
-    let naturals = tested.as_value().is_some_and(|n| born[n].naturals);
     let comparison = definition.map(|n| &trace.ops[n]).filter(|op| op.opcode.is_comparison());
     let Some(comparison) = comparison else {
         let is_number = truth && !range(tested).is_bool();
@@ -506,8 +505,6 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Born]
     match (opcode, &comparison.args[..]) {
         (Opcode::UintLt, &[a, n]) => below(a, n),
         (Opcode::UintGt, &[n, a]) if !a.is_const() => below(a, n),
-        // of natural numbers it is the same
-        (Opcode::IntLt, &[a, n]) | (Opcode::IntGt, &[n, a]) if naturals => below(a, n),
         (Opcode::IntNe, &[a, b]) => match (range(a).is_natural(), range(b).is_natural()) {
             _ if b.is_const() => None,
             (_, true) => Some(Condition::NotEnd(term(a)?, b)),
@@ -523,7 +520,8 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Born]
             };
             Some(Condition::Room(term(a)?, n.plain(), distance(trace, k)?))
         }
-        (Opcode::IntGe, &[a, k]) => Some(Condition::AtLeast(term(a)?, distance(trace, k)?)),
+        // it is asked only of what is below a bound, and so is natural
+        (Opcode::IntGe | Opcode::UintGe, &[a, k]) => Some(Condition::AtLeast(term(a)?, distance(trace, k)?)),
         _ => None,
     }
 }

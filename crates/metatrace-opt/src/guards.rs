@@ -149,6 +149,9 @@ impl Guards {
                     also(Opcode::IntLt, b, a, false);
                 }
             }
+            (Opcode::UintLt, false) if context.range(a).is_natural() && context.range(b).is_natural() => {
+                also(Opcode::IntLt, a, b, false);
+            }
             (Opcode::FloatLt, true) => {
                 also(Opcode::FloatLt, b, a, false);
                 also(Opcode::FloatLe, a, b, true);
@@ -212,7 +215,19 @@ fn normal(op: &Op, context: &mut Context) -> (Comparison, bool) {
 /// What the comparison says of where its operands lie.
 fn narrow(comparison: Comparison, holds: bool, context: &mut Context) {
     let Comparison { opcode, a, b } = comparison;
-    let (of_a, of_b) = (context.range(a), context.range(b));
+    let of_b = context.range(b);
+    // what is less than a natural number, unsigned, is one
+    let naturals = of_b.is_natural() && (holds || context.range(a).is_natural());
+    let opcode = match opcode {
+        Opcode::UintLt if naturals => {
+            if holds {
+                context.narrow(a, Range::new(0, i64::MAX));
+            }
+            Opcode::IntLt
+        }
+        opcode => opcode,
+    };
+    let of_a = context.range(a);
     match (opcode, holds) {
         (Opcode::IntLt, true) => {
             if let Some(hi) = of_b.hi.checked_sub(1) {
@@ -232,9 +247,6 @@ fn narrow(comparison: Comparison, holds: bool, context: &mut Context) {
             } else if of_b.single() == Some(of_a.hi) && of_a.lo < of_a.hi {
                 context.narrow(a, Range::new(of_a.lo, of_a.hi - 1));
             }
-        }
-        (Opcode::UintLt, true) if of_b.is_natural() && of_b.hi > 0 => {
-            context.narrow(a, Range::new(0, of_b.hi - 1));
         }
         _ => {}
     }

@@ -48,10 +48,11 @@ mod rules;
 mod sink;
 mod virtuals;
 
-use context::{Born, Context};
+use context::Context;
 use driver::Driver;
 use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
+use range::Range;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -335,8 +336,8 @@ trait Pass {
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
 
-    /// The trace is written. `born`: what is known of each of its values, wherever it is visible.
-    fn finish(&mut self, trace: Trace, _born: &[Born], _rewrites: &mut Rewrites) -> Trace {
+    /// The trace is written. `born`: where each of its values lies, wherever it is visible.
+    fn finish(&mut self, trace: Trace, _born: &[Range], _rewrites: &mut Rewrites) -> Trace {
         trace
     }
 }

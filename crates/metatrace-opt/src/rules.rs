@@ -246,11 +246,19 @@ pub(crate) static TABLE: &[Rule] = rules! {
     ne_always: (IntNe x y) => 1, if |m| m.x.is_apart_from(m.y);
     eq_bits_differ: (IntEq x y) => 0, if |m| m.x.differs_from(m.y);
     ne_bits_differ: (IntNe x y) => 1, if |m| m.x.differs_from(m.y);
-    // unsigned orders of natural numbers are the signed ones; others follow from constants at the ends
-    ult_natural: (UintLt x y) => (IntLt x y), if |m| m.x.is_natural() & m.y.is_natural();
-    ule_natural: (UintLe x y) => (IntLe x y), if |m| m.x.is_natural() & m.y.is_natural();
-    ugt_natural: (UintGt x y) => (IntGt x y), if |m| m.x.is_natural() & m.y.is_natural();
-    uge_natural: (UintGe x y) => (IntGe x y), if |m| m.x.is_natural() & m.y.is_natural();
+    // signed orders of natural numbers are the unsigned ones, in which they are kept: one compare asks for both ends
+    lt_natural: (IntLt x y) => (UintLt x y), if |m| m.x.is_natural() & m.y.is_natural();
+    le_natural: (IntLe x y) => (UintLe x y), if |m| m.x.is_natural() & m.y.is_natural();
+    gt_natural: (IntGt x y) => (UintGt x y), if |m| m.x.is_natural() & m.y.is_natural();
+    ge_natural: (IntGe x y) => (UintGe x y), if |m| m.x.is_natural() & m.y.is_natural();
+    ult_always: (UintLt x y) => 1, if |m| m.x.is_natural() & m.x.hi.lt(m.y.lo);
+    ult_never: (UintLt x y) => 0, if |m| m.y.is_natural() & m.y.hi.le(m.x.lo);
+    ule_always: (UintLe x y) => 1, if |m| m.x.is_natural() & m.x.hi.le(m.y.lo);
+    ule_never: (UintLe x y) => 0, if |m| m.y.is_natural() & m.y.hi.lt(m.x.lo);
+    ugt_always: (UintGt x y) => 1, if |m| m.y.is_natural() & m.y.hi.lt(m.x.lo);
+    ugt_never: (UintGt x y) => 0, if |m| m.x.is_natural() & m.x.hi.le(m.y.lo);
+    uge_always: (UintGe x y) => 1, if |m| m.y.is_natural() & m.y.hi.le(m.x.lo);
+    uge_never: (UintGe x y) => 0, if |m| m.x.is_natural() & m.x.hi.lt(m.y.lo);
     ult_zero: (UintLt x 0) => 0;
     uge_zero: (UintGe x 0) => 1;
     ult_one: (UintLt x 1) => (IntIsZero x);

@@ -13,8 +13,9 @@
 //!
 //! Only marks change. Done when the trace is written, after everything that adds operations: one scan from the end.
 
-use crate::context::{Born, Context};
+use crate::context::Context;
 use crate::dead::{Need, Needs};
+use crate::range::Range;
 use crate::{Decision, Pass, Rewrites};
 use metatrace_ir::{Class, Op, Opcode, Ref, Trace};
 use rustc_hash::FxHashSet;
@@ -29,7 +30,7 @@ impl Pass for Sink {
         Decision::Keep
     }
 
-    fn finish(&mut self, mut trace: Trace, _born: &[Born], rewrites: &mut Rewrites) -> Trace {
+    fn finish(&mut self, mut trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {
         let mut needs = Needs::of_exits(&trace);
         let invariants = invariants(&trace);
         for n in (0..trace.ops.len()).rev() {
