@@ -261,6 +261,11 @@ impl Runner<'_> {
             }
             Opcode::Jump => return self.jump(op),
             Opcode::DebugMergePoint => return Ok(at + 1),
+            Opcode::RecordTrue if self.value(op.args[0]).bits != 0 => return Ok(at + 1),
+            Opcode::RecordTrue => {
+                let why = "something that is recorded as known, and is not true";
+                return Err(Ending::Undefined { op: at, why });
+            }
             _ => {}
         }
         if op.opcode.can_exit() {

@@ -106,7 +106,7 @@ pub fn eval(op: Opcode, args: &[u64]) -> Option<u64> {
         | GetarrayitemRawR | GetarrayitemRawF | SetarrayitemRaw | Alloca | New | NewWithVtable | NewArray | CallI
         | CallR | CallN | CallPureI | CallPureR | GuardTrue | GuardFalse | GuardValue | GuardNonnull | GuardIsnull
         | GuardNoOverflow | GuardOverflow | GuardNoException | GuardAlwaysFails | Label | Jump | Finish
-        | DebugMergePoint => return None,
+        | RecordTrue | DebugMergePoint => return None,
     })
 }
 

@@ -237,6 +237,9 @@ ops! {
     Jump "jump" (any) n Control;
     /// Leaves the trace for good; its snapshot says where execution goes on.
     Finish "finish" () n Control;
+    /// What is known without a test: the operand is not zero. Nothing is executed; a bridge so begins with what the trace that
+    /// it leaves has proved.
+    RecordTrue "record_true" (i) n Debug;
     DebugMergePoint "debug_merge_point" () n Debug;
 }
 
@@ -254,6 +257,16 @@ impl Opcode {
     /// Kind of the result.
     pub fn result(self) -> Option<Kind> {
         self.info().result
+    }
+
+    /// Whether exits may execute it in the place of the trace, or nobody has to.
+    pub fn may_be_sunk(self) -> bool {
+        match self.class() {
+            Class::Pure | Class::Store => true,
+            Class::Alloc => self != Opcode::Alloca,
+            Class::Debug => self == Opcode::RecordTrue,
+            Class::Partial | Class::Overflow | Class::Load | Class::Call | Class::Guard | Class::Control => false,
+        }
     }
 
     /// Effect class.

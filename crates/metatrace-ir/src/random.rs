@@ -243,7 +243,12 @@ impl Generator<'_> {
         }
     }
 
-    /// The kind of a value; `None` for stores.
+    fn is_store(&self, value: Ref) -> bool {
+        let definition = self.trace.defining_op(value);
+        definition.is_some_and(|n| self.trace.ops[n].opcode.class() == Class::Store)
+    }
+
+    /// The kind of a value; `None` for what has no result.
     fn result(&self, value: Ref) -> Option<Kind> {
         match self.trace.defining_op(value) {
             Some(n) => self.trace.ops[n].opcode.result(),
@@ -300,8 +305,7 @@ impl Generator<'_> {
             _ => {}
         }
         let descr = self.descr(opcode);
-        let can_sink = matches!(opcode.class(), Class::Pure | Class::Store | Class::Alloc) && opcode != Opcode::Alloca;
-        let sunk = self.config.sunk && can_sink && self.random.one_in(4);
+        let sunk = self.config.sunk && opcode.may_be_sunk() && self.random.one_in(4);
         self.sees_sunk = sunk;
         let args = self.args(opcode, descr.as_deref());
         self.sees_sunk = false;
@@ -488,7 +492,7 @@ impl Generator<'_> {
             .sunk
             .iter()
             .copied()
-            .filter(|store| self.result(*store).is_none())
+            .filter(|store| self.is_store(*store))
             .collect();
         if !stores.is_empty() {
             op.pending = Some(stores.into_iter().filter(|_| !self.random.one_in(3)).collect());

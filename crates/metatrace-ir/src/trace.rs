@@ -27,8 +27,8 @@
 //!
 //! So an exit is a small program ([`Exit`]): the sunk operations that the snapshot's values depend on, and the stores that
 //! are *pending* at the guard with what they depend on, in the order of the trace. It runs before the frames are rebuilt; a
-//! bridge begins with the same operations. Sunk are pure operations, allocations, and stores. Nothing in line depends on a
-//! sunk operation.
+//! bridge begins with the same operations. Sunk are pure operations, allocations, and stores; and `record_true`, which is never
+//! executed, with what only it needs. Nothing in line depends on a sunk operation.
 
 use crate::descr::{DescrRef, Effect, Word};
 use crate::op::{Class, Opcode};

@@ -177,10 +177,7 @@ impl Verifier<'_> {
                 format!("{} is sunk: only exits know it", self.show(*sunk.expect("one is")))
             });
         }
-        let executable = matches!(op.opcode.class(), Class::Pure | Class::Store | Class::Alloc);
-        check(executable && op.opcode != Opcode::Alloca, || {
-            "it cannot be sunk".to_string()
-        })?;
+        check(op.opcode.may_be_sunk(), || "it cannot be sunk".to_string())?;
         op.args.iter().try_for_each(|arg| self.has_result(*arg))
     }
 

@@ -9,7 +9,7 @@
 //! called it, and frames or facts that are wholly the same.
 //!
 //! ```text
-//! guard = frame's place, program, kinds of further values, roots, derived inputs, narrow inputs
+//! guard = frame's place, program, kinds of further values, roots, derived inputs, narrow inputs, inputs below others
 //!         each of these but the first is a list: length, items
 //! frame = distance back to the caller's frame (0: none), jitcode, pc, words
 //! word  = the next k values of the exit, of one kind           (k << 2 | kind) << 2 | 0
@@ -25,10 +25,12 @@
 //! The results of the program are numbered in the same way: as they first occur in the frames, then in the program's order.
 //! So a frame that guards share means the same at each. How many words a frame has, liveness tells.
 
+mod bounds;
 mod narrow;
 #[cfg(test)]
 mod tests;
 
+use bounds::Bounds;
 use metatrace_ir::Word as MemoryWord;
 use metatrace_ir::ownership::Ownership;
 use metatrace_ir::trace::{Exit, Exits};
@@ -42,6 +44,8 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
 use std::rc::Rc;
+
+pub use bounds::Below;
 
 /// How to rebuild the frames at one guard.
 #[derive(Clone)]
@@ -88,6 +92,8 @@ pub struct Inputs {
     pub derived: Vec<Derived>,
     /// Which of them are narrow ints.
     pub words: Vec<InputWord>,
+    /// Which of them are below others.
+    pub below: Vec<Below>,
 }
 
 const KINDS: [Kind; 3] = [Kind::Int, Kind::Ref, Kind::Float];
@@ -211,11 +217,17 @@ impl ResumeData {
                 word: NARROW[number as usize & 7],
             }
         });
+        let below = reader.list(|reader| Below {
+            value: reader.number() as usize,
+            distance: unzigzag(reader.number()),
+            bound: reader.number() as usize,
+        });
         Inputs {
             kinds,
             roots,
             derived,
             words,
+            below,
         }
     }
 
@@ -254,7 +266,11 @@ impl ResumeData {
 impl fmt::Debug for ResumeData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inputs {
-            roots, derived, words, ..
+            roots,
+            derived,
+            words,
+            below,
+            ..
         } = self.inputs();
         let number = |value: Ref| value.as_value().expect("an input");
         let mark = if self.early { "early " } else { "" };
@@ -267,6 +283,9 @@ impl fmt::Debug for ResumeData {
         }
         for InputWord { value, word } in words {
             write!(f, " e{} {word:?}", number(value))?;
+        }
+        for Below { value, distance, bound } in below {
+            write!(f, " e{value}{distance:+} < e{bound}")?;
         }
         let mut kinds = Vec::new();
         for recipe in self.frames().iter().rev() {
@@ -407,7 +426,7 @@ impl<'a> Reader<'a> {
         match number & 3 {
             0 => Word::Sunk((rest >> 2) as usize),
             1 => Word::Exit(rest as usize),
-            2 => Word::Const(Const::int((rest >> 1) as i64 ^ -((rest & 1) as i64)), false),
+            2 => Word::Const(Const::int(unzigzag(rest)), false),
             _ => Word::Const(self.pool.consts[(rest >> 1) as usize], rest & 1 != 0),
         }
     }
@@ -440,6 +459,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Small numbers of either sign as small ones.
+fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
 fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
@@ -455,18 +483,26 @@ fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
 pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     let mut ownership = Ownership::new(&trace.roots, &trace.derived);
     let mut narrow = Narrow::new(trace);
+    let mut bounds = Bounds::new(trace);
     let mut writer = Writer::new(trace);
     let (mut starts, mut exits) = (Vec::new(), Exits::default());
     for (n, op) in trace.ops.iter().enumerate() {
         let guard = |snapshot| {
             let exit = exits.of(trace, op);
             let (roots, derived) = ownership.inherited(&exit.values);
-            let words = narrow.inherited(&exit.values);
-            writer.guard(snapshot, &roots, &derived, &words, &exit)
+            let inputs = Inputs {
+                kinds: Vec::new(),
+                roots,
+                derived,
+                words: narrow.inherited(&exit.values),
+                below: bounds.inherited(&exit.values),
+            };
+            writer.guard(snapshot, &inputs, &exit)
         };
         starts.push(op.snapshot.map(guard));
         ownership.follow(trace, n);
         narrow.follow(n);
+        bounds.follow(n);
     }
     let pool = Rc::new(Pool {
         bytes: writer.bytes.into(),
@@ -569,15 +605,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes a guard's record, unless there is one like it; its place.
-    fn guard(
-        &mut self,
-        innermost: SnapshotId,
-        roots: &[Root],
-        derived: &[Derived],
-        words: &[InputWord],
-        exit: &Exit,
-    ) -> u32 {
+    /// Writes a guard's record, unless there is one like it; its place. The kinds of the inputs follow from the exit.
+    fn guard(&mut self, innermost: SnapshotId, inputs: &Inputs, exit: &Exit) -> u32 {
         let mut chain: SmallVec<[SnapshotId; 8]> = SmallVec::new();
         let mut next = Some(innermost);
         while let Some(id) = next {
@@ -603,18 +632,24 @@ impl Writer<'_> {
             push_number(&mut record, place(&KINDS, &self.trace.kind(value)));
         }
         let number = |value: Ref| value.as_value().expect("an input") as u64;
-        push_number(&mut record, roots.len() as u64);
-        for root in roots {
+        push_number(&mut record, inputs.roots.len() as u64);
+        for root in &inputs.roots {
             push_number(&mut record, number(root.value) << 2 | place(&ROOTS, &root.kind));
         }
-        push_number(&mut record, derived.len() as u64);
-        for derived in derived {
+        push_number(&mut record, inputs.derived.len() as u64);
+        for derived in &inputs.derived {
             push_number(&mut record, number(derived.value));
             push_number(&mut record, number(derived.root) << 2 | place(&REACHES, &derived.reach));
         }
-        push_number(&mut record, words.len() as u64);
-        for narrow in words {
+        push_number(&mut record, inputs.words.len() as u64);
+        for narrow in &inputs.words {
             push_number(&mut record, number(narrow.value) << 3 | place(&NARROW, &narrow.word));
+        }
+        push_number(&mut record, inputs.below.len() as u64);
+        for below in &inputs.below {
+            push_number(&mut record, below.value as u64);
+            push_number(&mut record, zigzag(below.distance));
+            push_number(&mut record, below.bound as u64);
         }
         self.numbers = numbers;
         let key = [&[b'g'][..], &record].concat();
@@ -707,7 +742,7 @@ impl Writer<'_> {
     fn constant(&mut self, constant: Const, green: bool) -> u64 {
         let int = constant.bits as i64;
         if constant.kind == Kind::Int && !green && (-(1 << 20)..1 << 20).contains(&int) {
-            return ((int << 1 ^ int >> 63) as u64) << 2 | 2;
+            return zigzag(int) << 2 | 2;
         }
         let consts = &mut self.consts;
         let number = *self.const_numbers.entry(constant).or_insert_with(|| {

@@ -3,13 +3,15 @@
 //!
 //! One scan from the end decides, one from the start drops and gives the values that stay their numbers.
 
-use metatrace_ir::{Ref, Trace};
+use metatrace_ir::{Op, Opcode, Ref, Trace};
 
 /// Who needs a value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Need {
     /// Nobody.
     None,
+    /// What is recorded as known.
+    Records,
     /// Exits, or operations that these execute.
     Exits,
     /// An operation of the trace.
@@ -50,6 +52,18 @@ impl Needs {
     }
 }
 
+impl Need {
+    /// How an operation that stays needs its operands.
+    pub(crate) fn of_operands(op: &Op, need: Need) -> Need {
+        match need {
+            _ if op.opcode == Opcode::RecordTrue => Need::Records,
+            Need::Records if op.sunk => Need::Records,
+            _ if op.sunk => Need::Exits,
+            _ => Need::Trace,
+        }
+    }
+}
+
 /// The trace without dead operations; of the facts, of which there is one for each value, those about values that stay.
 pub(crate) fn drop_dead<T>(mut trace: Trace, mut facts: Vec<T>) -> (Trace, Vec<T>) {
     let inputs = trace.inputs.len();
@@ -57,11 +71,11 @@ pub(crate) fn drop_dead<T>(mut trace: Trace, mut facts: Vec<T>) -> (Trace, Vec<T
     let mut stays = vec![true; trace.value_count()];
     for n in (0..trace.ops.len()).rev() {
         let op = &trace.ops[n];
-        if needs.of(trace.result(n)) == Need::None && trace.is_removable(n) {
+        let need = needs.of(trace.result(n));
+        if need == Need::None && trace.is_removable(n) {
             stays[inputs + n] = false;
         } else {
-            let whose = if op.sunk { Need::Exits } else { Need::Trace };
-            needs.add(&op.args, whose);
+            needs.add(&op.args, Need::of_operands(op, need));
         }
     }
     if stays.contains(&false) {

@@ -30,6 +30,8 @@
 //! is true at the jump, too. Which of it is, induction says: what was assumed behind the label and is not known of the jump's
 //! arguments at the end is assumed no more, and the loop is gone over again.
 //!
+//! What a bridge [records](metatrace_ir::Opcode::RecordTrue) as known is learnt as from a guard.
+//!
 //! The last thing that is done with a trace. Sunk operations take no part: they are not executed in line.
 
 use crate::context::Context;
@@ -318,7 +320,9 @@ impl<'a> Plan<'a> {
             .collect();
         for &(n, condition) in guards {
             let bounds = self.bounds(condition.term().x);
-            if self.facts.implies(condition, &bounds) {
+            if self.trace.ops[n].opcode == Opcode::RecordTrue {
+                self.facts.learn(condition, &bounds);
+            } else if self.facts.implies(condition, &bounds) {
                 self.edits[n] = Edit::Remove;
             } else {
                 self.edits[n] = self.stronger(n, condition, &goal, &nonzero);
@@ -474,7 +478,7 @@ impl Questions {
 fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range]) -> Option<Condition> {
     let op = &trace.ops[n];
     let truth = match op.opcode {
-        Opcode::GuardTrue => true,
+        Opcode::GuardTrue | Opcode::RecordTrue => true,
         Opcode::GuardFalse => false,
         _ => return None,
     };

@@ -24,6 +24,7 @@ pub(crate) const RULES: &[&str] = &[
     "contradicted_guard",
     "repeated_null_guard",
     "contradicted_null_guard",
+    "known_anyway",
 ];
 
 /// A comparison in its one form.
@@ -49,6 +50,9 @@ impl Pass for Guards {
                 Some(truth) => Decision::Equal("implied_comparison", context.int((truth ^ negated).into())),
             };
         }
+        if op.opcode == Opcode::RecordTrue && op.args[0].is_const() {
+            return Decision::Remove("known_anyway");
+        }
         let (expected, holds, fails) = match op.opcode {
             Opcode::GuardTrue => (true, "repeated_guard", "contradicted_guard"),
             Opcode::GuardFalse => (false, "repeated_guard", "contradicted_guard"),
@@ -72,7 +76,7 @@ impl Pass for Guards {
 
     fn emitted(&mut self, op: &Op, value: Ref, context: &mut Context) {
         match op.opcode {
-            Opcode::GuardTrue | Opcode::GuardNonnull => self.truth(op.args[0], true, context),
+            Opcode::GuardTrue | Opcode::GuardNonnull | Opcode::RecordTrue => self.truth(op.args[0], true, context),
             Opcode::GuardFalse | Opcode::GuardIsnull => self.truth(op.args[0], false, context),
             Opcode::GuardValue => self.constant(op.args[0], op.args[1], context),
             _ => {}

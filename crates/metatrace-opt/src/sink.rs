@@ -7,9 +7,9 @@
 //! ```
 //!
 //! An interpreter's position moves with each bytecode, its stack pointer with most; in a trace they are sums of a few values
-//! that are at hand anyway, and only exits ask for them. Sunk are pure operations with at most one operand that
-//! has to be kept for it, besides constants and invariants of the loop: the exit then needs that in place of the result,
-//! never more than before.
+//! that are at hand anyway, and only exits ask for them. Sunk are pure operations of whose operands at most one has to be kept
+//! for it: the exit then needs that in place of the result, never more than before. Constants need not be kept, nor what the
+//! trace needs anyway where the last exit is that asks for the result, or behind it.
 //!
 //! Only marks change. Done when the trace is written, after everything that adds operations: one scan from the end.
 
@@ -18,7 +18,6 @@ use crate::dead::{Need, Needs};
 use crate::range::Range;
 use crate::{Decision, Pass, Rewrites};
 use metatrace_ir::{Class, Op, Opcode, Ref, Trace};
-use rustc_hash::FxHashSet;
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["sunk_value"];
@@ -32,34 +31,68 @@ impl Pass for Sink {
 
     fn finish(&mut self, mut trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {
         let mut needs = Needs::of_exits(&trace);
-        let invariants = invariants(&trace);
+        let mut uses = Uses::new(&trace);
         for n in (0..trace.ops.len()).rev() {
-            let need = needs.of(trace.result(n));
+            uses.exit(&trace, n);
+            let result = trace.result(n);
+            let need = needs.of(result);
             let op = &mut trace.ops[n];
             let is_pure = op.opcode.class() == Class::Pure;
             if is_pure && need == Need::None {
                 continue;
             }
-            let is_kept = |arg: &&Ref| !arg.is_const() && !invariants.contains(*arg);
-            let operands = op.args.iter().filter(is_kept).count();
-            if is_pure && need == Need::Exits && operands <= 1 && !op.sunk {
-                op.sunk = true;
-                rewrites.count("sunk_value");
+            // never executed, so it takes nothing to keep its operands
+            op.sunk |= op.opcode == Opcode::RecordTrue || (is_pure && need == Need::Records);
+            if is_pure && need == Need::Exits && !op.sunk {
+                let last = uses.last(result);
+                let has_to_be_kept = |arg: &&Ref| !arg.is_const() && uses.last(**arg) < last;
+                op.sunk = op.args.iter().filter(has_to_be_kept).count() <= 1;
+                if op.sunk {
+                    rewrites.count("sunk_value");
+                }
             }
-            needs.add(&op.args, if op.sunk { Need::Exits } else { Need::Trace });
+            needs.add(&op.args, Need::of_operands(op, need));
+            let last = if op.sunk { uses.last(result) } else { n };
+            uses.add(&op.args, last);
         }
         trace
     }
 }
 
-/// The arguments of a loop's label that its jump passes as they are: they are kept until the end anyway.
-fn invariants(trace: &Trace) -> FxHashSet<Ref> {
-    let label = trace.ops.iter().rfind(|op| op.opcode == Opcode::Label);
-    match (label, trace.ops.last()) {
-        (Some(label), Some(jump)) if jump.opcode == Opcode::Jump && jump.descr() == label.descr() => {
-            let pairs = label.args.iter().zip(&jump.args);
-            pairs.filter(|(arg, next)| arg == next).map(|(arg, _)| *arg).collect()
+/// By value: the last operation that needs it, or has an exit that does, as far as the scan from the end knows.
+struct Uses {
+    last: Vec<usize>,
+    /// By snapshot: whether it was met.
+    seen: Vec<bool>,
+}
+
+impl Uses {
+    fn new(trace: &Trace) -> Uses {
+        Uses {
+            last: vec![0; trace.value_count()],
+            seen: vec![false; trace.snapshots.len()],
         }
-        _ => FxHashSet::default(),
+    }
+
+    fn last(&self, value: Ref) -> usize {
+        self.last[value.as_value().expect("no constant")]
+    }
+
+    fn add(&mut self, values: &[Ref], at: usize) {
+        for n in values.iter().filter_map(|value| value.as_value()) {
+            self.last[n] = self.last[n].max(at);
+        }
+    }
+
+    /// What the exit of operation `n` needs, if it has one.
+    fn exit(&mut self, trace: &Trace, n: usize) {
+        let mut next = trace.ops[n].snapshot;
+        // a frame's callers are seen with it
+        while let Some(id) = next.filter(|id| !std::mem::replace(&mut self.seen[id.0 as usize], true)) {
+            let snapshot = &trace.snapshots[id.0 as usize];
+            self.add(&snapshot.values, n);
+            next = snapshot.parent;
+        }
+        self.add(trace.ops[n].pending.as_deref().unwrap_or_default(), n);
     }
 }

@@ -5,7 +5,7 @@ use super::exits::execute_sunk;
 use super::state::{Guard, PortalId};
 use crate::assemble::words_of_inputs;
 use crate::recorder::{Limits, Recorder, Setting, Surroundings};
-use crate::resume::{Rebuilder, ResumeData};
+use crate::resume::{Below, Rebuilder, ResumeData};
 use crate::value::Value;
 use metatrace_backend::Exit;
 use metatrace_ir::{Class, Const, DescrRef, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
@@ -108,6 +108,7 @@ impl Engine {
             let mut stack = Stack::default();
             resume.rebuild(&*self.source, &mut program, &mut stack);
             let mut recorder = program.recorder;
+            record_below(&mut recorder, &known.below, exit_values);
             if !exit.may_be_forced {
                 recorder.known_branch = known_branch(resume, &stack);
             }
@@ -167,6 +168,28 @@ impl Rebuilder for RecordedProgram<'_> {
         // SAFETY: as when the blackhole executes it.
         let result = unsafe { execute_sunk(opcode, descr, &words) };
         self.recorder.record(opcode, args, descr, result)
+    }
+}
+
+/// A bridge begins with what the guards in front of its own have proved.
+fn record_below(recorder: &mut Recorder<'_>, known: &[Below], exit_values: &[u64]) {
+    for &Below { value, distance, bound } in known {
+        let input = |recorder: &Recorder<'_>, n: usize| {
+            let trace = &recorder.trace;
+            Value::traced(trace.inputs[n], exit_values[n], trace.input(n))
+        };
+        let (value, bound) = (input(recorder, value), input(recorder, bound));
+        let place = match distance {
+            0 => value,
+            _ => {
+                let distance = Value::constant(Kind::Int, distance as u64);
+                let sum = value.bits.wrapping_add(distance.bits);
+                recorder.record(Opcode::IntAdd, &[value, distance], None, sum)
+            }
+        };
+        debug_assert!(place.bits < bound.bits, "{place:?} was below {bound:?}");
+        let is_below = recorder.record(Opcode::UintLt, &[place, bound], None, 1);
+        recorder.record(Opcode::RecordTrue, &[is_below], None, 0);
     }
 }
 

@@ -97,15 +97,24 @@ fn facts_are_read_as_they_were_written() {
             let (value, root) = (value(), value());
             Derived { value, root, reach }
         });
-        let roots = &roots[..seed as usize % 4];
         let words = NARROW.map(|word| InputWord { value: value(), word });
-        let words = &words[..seed as usize % 8];
+        let mut below = |distance| Below {
+            value: random.below(300),
+            distance,
+            bound: random.below(300),
+        };
+        let below = [0, 1, -1, 200, i64::MAX, i64::MIN].map(&mut below);
+        let given = Inputs {
+            kinds: Vec::new(),
+            roots: roots[..seed as usize % 4].to_vec(),
+            derived: derived.to_vec(),
+            words: words[..seed as usize % 8].to_vec(),
+            below: below[..seed as usize % 7].to_vec(),
+        };
         let mut starts = Vec::new();
         for op in &trace.ops {
-            starts.extend(
-                op.snapshot
-                    .map(|snapshot| writer.guard(snapshot, roots, &derived, words, &trace.exit(op))),
-            );
+            let write = |snapshot| writer.guard(snapshot, &given, &trace.exit(op));
+            starts.extend(op.snapshot.map(write));
         }
         let pool = Rc::new(Pool {
             bytes: writer.bytes.into(),
@@ -121,8 +130,8 @@ fn facts_are_read_as_they_were_written() {
                 early,
             }
             .inputs();
-            assert_eq!((&inputs.roots[..], &inputs.derived[..]), (roots, &derived[..]));
-            assert_eq!(&inputs.words[..], words);
+            let kinds = Vec::new();
+            assert_eq!(Inputs { kinds, ..inputs }, given);
         }
     }
 }
@@ -204,5 +213,43 @@ fn what_guards_have_in_common_is_there_once() {
     let outermost = |n: usize| resume[n].frames().last().expect("a frame").at_words;
     assert_eq!(outermost(0), outermost(1));
     // frame 4@17: 8 bytes; frame 9@300: 10, its record 9; frame 9@302: 7, its record 9; frame 4@2: 4, its record 6
-    assert_eq!((resume[0].pool.bytes.len(), resume[0].pool.consts.len()), (53, 1));
+    assert_eq!((resume[0].pool.bytes.len(), resume[0].pool.consts.len()), (56, 1));
+}
+
+/// Of what is below a bound the nearest and the farthest are told, as seen from a value that the exit has; behind a label
+/// nothing is.
+#[test]
+fn bounds_checks_that_have_passed_are_told() {
+    let text = "[i0, i1, i2]
+i3 = int_add(i0, 5)
+i4 = uint_lt(i3, i1)
+guard_true(i4) [j4@17: i0, i1]
+guard_true(i2) [j4@18: i0, i1]
+i5 = int_add(i3, -7)
+i6 = uint_lt(i5, i1)
+guard_true(i6) [j4@19: i5, i1]
+i7 = uint_lt(i0, i1)
+guard_true(i7) [j4@20: i0, i1]
+guard_true(i2) [j4@21: i1, i5]
+guard_true(i2) [j4@22: i0]
+label(i0, i1, i2, descr=TargetToken(1))
+guard_true(i2) [j4@23: i0, i1]
+finish() [j4@2: ]";
+    let below: Vec<String> = printed(text)
+        .into_iter()
+        .map(|resume| resume.split(" [").next().expect("facts come first").to_string())
+        .collect();
+    assert_eq!(
+        below,
+        [
+            "guard_true",
+            "guard_true e0+5 < e1",
+            "guard_true e0+7 < e1",
+            "guard_true e0-2 < e1 e0+5 < e1",
+            "guard_true e1+0 < e0 e1+7 < e0",
+            "guard_true",
+            "guard_true",
+            "finish"
+        ]
+    );
 }
