@@ -113,13 +113,14 @@ fn entries(trace: &Trace) -> Vec<(usize, Vec<Ref>)> {
 
 fn options() -> impl Strategy<Value = Options> {
     let all = Just(Options::default());
-    let some = any::<[bool; 7]>().prop_map(|[fold, guards, pure, virtuals, heap, group, sink]| Options {
+    let some = any::<[bool; 8]>().prop_map(|[fold, guards, pure, virtuals, heap, group, chain, sink]| Options {
         fold,
         guards,
         pure,
         virtuals,
         heap,
         group,
+        chain,
         sink,
         peel: None,
     });
