@@ -9,7 +9,7 @@ use crate::types::Type;
 use metatrace_ir::JitCodeId;
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::portal::{PortalCode, PortalSource, Twins, Unstageable};
-use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, JitCodeSource, Outcome, Stack, Words};
+use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, JitCodeSource, Outcome, SmallCode, Stack, Words};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -246,9 +246,9 @@ impl Library {
         let parts = lowered.portal.expect("a portal's twin says that it is one");
         let portal = Rc::new(PortalCode {
             jitcode,
-            load_params: self.add(portal::load_params(&lowered.params, self.next_id())),
-            store_params: self.add(portal::store_params(&lowered.params, self.next_id())),
-            store_result: self.add(portal::store_result(lowered.result, self.next_id())),
+            load_params: SmallCode::new(self.add(portal::load_params(&lowered.params, self.next_id()))),
+            store_params: SmallCode::new(self.add(portal::store_params(&lowered.params, self.next_id()))),
+            store_result: SmallCode::new(self.add(portal::store_result(lowered.result, self.next_id()))),
             param_words: parts.param_words,
             red_roots: parts.red_roots,
             red_words: parts.red_words,

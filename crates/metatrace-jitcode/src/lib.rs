@@ -25,6 +25,8 @@
 
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code, reason = "works on the guest's real memory")]
+pub mod copies;
 pub mod domain;
 pub mod insn;
 #[allow(unsafe_code, reason = "works on the guest's real memory")]
@@ -34,6 +36,7 @@ pub mod portal;
 mod print;
 pub mod stack;
 
+pub use copies::SmallCode;
 pub use domain::{Concrete, Domain};
 pub use insn::{DescrIndex, Insn, Pc, Reg};
 pub use interp::{Interp, Outcome, Words};

@@ -3,7 +3,7 @@
 //! The native portal function keeps its parameters in variables; machine code and the interpreter keep their words in
 //! registers. Three small jitcodes carry them across, so that layouts are known in one place only.
 
-use crate::{CalleeKey, JitCode, JitCodeSource, Words};
+use crate::{CalleeKey, JitCode, JitCodeSource, SmallCode, Words};
 use metatrace_ir::{Kind, RootKind, Word};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,11 +25,11 @@ pub struct PortalCode {
     /// The function. Called with the parameters' words it comes to its header; its merge point is known.
     pub jitcode: Rc<JitCode>,
     /// From the addresses of the native parameters, in order, to the parameters' words.
-    pub load_params: Rc<JitCode>,
+    pub load_params: SmallCode,
     /// From the addresses, then the parameters' words: writes the variables that the function gives other values.
-    pub store_params: Rc<JitCode>,
+    pub store_params: SmallCode,
     /// From the address of an uninitialised result, then the result's words: writes it.
-    pub store_result: Rc<JitCode>,
+    pub store_result: SmallCode,
     /// For each parameter word, where it is found at the merge point. The reds come in their order.
     pub param_words: Vec<ParamWord>,
     /// For each red word, what its type says of the memory behind it.

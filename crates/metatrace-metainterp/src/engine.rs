@@ -21,7 +21,7 @@ use exits::Handler;
 use metatrace_backend::{Backend, BackendError, LoopToken};
 use metatrace_ir::TargetToken;
 use metatrace_jitcode::domain::Flow;
-use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, Outcome, PortalCode, PortalSource, Stack, Words};
+use metatrace_jitcode::{CalleeKey, Concrete, Interp, Outcome, PortalCode, PortalSource, SmallCode, Stack, Words};
 use metatrace_log::Log;
 use state::{Portal, PortalId, State};
 use std::any::Any;
@@ -327,7 +327,11 @@ impl Engine {
     ///
     /// # Safety
     /// `args` are valid arguments of it.
-    unsafe fn run_words(&self, code: &Rc<JitCode>, args: &[u64]) -> Words<u64> {
+    unsafe fn run_words(&self, SmallCode { code, copies }: &SmallCode, args: &[u64]) -> Words<u64> {
+        if let Some(copies) = copies {
+            // SAFETY: forwarded.
+            return unsafe { copies.execute(args) };
+        }
         let mut interp = Interp::new(
             Concrete {
                 at_merge_point: Flow::Continue,

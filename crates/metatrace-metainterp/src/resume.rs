@@ -167,10 +167,22 @@ impl ResumeData {
             let code = source.by_id(recipe.jitcode);
             let frame = stack.push(code.clone(), recipe.pc, nothing);
             let mut words = recipe.words(&self.pool, exit_values);
-            for reg in code.live(recipe.pc, position) {
-                frame.registers[reg.0 as usize] = word(words.next(), rebuilder, &results);
+            let mut live = code.live(recipe.pc, position).iter();
+            while let Some(item) = words.next() {
+                match item {
+                    Item::Run(values, _) => {
+                        for (n, reg) in values.zip(live.by_ref()) {
+                            frame.registers[reg.0 as usize] = rebuilder.exit(n);
+                        }
+                    }
+                    Item::Word(found) => {
+                        let reg = live.next().expect("as many live registers as words");
+                        frame.registers[reg.0 as usize] = word(found, rebuilder, &results);
+                    }
+                }
             }
-            exit_values = words.end();
+            assert_eq!(live.len(), 0, "as many words as live registers");
+            exit_values = words.exit_values;
         }
     }
 
@@ -337,22 +349,24 @@ impl FrameRecipe {
     fn words<'a>(&self, pool: &'a Pool, exit_values: usize) -> Words<'a> {
         Words {
             reader: pool.at(self.at_words),
-            left: self.count,
-            run: exit_values..exit_values,
-            kind: Kind::Int,
+            left: self.count as usize,
+            exit_values,
         }
     }
 
     /// All words; `kinds` are those of the exit's values, as far as they have been read.
     fn all_words(&self, pool: &Pool, kinds: &mut Vec<Kind>) -> Vec<Word> {
+        let mut all = Vec::new();
         let mut words = self.words(pool, kinds.len());
-        let all = (0..self.count).map(|_| {
-            let word = words.next();
-            kinds.resize(words.run.end, words.kind);
-            word
-        });
-        let all = all.collect();
-        words.end();
+        while let Some(item) = words.next() {
+            match item {
+                Item::Run(values, kind) => {
+                    kinds.resize(values.end, kind);
+                    all.extend(values.map(Word::Exit));
+                }
+                Item::Word(word) => all.push(word),
+            }
+        }
         all
     }
 }
@@ -360,35 +374,39 @@ impl FrameRecipe {
 /// The words of a frame.
 struct Words<'a> {
     reader: Reader<'a>,
-    left: u64,
-    /// Values of the exit that come next.
-    run: std::ops::Range<usize>,
-    /// Their kind.
-    kind: Kind,
+    /// How many are to be read.
+    left: usize,
+    /// How many values of the exit there were until now.
+    exit_values: usize,
+}
+
+/// What is written in one.
+enum Item {
+    /// Values of the exit that come next, and their kind.
+    Run(std::ops::Range<usize>, Kind),
+    Word(Word),
 }
 
 impl Words<'_> {
-    fn next(&mut self) -> Word {
-        self.left = self.left.checked_sub(1).expect("as many words as live registers");
-        if let Some(n) = self.run.next() {
-            return Word::Exit(n);
+    fn next(&mut self) -> Option<Item> {
+        if self.left == 0 {
+            return None;
         }
         let number = self.reader.number();
-        match KINDS.get((number >> 2 & 3) as usize) {
+        let item = match KINDS.get((number >> 2 & 3) as usize) {
             Some(kind) if number & 3 == 0 => {
-                let start = self.run.end;
-                self.run = start..start + (number >> 4) as usize;
-                self.kind = *kind;
-                Word::Exit(self.run.next().expect("a run is not empty"))
+                let start = self.exit_values;
+                self.exit_values += (number >> 4) as usize;
+                Item::Run(start..self.exit_values, *kind)
             }
-            _ => self.reader.word(number),
-        }
-    }
-
-    /// All words have been read. How many values of the exit there were, with those of the frames around.
-    fn end(self) -> usize {
-        assert_eq!((self.left, self.run.len()), (0, 0), "as many words as live registers");
-        self.run.end
+            _ => Item::Word(self.reader.word(number)),
+        };
+        let read = match &item {
+            Item::Run(values, _) => values.len(),
+            Item::Word(_) => 1,
+        };
+        self.left = self.left.checked_sub(read).expect("no more words than the frame has");
+        Some(item)
     }
 }
 

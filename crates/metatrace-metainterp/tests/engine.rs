@@ -10,6 +10,7 @@ use metatrace_ir::{Const, Descr, FieldDescr, GuardId, JitCodeId, Kind, Memory, O
 use metatrace_jitcode::liveness::Liveness;
 use metatrace_jitcode::{
     CalleeKey, DescrIndex, Insn, JitCode, JitCodeSource, MergePoint, ParamWord, PortalCode, PortalSource, Reg,
+    SmallCode,
 };
 use metatrace_metainterp::engine::hash_greens;
 use metatrace_metainterp::{Abort, Engine, Entry, Next, Parameters, Stats, Twins, Unstageable};
@@ -181,9 +182,9 @@ impl Source {
         store_result.insns = vec![store(0, 1), Insn::Return { values: 0 }];
         let portal = Rc::new(PortalCode {
             jitcode: guest,
-            load_params: finished(load_params),
-            store_params: finished(store_params),
-            store_result: finished(store_result),
+            load_params: SmallCode::new(finished(load_params)),
+            store_params: SmallCode::new(finished(store_params)),
+            store_result: SmallCode::new(finished(store_result)),
             param_words: vec![
                 ParamWord::Green(0),
                 ParamWord::Red(0),
@@ -195,9 +196,9 @@ impl Source {
         });
         let codes = vec![
             portal.jitcode.clone(),
-            portal.load_params.clone(),
-            portal.store_params.clone(),
-            portal.store_result.clone(),
+            portal.load_params.code.clone(),
+            portal.store_params.code.clone(),
+            portal.store_result.code.clone(),
         ];
         Source { codes, portal }
     }
