@@ -10,15 +10,15 @@ use metatrace_ir::JitCodeId;
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::portal::{PortalCode, PortalSource, Twins, Unstageable};
 use metatrace_jitcode::{CalleeKey, Concrete, Interp, JitCode, JitCodeSource, Outcome, SmallCode, Stack, Words};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 thread_local! {
     /// The twins that have been named on this thread, by the address of their key.
-    static KEYS: RefCell<HashMap<usize, (fn(), &'static str)>> = RefCell::default();
+    static KEYS: RefCell<FxHashMap<usize, (fn(), &'static str)>> = RefCell::default();
 
     static OF_THREAD: Rc<Library> = Rc::default();
 }
@@ -70,9 +70,9 @@ struct Entry {
 #[derive(Default)]
 struct Store {
     by_id: Vec<Rc<JitCode>>,
-    functions: HashMap<CalleeKey, Rc<JitCode>>,
-    entries: HashMap<CalleeKey, Entry>,
-    portals: HashMap<CalleeKey, Rc<PortalCode>>,
+    functions: FxHashMap<CalleeKey, Rc<JitCode>>,
+    entries: FxHashMap<CalleeKey, Entry>,
+    portals: FxHashMap<CalleeKey, Rc<PortalCode>>,
 }
 
 /// A store of jitcodes.

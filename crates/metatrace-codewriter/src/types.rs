@@ -9,9 +9,9 @@ use crate::assembly::{Assembly, SumAccess};
 use crate::shape::{Shape, View};
 use crate::shims::DropShims;
 use metatrace_ir::{Pointee, Word};
+use rustc_hash::FxHashMap;
 use std::any::TypeId;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -266,8 +266,8 @@ pub trait KnownType: Sized {
 }
 
 thread_local! {
-    static TYPES: RefCell<HashMap<TypeId, Type>> = RefCell::default();
-    static NAMES: RefCell<HashMap<TypeId, Rc<str>>> = RefCell::default();
+    static TYPES: RefCell<FxHashMap<TypeId, Type>> = RefCell::default();
+    static NAMES: RefCell<FxHashMap<TypeId, Rc<str>>> = RefCell::default();
 }
 
 /// The readable name of a type that may be unsized.

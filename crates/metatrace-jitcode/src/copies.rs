@@ -9,7 +9,7 @@ use crate::insn::{Insn, Reg};
 use crate::interp::Words;
 use metatrace_ir::{Descr, Word};
 use metatrace_native::{load, store};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// Where a word is found.
@@ -62,12 +62,13 @@ impl SmallCode {
 impl Copies {
     /// The table of a jitcode, if it does nothing else.
     pub fn of(code: &JitCode) -> Option<Copies> {
-        let mut known: HashMap<Reg, Source> = HashMap::new();
+        let mut known: FxHashMap<Reg, Source> = FxHashMap::default();
         let mut stores = Vec::new();
         for n in 0..code.params.len() {
             known.insert(Reg(n as u16), Source::Arg(n as u16, 0));
         }
-        let source = |known: &HashMap<Reg, Source>, reg: Reg| match (reg.0 as usize).checked_sub(code.registers.len()) {
+        let source = |known: &FxHashMap<Reg, Source>, reg: Reg| match (reg.0 as usize).checked_sub(code.registers.len())
+        {
             Some(n) => Some(Source::Constant(code.consts[n].bits)),
             None => known.get(&reg).copied(),
         };

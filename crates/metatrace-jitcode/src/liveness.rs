@@ -5,7 +5,7 @@
 
 use crate::insn::{Insn, Pc, Reg};
 use crate::{InlineCall, JitCode, MergePoint, NativeCall, Position, SwitchTable};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 
 /// The live registers of a function's resumable instructions.
@@ -170,7 +170,7 @@ impl<'a> Analysis<'a> {
 
     fn collect(self) -> Liveness {
         let mut liveness = Liveness::default();
-        let mut known: HashMap<Vec<Reg>, Range<u32>> = HashMap::new();
+        let mut known: FxHashMap<Vec<Reg>, Range<u32>> = FxHashMap::default();
         for block in 0..self.starts.len() {
             let mut entries = Vec::new();
             self.walk(block, |pc, behind, before| {

@@ -3,7 +3,7 @@
 
 use crate::graph::{Blk, Block, Graph, Op, Operand, Term, VReg};
 use metatrace_ir::{Opcode, eval};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Which blocks can be reached.
 pub(crate) fn reachable(graph: &Graph) -> Vec<bool> {
@@ -243,7 +243,7 @@ pub(crate) fn thread_jumps(graph: &mut Graph) {
 }
 
 /// What registers never hold: addresses of places are not null, what is distinct from a niche is not that.
-fn never(graph: &Graph) -> HashMap<VReg, u64> {
+fn never(graph: &Graph) -> FxHashMap<VReg, u64> {
     let definitions = super::copies::definitions(graph);
     let ops = graph.blocks.iter().flat_map(|block| &block.ops);
     let never = ops.filter_map(|op| match op {
@@ -290,7 +290,7 @@ fn skip_empty(graph: &Graph, mut to: Blk) -> Blk {
 
 /// Block `n` jumps to `to`: where `to` is short and its branch is decided by what `n` has set, `n` does its work and goes
 /// on to the branch's target.
-fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, never: &HashMap<VReg, u64>) -> bool {
+fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, never: &FxHashMap<VReg, u64>) -> bool {
     let target = &graph.blocks[to.0 as usize];
     let short = target.ops.len() <= DUPLICATED
         && target
@@ -300,7 +300,7 @@ fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, never: &Has
     if !short || preds < 2 {
         return false;
     }
-    let mut known: HashMap<VReg, Operand> = HashMap::new();
+    let mut known: FxHashMap<VReg, Operand> = FxHashMap::default();
     for op in graph.blocks[n].ops.iter().chain(&target.ops) {
         learn(op, &mut known, never);
     }
@@ -340,7 +340,7 @@ fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, never: &Has
 }
 
 /// Follows constants and what never holds some value through moves and pure operations.
-fn learn(op: &Op, known: &mut HashMap<VReg, Operand>, never: &HashMap<VReg, u64>) {
+fn learn(op: &Op, known: &mut FxHashMap<VReg, Operand>, never: &FxHashMap<VReg, u64>) {
     let value = match op {
         Op::Move { src, .. } => match src {
             Operand::Const(_) => Some(*src),

@@ -2,7 +2,7 @@
 
 use super::cfg::defines;
 use crate::graph::{Graph, Op, Operand, Term, VReg};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// How often each register is written; parameters and merge point registers count as written once more.
 pub(crate) fn definitions(graph: &Graph) -> Vec<u32> {
@@ -38,7 +38,7 @@ pub(crate) fn definitions(graph: &Graph) -> Vec<u32> {
 /// A register with one definition that is a copy of a constant, or of a register with one definition, is that everywhere.
 pub(crate) fn single_definitions(graph: &mut Graph) {
     let count = definitions(graph);
-    let mut replaced: HashMap<VReg, Operand> = HashMap::new();
+    let mut replaced: FxHashMap<VReg, Operand> = FxHashMap::default();
     for block in &graph.blocks {
         for op in &block.ops {
             if let Op::Move { dst, src } = op

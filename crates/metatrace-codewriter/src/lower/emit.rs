@@ -7,7 +7,7 @@ use crate::graph::{Blk, Graph, Op, Operand, Term, VReg};
 use metatrace_ir::{Const, DescrRef, JitCodeId, Kind, Opcode};
 use metatrace_jitcode::liveness::Liveness;
 use metatrace_jitcode::{Callee, DescrIndex, InlineCall, Insn, JitCode, MergePoint, NativeCall, Pc, Reg, SwitchTable};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Lays the blocks out, numbers the registers, and computes liveness.
 pub(crate) fn emit(graph: &Graph, id: JitCodeId) -> JitCode {
@@ -33,9 +33,9 @@ pub(crate) fn emit(graph: &Graph, id: JitCodeId) -> JitCode {
         graph,
         registers,
         code,
-        consts: HashMap::new(),
-        descrs: HashMap::new(),
-        starts: HashMap::new(),
+        consts: FxHashMap::default(),
+        descrs: FxHashMap::default(),
+        starts: FxHashMap::default(),
     };
     for (n, block) in order.iter().enumerate() {
         emitter.block(*block, order.get(n + 1).copied());
@@ -104,14 +104,14 @@ fn cold_blocks(graph: &Graph) -> Vec<bool> {
 
 /// Numbers of registers: the parameters', then those that live across blocks, then those of single blocks, which share.
 struct Registers {
-    of: HashMap<VReg, Reg>,
+    of: FxHashMap<VReg, Reg>,
     kinds: Vec<Kind>,
 }
 
 impl Registers {
     fn assign(graph: &Graph, order: &[Blk]) -> Registers {
         let mut registers = Registers {
-            of: HashMap::new(),
+            of: FxHashMap::default(),
             kinds: Vec::new(),
         };
         for param in &graph.params {
@@ -147,7 +147,7 @@ impl Registers {
             local.push(mine);
         }
         let shared = registers.kinds.len();
-        let mut pools: HashMap<Kind, Vec<Reg>> = HashMap::new();
+        let mut pools: FxHashMap<Kind, Vec<Reg>> = FxHashMap::default();
         for (block, mine) in order.iter().zip(local) {
             registers.share(graph, *block, &mine, &mut pools);
         }
@@ -164,9 +164,9 @@ impl Registers {
     }
 
     /// Registers of one block: a linear scan over its operations.
-    fn share(&mut self, graph: &Graph, block: Blk, mine: &[VReg], pools: &mut HashMap<Kind, Vec<Reg>>) {
+    fn share(&mut self, graph: &Graph, block: Blk, mine: &[VReg], pools: &mut FxHashMap<Kind, Vec<Reg>>) {
         let block = &graph.blocks[block.0 as usize];
-        let mut last: HashMap<VReg, usize> = HashMap::new();
+        let mut last: FxHashMap<VReg, usize> = FxHashMap::default();
         for (at, op) in block.ops.iter().enumerate() {
             op.for_each_use(graph.merge_point.as_ref(), |reg| {
                 last.insert(reg, at);
@@ -181,11 +181,11 @@ impl Registers {
         block.term.def().into_iter().for_each(|reg| {
             last.insert(reg, block.ops.len());
         });
-        let mut free: HashMap<Kind, Vec<Reg>> = pools.clone();
+        let mut free: FxHashMap<Kind, Vec<Reg>> = pools.clone();
         let mut ends: Vec<(usize, VReg)> = mine.iter().filter_map(|reg| Some((*last.get(reg)?, *reg))).collect();
         ends.sort_unstable_by_key(|(at, _)| *at);
         let mut ended = ends.into_iter().peekable();
-        let mut define = |reg: VReg, registers: &mut Registers, free: &mut HashMap<Kind, Vec<Reg>>| {
+        let mut define = |reg: VReg, registers: &mut Registers, free: &mut FxHashMap<Kind, Vec<Reg>>| {
             if registers.of.contains_key(&reg) || !mine.contains(&reg) {
                 return;
             }
@@ -221,9 +221,9 @@ struct Emitter<'a> {
     graph: &'a Graph,
     registers: Registers,
     code: JitCode,
-    consts: HashMap<Const, Reg>,
-    descrs: HashMap<DescrRef, DescrIndex>,
-    starts: HashMap<Blk, Pc>,
+    consts: FxHashMap<Const, Reg>,
+    descrs: FxHashMap<DescrRef, DescrIndex>,
+    starts: FxHashMap<Blk, Pc>,
 }
 
 impl Emitter<'_> {

@@ -10,7 +10,7 @@
 
 use crate::graph::{Block, Graph, Op, Operand, Term, VReg, is_binary};
 use metatrace_ir::{ArrayDescr, Class, Const, Descr, DescrRef, Effect, FieldDescr, Opcode, eval};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 /// What something is known about.
@@ -72,9 +72,9 @@ impl Fact {
 /// Frame slots, by the register that holds their address; whether that address goes anywhere.
 #[derive(Debug, Default)]
 struct Slots {
-    slots: HashMap<VReg, bool>,
+    slots: FxHashMap<VReg, bool>,
     /// Registers that are used only as bases of accesses.
-    bases: HashSet<VReg>,
+    bases: FxHashSet<VReg>,
 }
 
 impl Slots {
@@ -173,9 +173,9 @@ struct Address {
 
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Known {
-    facts: HashMap<Fact, Operand>,
+    facts: FxHashMap<Fact, Operand>,
     /// Of registers that are used for nothing but accesses.
-    addresses: HashMap<VReg, Address>,
+    addresses: FxHashMap<VReg, Address>,
 }
 
 impl Known {

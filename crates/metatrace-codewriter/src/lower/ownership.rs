@@ -17,7 +17,7 @@ use crate::natives::{self, Facts};
 use crate::place::{Located, PlaceKind, RootHome};
 use crate::types::Type;
 use metatrace_ir::{Const, Effect, Kind, Opcode};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// Bits of what may be: the value is not there, it is there.
@@ -29,8 +29,8 @@ struct Expansion<'a> {
     b: &'a mut Builder,
     /// At the start of each block.
     at_start: Vec<Option<Vec<u8>>>,
-    flags: HashMap<OwnerId, VReg>,
-    cleanups: HashMap<Vec<(OwnerId, bool)>, Blk>,
+    flags: FxHashMap<OwnerId, VReg>,
+    cleanups: FxHashMap<Vec<(OwnerId, bool)>, Blk>,
 }
 
 /// Replaces [`Op::Owns`], [`Op::Moved`], [`Op::Drop`] and [`Unwind::Owned`].
@@ -39,8 +39,8 @@ pub(crate) fn expand(b: &mut Builder) {
     let mut expansion = Expansion {
         b,
         at_start: vec![None; count],
-        flags: HashMap::new(),
-        cleanups: HashMap::new(),
+        flags: FxHashMap::default(),
+        cleanups: FxHashMap::default(),
     };
     expansion.flow();
     expansion.choose_flags();
