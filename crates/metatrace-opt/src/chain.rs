@@ -20,7 +20,7 @@ use crate::edits::{Edit, edited};
 use crate::range::Range;
 use crate::{Decision, Pass, Rewrites};
 use metatrace_ir::eval::eval;
-use metatrace_ir::{Op, Opcode, Ref, Trace};
+use metatrace_ir::{Kind, Op, Opcode, Ref, Trace};
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["chain_value", "chain_implied"];
@@ -95,7 +95,9 @@ fn edits(trace: &Trace) -> Vec<Edit> {
 /// What guard `n` asks, if it is about one value; `part` is the first operation behind the last label.
 fn question(trace: &Trace, n: usize, part: usize) -> Option<Question> {
     let op = &trace.ops[n];
-    let asks = |value: Ref, test| (!value.is_const()).then_some(Question { value, test });
+    // which bits a NaN has is asked only where the guest asks
+    let is_number = |value: Ref| trace.kind(value) != Kind::Float;
+    let asks = |value: Ref, test| (!value.is_const() && is_number(value)).then_some(Question { value, test });
     match op.opcode {
         Opcode::GuardValue => asks(op.args[0], Test::Is(op.args[1])),
         Opcode::GuardNonnull => asks(op.args[0], Test::IsTrue(true)),

@@ -18,6 +18,7 @@
 //!   `pure` (common subexpressions), `virtuals` (allocations that nobody else sees), `heap` (loads and stores);
 //! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it; so does
 //!   `chain`: of several tests of one value the first asks what the last does (both by way of `edits`);
+//! - `demand` goes over it, too: masks whose cleared bits nobody looks at;
 //! - `sink` too: what only exits need is left to these; what nobody needs is `dead`, and dropped.
 //!
 //! **The contract of a pass.** `Pass::visit` sees an operation whose operands are values of the new trace and says what
@@ -34,6 +35,7 @@ mod bits;
 mod chain;
 mod context;
 mod dead;
+mod demand;
 mod division;
 mod driver;
 mod edits;
@@ -74,6 +76,8 @@ pub struct Options {
     pub group: bool,
     /// Tests of one value in a row.
     pub chain: bool,
+    /// Masks of bits that nobody looks at.
+    pub demand: bool,
     /// Values that only exits need.
     pub sink: bool,
     /// The label of the loop that is peeled off its first round, where the trace is a loop.
@@ -148,6 +152,13 @@ pub static PASSES: &[PassInfo] = &[
         make: || Box::new(chain::Chain),
     },
     PassInfo {
+        name: "demand",
+        about: "masks of bits that nobody looks at",
+        switch: |options| &mut options.demand,
+        rules: || demand::RULES.to_vec(),
+        make: || Box::new(demand::Demand::default()),
+    },
+    PassInfo {
         name: "sink",
         about: "values that only exits need",
         switch: |options| &mut options.sink,
@@ -183,6 +194,7 @@ impl Options {
         heap: false,
         group: false,
         chain: false,
+        demand: false,
         sink: false,
         peel: None,
     };

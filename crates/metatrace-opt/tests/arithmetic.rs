@@ -113,17 +113,21 @@ fn entries(trace: &Trace) -> Vec<(usize, Vec<Ref>)> {
 
 fn options() -> impl Strategy<Value = Options> {
     let all = Just(Options::default());
-    let some = any::<[bool; 8]>().prop_map(|[fold, guards, pure, virtuals, heap, group, chain, sink]| Options {
-        fold,
-        guards,
-        pure,
-        virtuals,
-        heap,
-        group,
-        chain,
-        sink,
-        peel: None,
-    });
+    let some =
+        any::<[bool; 9]>().prop_map(
+            |[fold, guards, pure, virtuals, heap, group, chain, demand, sink]| Options {
+                fold,
+                guards,
+                pure,
+                virtuals,
+                heap,
+                group,
+                chain,
+                demand,
+                sink,
+                peel: None,
+            },
+        );
     prop_oneof![3 => all, 1 => some]
 }
 

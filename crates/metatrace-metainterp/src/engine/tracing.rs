@@ -8,7 +8,7 @@ use crate::recorder::{Limits, Recorder, Setting, Surroundings};
 use crate::resume::{Below, Rebuilder, ResumeData};
 use crate::value::Value;
 use metatrace_backend::Exit;
-use metatrace_ir::{Class, Const, DescrRef, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace};
+use metatrace_ir::{Class, Const, DescrRef, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace, Word};
 use metatrace_jitcode::{Activation, Insn, Interp, Outcome, Pc, PortalCode, Stack, Words};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
@@ -167,7 +167,31 @@ impl Rebuilder for RecordedProgram<'_> {
         let words: SmallVec<[u64; 3]> = args.iter().map(|arg| arg.bits).collect();
         // SAFETY: as when the blackhole executes it.
         let result = unsafe { execute_sunk(opcode, descr, &words) };
-        self.recorder.record(opcode, args, descr, result)
+        let mut args: SmallVec<[Value; 3]> = args.into();
+        if let (Class::Store, Some(descr)) = (opcode.class(), descr)
+            && let Some(value) = args.last_mut()
+        {
+            // where only the low bits are stored the trace may have left the others as they were
+            *value = self.extended(*value, descr.word().expect("a store has a word"));
+        }
+        self.recorder.record(opcode, &args, descr, result)
+    }
+}
+
+impl RecordedProgram<'_> {
+    /// The number that a load of such a word would give where the value has been stored.
+    fn extended(&mut self, value: Value, word: Word) -> Value {
+        let bits = word.extend(value.bits);
+        let (opcode, operand) = match word {
+            Word::U8 | Word::U16 | Word::U32 => (Opcode::IntAnd, u64::MAX >> (64 - 8 * word.size())),
+            Word::I8 | Word::I16 | Word::I32 => (Opcode::IntSignext, word.size().into()),
+            Word::U64 | Word::I64 | Word::Length | Word::Ref | Word::F64 => return value,
+        };
+        if value.is_const() {
+            return Value { bits, ..value };
+        }
+        let operand = Value::constant(Kind::Int, operand);
+        self.recorder.record(opcode, &[value, operand], None, bits)
     }
 }
 

@@ -1,0 +1,198 @@
+//! Which bits of a value anybody looks at: a mask that keeps all of these does nothing.
+//!
+//! ```text
+//! label(i0, i1, i2, descr=TargetToken(2))            label(i0, i1, i2, descr=TargetToken(2))
+//! i3 = int_add(i2, 1)                                i3 = int_add(i2, 1)
+//! i4 = int_and(i3, 255)                       ──▶    setarrayitem_raw(i0, i1, i3, descr=bytes)
+//! setarrayitem_raw(i0, i1, i4, descr=bytes)          …
+//! …                                                  jump(i0, i1, i3, descr=TargetToken(2))
+//! jump(i0, i1, i4, descr=TargetToken(2))
+//! ```
+//!
+//! A guest's byte is masked after each sum, but its store writes the low bits whatever the others are, and the next sum's low
+//! bits depend on low bits only. Exits, guards, addresses and calls look at all.
+//!
+//! One scan from the end tells; over the back-edge of a peeled loop, which nobody else enters, it is repeated until nothing more
+//! is asked for. Nothing that
+//! was found out about a masked value is used behind this: what is left looks at what the operations that are left look at. A store
+//! that gets an unmasked value is no longer what a load of its place would give, so a bridge, for which stores are pending,
+//! masks their values again.
+//!
+//! Absent: values whose demanded bits are constant.
+
+use crate::context::Context;
+use crate::peel::Carry;
+use crate::range::Range;
+use crate::{Decision, Pass, Rewrites};
+use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Trace};
+
+/// The rules of this pass.
+pub(crate) const RULES: &[&str] = &["mask_for_nobody"];
+
+/// So often the bits that a loop's label asks for may grow until all are taken to be asked for.
+const MAX_ROUNDS: usize = 4;
+
+#[derive(Default)]
+pub(crate) struct Demand {
+    /// The last label is that of a peeled loop.
+    is_peeled: bool,
+}
+
+impl Pass for Demand {
+    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
+        Decision::Keep
+    }
+
+    fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {
+        self.is_peeled = true;
+    }
+
+    fn finish(&mut self, mut trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {
+        let masks = trace.ops.iter().any(|op| mask(&trace, op).is_some());
+        if !masks {
+            return trace;
+        }
+        let demanded = demanded(&trace, self.is_peeled);
+        let mut values: Vec<Ref> = (0..trace.value_count()).map(Ref::value).collect();
+        for n in 0..trace.ops.len() {
+            let result = trace.result(n).as_value().expect("a value");
+            let mask = mask(&trace, &trace.ops[n]);
+            let is_for_nobody = mask.is_some_and(|mask| demanded[result] & !mask == 0);
+            // what nobody needs at all is dropped behind the last pass
+            if is_for_nobody && demanded[result] != 0 {
+                let masked = trace.ops[n].args[0];
+                let masked = masked.as_value().map_or(masked, |n| values[n]);
+                if may_stand_for(masked, Ref::value(result), &trace, &values) {
+                    values[result] = masked;
+                    rewrites.count("mask_for_nobody");
+                }
+            }
+        }
+        for op in &mut trace.ops {
+            for arg in &mut op.args {
+                if let Some(n) = arg.as_value() {
+                    *arg = values[n];
+                }
+            }
+        }
+        trace
+    }
+}
+
+/// The bits that a mask or sign extension leaves as they are.
+fn mask(trace: &Trace, op: &Op) -> Option<u64> {
+    let constant = |n: usize| trace.as_const(op.args[n]).map(|constant| constant.bits);
+    match op.opcode {
+        Opcode::IntAnd => constant(1),
+        Opcode::IntSignext => constant(1).map(|bytes| low(8 * bytes)),
+        _ => None,
+    }
+}
+
+/// Whether labels can have `masked` in the place of `value`: their arguments are distinct, and no constants. `values`: what
+/// stands for each value by now.
+fn may_stand_for(masked: Ref, value: Ref, trace: &Trace, values: &[Ref]) -> bool {
+    let is_there = |arg: &Ref| *arg != value && values[arg.as_value().expect("no constant")] == masked;
+    let labels = trace
+        .ops
+        .iter()
+        .filter(|op| op.opcode == Opcode::Label && op.args.contains(&value));
+    labels
+        .into_iter()
+        .all(|label| !masked.is_const() && !label.args.iter().any(is_there))
+}
+
+/// The lowest bits.
+fn low(count: u64) -> u64 {
+    match count {
+        0..64 => (1 << count) - 1,
+        _ => u64::MAX,
+    }
+}
+
+/// By value: the bits that somebody looks at.
+fn demanded(trace: &Trace, is_peeled: bool) -> Vec<u64> {
+    let label = trace.ops.iter().rfind(|op| op.opcode == Opcode::Label);
+    let label = label.filter(|_| is_peeled);
+    // what the jump's arguments are asked for
+    let mut asked = vec![if label.is_some() { 0 } else { u64::MAX }; trace.ops.last().map_or(0, |op| op.args.len())];
+    for round in 0.. {
+        let demanded = scan(trace, &asked);
+        let Some(label) = label else { return demanded };
+        let asked_of = |arg: &Ref| match trace.words.iter().any(|narrow| narrow.value == *arg) {
+            // whoever jumps there passes such a number
+            true => u64::MAX,
+            false => demanded[arg.as_value().expect("no constant")],
+        };
+        let next: Vec<u64> = label.args.iter().map(asked_of).collect();
+        if next == asked {
+            return demanded;
+        }
+        asked = if round < MAX_ROUNDS {
+            next
+        } else {
+            vec![u64::MAX; next.len()]
+        };
+        if round > MAX_ROUNDS {
+            return scan(trace, &asked);
+        }
+    }
+    unreachable!("the rounds end")
+}
+
+fn scan(trace: &Trace, asked: &[u64]) -> Vec<u64> {
+    let mut demanded = vec![0; trace.value_count()];
+    let add = |value: Ref, bits: u64, demanded: &mut Vec<u64>| {
+        if let Some(n) = value.as_value() {
+            demanded[n] |= bits;
+        }
+    };
+    for snapshot in &trace.snapshots {
+        snapshot
+            .values
+            .iter()
+            .for_each(|value| add(*value, u64::MAX, &mut demanded));
+    }
+    for n in (0..trace.ops.len()).rev() {
+        let op = &trace.ops[n];
+        let result = demanded[trace.result(n).as_value().expect("a value")];
+        for (place, arg) in op.args.iter().enumerate() {
+            let bits = match op.opcode {
+                // the arguments are the values themselves
+                Opcode::Label => 0,
+                Opcode::Jump => asked[place],
+                _ => of_operand(trace, op, place, result),
+            };
+            add(*arg, bits, &mut demanded);
+        }
+    }
+    demanded
+}
+
+/// What an operation looks at in an operand when these bits of its result are asked for.
+fn of_operand(trace: &Trace, op: &Op, place: usize, result: u64) -> u64 {
+    let constant = |n: usize| {
+        op.args
+            .get(n)
+            .and_then(|arg| trace.as_const(*arg))
+            .map(|constant| constant.bits)
+    };
+    let up_to_highest = low(64 - u64::from(result.leading_zeros()));
+    match (op.opcode, constant(1)) {
+        _ if op.opcode.class() == Class::Store => match op.descr().word() {
+            Some(word) if place + 1 == op.args.len() && word.kind() == Kind::Int => low(8 * u64::from(word.size())),
+            _ => u64::MAX,
+        },
+        _ if result == 0 && op.opcode.class() == Class::Pure => 0,
+        (Opcode::IntAdd | Opcode::IntSub | Opcode::IntMul | Opcode::IntNeg, _) => up_to_highest,
+        (Opcode::IntAnd, Some(mask)) => result & mask,
+        (Opcode::IntAnd | Opcode::IntOr | Opcode::IntXor | Opcode::IntInvert | Opcode::SameAsI, _) => result,
+        (Opcode::IntLshift, Some(count)) if place == 0 => result >> (count & 63),
+        (Opcode::UintRshift, Some(count)) if place == 0 => result << (count & 63),
+        (Opcode::IntSignext, Some(bytes)) => {
+            let (kept, sign) = (low(8 * bytes), low(8 * bytes) & !low(8 * bytes - 1));
+            result & kept | if result & !kept != 0 { sign } else { 0 }
+        }
+        _ => u64::MAX,
+    }
+}
