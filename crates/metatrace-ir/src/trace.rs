@@ -104,6 +104,7 @@ pub struct Exit {
 
 impl Clone for Op {
     /// Copies the operands at once, which the derived implementation does one by one.
+    #[inline]
     fn clone(&self) -> Op {
         Op {
             opcode: self.opcode,
@@ -268,21 +269,25 @@ impl Trace {
     }
 
     /// The value that operation `n` defines.
+    #[inline]
     pub fn result(&self, n: usize) -> Ref {
         Ref::value(self.inputs.len() + n)
     }
 
     /// The operation that defines `value`; `None` for inputs and constants.
+    #[inline]
     pub fn defining_op(&self, value: Ref) -> Option<usize> {
         value.as_value()?.checked_sub(self.inputs.len())
     }
 
     /// The number of values: inputs and operations.
+    #[inline]
     pub fn value_count(&self) -> usize {
         self.inputs.len() + self.ops.len()
     }
 
     /// Appends an operation; returns the value it defines (not to be used if it has no result).
+    #[inline]
     pub fn push(&mut self, op: Op) -> Ref {
         self.ops.push(op);
         self.result(self.ops.len() - 1)
@@ -308,9 +313,12 @@ impl Trace {
     }
 
     /// As [`constant_of`](Self::constant_of), for many of one trace: `known` is what has been asked before, by index.
+    #[inline]
     pub fn constant_from(&mut self, other: &Trace, value: Ref, known: &mut Vec<Option<Ref>>) -> Ref {
         let n = value.as_const().expect("a constant");
-        known.resize(other.consts.len(), None);
+        if known.len() <= n {
+            known.resize(other.consts.len(), None);
+        }
         let plain = *known[n].get_or_insert_with(|| self.constant(other.consts[n]));
         if value.is_green() { plain.green() } else { plain }
     }
@@ -321,6 +329,7 @@ impl Trace {
     }
 
     /// The constant behind a reference; `None` for other values.
+    #[inline]
     pub fn as_const(&self, value: Ref) -> Option<Const> {
         value.as_const().map(|n| self.consts[n])
     }
@@ -329,6 +338,7 @@ impl Trace {
     ///
     /// # Panics
     /// If the value is an operation's that has no result.
+    #[inline]
     pub fn kind(&self, value: Ref) -> Kind {
         if let Some(constant) = self.as_const(value) {
             return constant.kind;
@@ -383,6 +393,7 @@ impl Trace {
     }
 
     /// The sunk operation that computes `value`, if one does.
+    #[inline]
     pub fn sunk_op(&self, value: Ref) -> Option<&Op> {
         let op = &self.ops[self.defining_op(value)?];
         op.sunk.then_some(op)

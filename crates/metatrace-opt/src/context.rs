@@ -277,6 +277,9 @@ impl Context {
 
     /// What the operation's result is known to be.
     pub(crate) fn knowledge_of(&self, op: &Op) -> (Range, Bits) {
+        if op.opcode.result() != Some(Kind::Int) {
+            return (Range::FULL, Bits::ANY);
+        }
         let word = op.descr.as_deref().and_then(Descr::word);
         let (range, bits) = match (op.opcode.class(), word) {
             (Class::Load, Some(word)) => (Range::of_word(word), Bits::ANY),

@@ -97,8 +97,10 @@ impl<'a> Driver<'a> {
         if op.opcode != Opcode::GuardNoException {
             self.context.call_removed = false;
         }
-        let args = op.args.iter().map(|arg| self.value(*arg)).collect();
-        let op = Op { args, ..op.clone() };
+        let mut op = op.clone();
+        for arg in &mut op.args {
+            *arg = self.value(*arg);
+        }
         if self.context.wants_exits() {
             self.look_behind(n);
         }
@@ -126,11 +128,10 @@ impl<'a> Driver<'a> {
     pub(crate) fn settle(&mut self, n: usize) {
         let op = &self.input.ops[n];
         for _ in 0..MAX_REPLACEMENTS {
-            let args = self.values_of(&op.args);
-            let op = Op {
-                args: args.into_iter().collect(),
-                ..op.clone()
-            };
+            let mut op = op.clone();
+            for arg in &mut op.args {
+                *arg = self.value(*arg);
+            }
             match self.decide(&op) {
                 Decision::First(rule, ops) => self.first(rule, ops),
                 _ => return,
@@ -227,10 +228,13 @@ impl<'a> Driver<'a> {
     }
 
     fn decide(&mut self, op: &Op) -> Decision {
-        let mut decisions = self.passes.iter_mut().map(|pass| pass.visit(op, &mut self.context));
-        decisions
-            .find(|decision| *decision != Decision::Keep)
-            .unwrap_or(Decision::Keep)
+        for pass in &mut self.passes {
+            match pass.visit(op, &mut self.context) {
+                Decision::Keep => {}
+                decided => return decided,
+            }
+        }
+        Decision::Keep
     }
 
     fn emit(&mut self, mut op: Op) -> Option<Ref> {

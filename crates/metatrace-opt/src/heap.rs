@@ -93,11 +93,11 @@ impl Pass for Heap {
     }
 
     fn before(&mut self, op: &mut Op, context: &mut Context) {
+        if self.pending.is_empty() {
+            return;
+        }
         let is_end = matches!(op.opcode, Opcode::Jump | Opcode::Label);
-        let sight = match &self.pending[..] {
-            [] => None,
-            _ => self.contents.ownership().sight(op, context),
-        };
+        let sight = self.contents.ownership().sight(op, context);
         let sees = |pending: &Pending, ownership: &Ownership| match &sight {
             Some(sight) => ownership.may_see(sight, &pending.access),
             None => is_end,

@@ -49,7 +49,6 @@ use context::{Born, Context};
 use driver::Driver;
 use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
-use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -192,26 +191,25 @@ impl Default for Options {
 /// How often each rule has rewritten an operation.
 #[derive(Clone, Default, Debug)]
 pub struct Rewrites {
-    /// By the address of the name, which is fast to find; one name may have several.
-    counts: FxHashMap<usize, (&'static str, u32)>,
+    /// The rules, as they were applied: they are counted when somebody asks.
+    applied: Vec<&'static str>,
 }
 
 impl Rewrites {
     fn count(&mut self, rule: &'static str) {
-        self.counts.entry(rule.as_ptr().addr()).or_insert((rule, 0)).1 += 1;
+        self.applied.push(rule);
     }
 
     /// How often the rule has.
     pub fn of(&self, rule: &str) -> u32 {
-        let same = self.counts.values().filter(|(name, _)| *name == rule);
-        same.map(|(_, count)| count).sum()
+        self.applied.iter().filter(|name| **name == rule).count() as u32
     }
 
     /// The rules that have, and how often, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let mut by_name = BTreeMap::new();
-        for (name, count) in self.counts.values() {
-            *by_name.entry(*name).or_insert(0) += count;
+        for name in &self.applied {
+            *by_name.entry(*name).or_insert(0) += 1;
         }
         by_name.into_iter()
     }

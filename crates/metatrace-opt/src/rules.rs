@@ -332,14 +332,102 @@ pub(crate) static TABLE: &[Rule] = rules! {
     guard_isnull_fails: (GuardIsnull c) => (GuardAlwaysFails), if |m| !m.c.is(0);
 };
 
-/// The rules whose pattern begins with this operation.
-fn rules_of(opcode: Opcode) -> &'static [Rule] {
-    static BY_OPCODE: OnceLock<Vec<Vec<Rule>>> = OnceLock::new();
-    let by_opcode = BY_OPCODE.get_or_init(|| {
-        let of = |opcode: &Opcode| TABLE.iter().filter(|rule| rule.opcode == *opcode).copied().collect();
-        Opcode::ALL.iter().map(of).collect()
+/// The rules whose pattern begins with one operation, and which of them an operand refuses at first sight: most rules are.
+/// Sets of rules are bits, by their place in the table.
+#[derive(Default)]
+struct Rules {
+    rules: Vec<&'static Rule>,
+    /// By operand.
+    operands: Vec<Candidates>,
+}
+
+/// Rules, by what they want at one place of their patterns.
+#[derive(Clone, Default)]
+struct Candidates {
+    any: u64,
+    constant: u64,
+    /// For constants with some bits.
+    bits: Vec<(u64, u64)>,
+    /// For values with some definition.
+    defined: Vec<(Opcode, u64)>,
+}
+
+impl Rules {
+    fn of(opcode: Opcode) -> &'static Rules {
+        static BY_OPCODE: OnceLock<Vec<Rules>> = OnceLock::new();
+        let by_opcode = BY_OPCODE.get_or_init(|| {
+            let mut by_opcode = Vec::new();
+            by_opcode.resize_with(Opcode::ALL.len(), Rules::default);
+            for rule in TABLE {
+                by_opcode[rule.opcode as usize].add(rule);
+            }
+            by_opcode
+        });
+        &by_opcode[opcode as usize]
+    }
+
+    fn add(&mut self, rule: &'static Rule) {
+        let n = self.rules.len();
+        assert!(n < 64, "a set has 64 bits: {} is one rule too many", rule.name);
+        self.rules.push(rule);
+        self.operands.resize(rule.args.len(), Candidates::default());
+        for (candidates, pattern) in self.operands.iter_mut().zip(rule.args) {
+            *candidates.of_pattern(pattern) |= 1 << n;
+        }
+    }
+
+    /// Those that may match the operands, in one of their orders.
+    fn candidates(&self, args: &[Ref], commutative: bool, context: &Context) -> u64 {
+        let shape = |n: usize| Shape::of(args[n], context);
+        match &self.operands[..] {
+            [a] => a.of_shape(shape(0)),
+            [a, b] => {
+                let shapes = [shape(0), shape(1)];
+                let in_order = a.of_shape(shapes[0]) & b.of_shape(shapes[1]);
+                match commutative {
+                    true => in_order | a.of_shape(shapes[1]) & b.of_shape(shapes[0]),
+                    false => in_order,
+                }
+            }
+            [] => 0,
+            _ => unreachable!("patterns have at most two operands"),
+        }
+    }
+}
+
+impl Candidates {
+    fn of_pattern(&mut self, pattern: &Pattern) -> &mut u64 {
+        match *pattern {
+            Pattern::Value(_) => &mut self.any,
+            Pattern::Constant(_) => &mut self.constant,
+            Pattern::Bits(bits) => entry(&mut self.bits, bits),
+            Pattern::Op(opcode, _) => entry(&mut self.defined, opcode),
+        }
+    }
+
+    fn of_shape(&self, shape: Shape) -> u64 {
+        self.any
+            | match shape {
+                Shape::Constant(bits) => self.constant | find(&self.bits, bits),
+                Shape::Defined(opcode) => find(&self.defined, opcode),
+                Shape::Other => 0,
+            }
+    }
+}
+
+/// The set of a key in a list, which is too short for a map.
+fn entry<K: PartialEq>(list: &mut Vec<(K, u64)>, key: K) -> &mut u64 {
+    let known = list.iter().position(|(known, _)| *known == key);
+    let n = known.unwrap_or_else(|| {
+        list.push((key, 0));
+        list.len() - 1
     });
-    &by_opcode[opcode as usize]
+    &mut list[n].1
+}
+
+fn find<K: PartialEq>(list: &[(K, u64)], key: K) -> u64 {
+    let found = list.iter().find(|(known, _)| *known == key);
+    found.map_or(0, |(_, set)| *set)
 }
 
 /// What an operation may become.
@@ -353,12 +441,14 @@ pub(crate) enum Outcome {
 
 /// The first rule that applies to `op`, and what it makes of it.
 pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Outcome)> {
+    let rules = Rules::of(op.opcode);
     let commutative = op.opcode.info().commutative;
-    let shapes: SmallVec<[Shape; 4]> = op.args.iter().map(|arg| Shape::of(*arg, context)).collect();
-    for rule in rules_of(op.opcode) {
+    let mut candidates = rules.candidates(&op.args, commutative, context);
+    while candidates != 0 {
+        let rule = rules.rules[candidates.trailing_zeros() as usize];
+        candidates &= candidates - 1;
         let mut found = Found::default();
-        if may_match(rule.args, &shapes, commutative)
-            && found.all(rule.args, &op.args, commutative, context)
+        if found.all(rule.args, &op.args, commutative, context)
             && rule
                 .condition
                 .is_none_or(|condition| (condition.holds)(&found.matched(context)))
@@ -369,7 +459,7 @@ pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Out
     None
 }
 
-/// What an operand is at first sight: most rules are refused by that.
+/// What an operand is at first sight.
 #[derive(Clone, Copy)]
 enum Shape {
     Constant(u64),
@@ -385,21 +475,6 @@ impl Shape {
             (None, None) => Shape::Other,
         }
     }
-
-    fn may_match(self, pattern: &Pattern) -> bool {
-        match (pattern, self) {
-            (Pattern::Value(_), _) | (Pattern::Constant(_), Shape::Constant(_)) => true,
-            (Pattern::Bits(wanted), Shape::Constant(bits)) => *wanted == bits,
-            (Pattern::Op(wanted, _), Shape::Defined(opcode)) => *wanted == opcode,
-            (Pattern::Constant(_) | Pattern::Bits(_) | Pattern::Op(..), _) => false,
-        }
-    }
-}
-
-/// Whether operands of these shapes may match, in one of their orders.
-fn may_match(patterns: &[Pattern], shapes: &[Shape], commutative: bool) -> bool {
-    let fits = |(pattern, shape): (&Pattern, &Shape)| shape.may_match(pattern);
-    patterns.iter().zip(shapes).all(fits) || commutative && patterns.iter().zip(shapes.iter().rev()).all(fits)
 }
 
 /// The variables of a pattern while it is matched.
@@ -413,21 +488,23 @@ impl Found {
     /// Whether the patterns match; variables are bound only then.
     fn all(&mut self, patterns: &[Pattern], args: &[Ref], commutative: bool, context: &Context) -> bool {
         let before = *self;
-        let in_order = |found: &mut Found, args: &mut dyn Iterator<Item = Ref>| {
-            patterns
-                .iter()
-                .zip(args)
-                .all(|(pattern, arg)| found.one(pattern, arg, context))
-        };
-        if in_order(self, &mut args.iter().copied()) {
+        if self.in_order(patterns, args, context) {
             return true;
         }
         *self = before;
-        if commutative && in_order(self, &mut args.iter().rev().copied()) {
+        if let &[a, b] = args
+            && commutative
+            && self.in_order(patterns, &[b, a], context)
+        {
             return true;
         }
         *self = before;
         false
+    }
+
+    fn in_order(&mut self, patterns: &[Pattern], args: &[Ref], context: &Context) -> bool {
+        let mut pairs = patterns.iter().zip(args);
+        pairs.all(|(pattern, arg)| self.one(pattern, *arg, context))
     }
 
     fn one(&mut self, pattern: &Pattern, value: Ref, context: &Context) -> bool {
