@@ -124,19 +124,23 @@ impl Clone for Op {
 pub struct Exits {
     /// By value: the last exit that has met it.
     met: Vec<u32>,
-    exit: u32,
+    count: u32,
+    found: Exit,
 }
 
 impl Exits {
     /// As [`Trace::exit`].
-    pub fn of(&mut self, trace: &Trace, op: &Op) -> Exit {
-        let Exits { met, exit } = self;
+    pub fn of(&mut self, trace: &Trace, op: &Op) -> &Exit {
+        let Exits { met, count, found } = self;
         met.resize(trace.value_count(), 0);
-        *exit += 1;
-        trace.exit_by(op, |value| {
+        *count += 1;
+        found.values.clear();
+        found.program.clear();
+        trace.find_exit(op, found, |value| {
             let n = value.as_value().expect("constants are not asked about");
-            std::mem::replace(&mut met[n], *exit) != *exit
-        })
+            std::mem::replace(&mut met[n], *count) != *count
+        });
+        found
     }
 }
 
@@ -259,6 +263,22 @@ impl Trace {
         Trace {
             inputs,
             ..Trace::default()
+        }
+    }
+
+    /// An empty trace with the inputs of another, what is known of them, and room for as much as that has.
+    pub fn like(other: &Trace) -> Trace {
+        let mut const_index = FxHashMap::default();
+        const_index.reserve(other.consts.len());
+        Trace {
+            inputs: other.inputs.clone(),
+            roots: other.roots.clone(),
+            derived: other.derived.clone(),
+            words: other.words.clone(),
+            ops: Vec::with_capacity(other.ops.len()),
+            consts: Vec::with_capacity(other.consts.len()),
+            const_index,
+            snapshots: Vec::with_capacity(other.snapshots.len()),
         }
     }
 
@@ -401,36 +421,48 @@ impl Trace {
 
     /// What an exit at this operation, a guard or `finish`, needs; nothing at others. Who asks for many has [`Exits`].
     pub fn exit(&self, op: &Op) -> Exit {
+        let mut exit = Exit::default();
         let mut seen = FxHashSet::default();
-        self.exit_by(op, |value| seen.insert(value))
+        self.find_exit(op, &mut exit, |value| seen.insert(value));
+        exit
     }
 
     /// `is_first`: whether it is asked about the value, which is no constant, for the first time.
-    fn exit_by(&self, op: &Op, mut is_first: impl FnMut(Ref) -> bool) -> Exit {
-        let mut exit = Exit::default();
-        let Some(innermost) = op.snapshot else { return exit };
-        let mut frames: SmallVec<[&Snapshot; 8]> = self.frames(innermost).collect();
-        frames.reverse();
+    fn find_exit(&self, op: &Op, exit: &mut Exit, mut is_first: impl FnMut(Ref) -> bool) {
+        let mut frames: SmallVec<[SnapshotId; 8]> = SmallVec::new();
+        let mut next = op.snapshot;
+        while let Some(id) = next {
+            frames.push(id);
+            next = self.snapshots[id.0 as usize].parent;
+        }
+        if frames.is_empty() {
+            return;
+        }
         let mut needed: SmallVec<[Ref; 8]> = SmallVec::new();
-        for &value in frames.iter().flat_map(|frame| &frame.values) {
-            if !value.is_const() && is_first(value) {
-                if self.sunk_op(value).is_some() {
-                    needed.push(value);
-                } else {
-                    exit.values.push(value);
+        while let Some(id) = frames.pop() {
+            for &value in &self.snapshots[id.0 as usize].values {
+                if !value.is_const() && is_first(value) {
+                    if self.sunk_op(value).is_some() {
+                        needed.push(value);
+                    } else {
+                        exit.values.push(value);
+                    }
                 }
             }
         }
-        needed.extend(op.pending.iter().flat_map(|stores| stores.iter().copied()));
+        needed.extend_from_slice(op.pending.as_deref().unwrap_or_default());
         while let Some(value) = needed.pop() {
             let Some(op) = self.sunk_op(value) else {
                 exit.values.push(value);
                 continue;
             };
             exit.program.push(value);
-            needed.extend(op.args.iter().copied().filter(|arg| !arg.is_const() && is_first(*arg)));
+            for &arg in &op.args {
+                if !arg.is_const() && is_first(arg) {
+                    needed.push(arg);
+                }
+            }
         }
         exit.program.sort_unstable();
-        exit
     }
 }

@@ -462,7 +462,7 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
             let exit = exits.of(trace, op);
             let (roots, derived) = ownership.inherited(&exit.values);
             let words = narrow.inherited(&exit.values);
-            writer.guard(snapshot, &roots, &derived, &words, &exit)
+            writer.guard(snapshot, &roots, &derived, &words, exit)
         };
         starts.push(op.snapshot.map(guard));
         ownership.follow(trace, n);

@@ -2,9 +2,9 @@
 
 use crate::bits::{self, Bits};
 use crate::range::{self, Range};
-use metatrace_ir::trace::Exits;
 use metatrace_ir::{Class, Const, Derived, Descr, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 
 /// So many definitions back goes what a guard proves.
 const BACK: u32 = 4;
@@ -31,6 +31,8 @@ pub(crate) struct Context {
     trace: Trace,
     /// By constant of the given trace: the new trace's.
     constants: Vec<Option<Ref>>,
+    /// By kind.
+    zeros: [Option<Ref>; 3],
     /// The first value that is defined in this part of the trace: of older ones nothing is known behind a label.
     part: usize,
     /// Behind the label of a peeled loop: by value of the preamble, whether it is the same in each round.
@@ -47,7 +49,7 @@ pub(crate) struct Context {
     /// What the exit holds that stands right behind the operation; `None` until somebody wants to know.
     exit_behind: Option<Vec<Ref>>,
     /// What was learnt since the driver last looked.
-    learned: Vec<(Ref, Ref)>,
+    learned: VecDeque<(Ref, Ref)>,
     /// What is known of the memory behind inputs and arguments of the last label.
     roots: Vec<Root>,
     /// What is known of inputs, and of arguments of the last label, from what they are.
@@ -60,23 +62,29 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(input: &Trace) -> Context {
-        let mut trace = Trace::new(input.inputs.clone());
-        trace.ops.reserve(input.ops.len());
-        trace.roots = input.roots.clone();
-        trace.derived = input.derived.clone();
-        trace.words = input.words.clone();
+        let trace = Trace::like(input);
         let inputs = input.inputs.len();
+        // there is room for all values, if none of the operations becomes several
+        fn filled<T: Clone>(value: T, inputs: usize, room: usize) -> Vec<T> {
+            let mut filled = Vec::with_capacity(room);
+            filled.resize(inputs, value);
+            filled
+        }
+        let room = input.value_count();
+        let mut equal = Vec::with_capacity(room);
+        equal.extend((0..inputs).map(Ref::value));
         let mut context = Context {
             constants: Vec::new(),
+            zeros: [None; 3],
             part: inputs,
             invariant: Vec::new(),
-            ranges: vec![Range::FULL; inputs],
-            bits: vec![Bits::ANY; inputs],
-            born: vec![Born::ANY; inputs],
-            equal: (0..inputs).map(Ref::value).collect(),
+            ranges: filled(Range::FULL, inputs, room),
+            bits: filled(Bits::ANY, inputs, room),
+            born: filled(Born::ANY, inputs, room),
+            equal,
             in_line: FxHashMap::default(),
             exit_behind: None,
-            learned: Vec::new(),
+            learned: VecDeque::new(),
             roots: trace.roots.clone(),
             words: trace.words.clone(),
             overflow: None,
@@ -111,6 +119,12 @@ impl Context {
     /// The reference to a constant of the given trace.
     pub(crate) fn constant_of(&mut self, input: &Trace, value: Ref) -> Ref {
         self.trace.constant_from(input, value, &mut self.constants)
+    }
+
+    /// The reference to the constant of this kind that is 0. Guards ask for it at every turn.
+    pub(crate) fn zero(&mut self, kind: Kind) -> Ref {
+        let trace = &mut self.trace;
+        *self.zeros[kind as usize].get_or_insert_with(|| trace.constant(Const { kind, bits: 0 }))
     }
 
     /// The reference to a constant int.
@@ -192,7 +206,7 @@ impl Context {
             && self.equal[n] == value
         {
             self.equal[n] = constant;
-            self.learned.push((value, constant));
+            self.learned.push_back((value, constant));
             let (range, bits) = (self.range(constant), self.known_bits(constant));
             self.narrow_back(value, range, bits, BACK);
         }
@@ -242,6 +256,11 @@ impl Context {
         self.in_line.len()
     }
 
+    /// About how many operations the trace will have.
+    pub(crate) fn expected(&self) -> usize {
+        self.ranges.capacity()
+    }
+
     pub(crate) fn wants_exits(&self) -> bool {
         self.exit_behind.is_some()
     }
@@ -259,8 +278,9 @@ impl Context {
         self.trace.sunk_op(value).is_some()
     }
 
-    pub(crate) fn take_learned(&mut self) -> Vec<(Ref, Ref)> {
-        std::mem::take(&mut self.learned)
+    /// What was learnt first since the driver last looked.
+    pub(crate) fn take_learned(&mut self) -> Option<(Ref, Ref)> {
+        self.learned.pop_front()
     }
 
     /// Appends an operation; returns the value it defines.
@@ -344,6 +364,10 @@ impl Context {
 
     // ---- for peeling
 
+    pub(crate) fn value_count(&self) -> usize {
+        self.trace.value_count()
+    }
+
     /// The label of a peeled loop comes next; of the first label's arguments, these are invariant. `stays` says of a load
     /// from an invariant address whether it would give the same value again.
     pub(crate) fn enter_loop(&mut self, args: &[Ref], stays: impl Fn(&Op, Ref, &Context) -> bool) {
@@ -382,15 +406,20 @@ impl Context {
     pub(crate) fn needed_behind(&self, label: Ref) -> Vec<Ref> {
         let trace = &self.trace;
         let start = trace.defining_op(label).expect("a label is an operation");
-        let (mut needed, mut exits) = (Vec::new(), Exits::default());
+        let mut needed = Vec::new();
+        let mut seen = vec![false; trace.snapshots.len()];
         for (n, op) in trace.ops.iter().enumerate().skip(start) {
             if !op.sunk && !trace.is_removable(n) {
                 needed.extend_from_slice(&op.args);
             }
-            if op.opcode.can_exit() {
-                let exit = exits.of(trace, op);
-                needed.extend(exit.values);
-                needed.extend(exit.program);
+            // what the exit's program needs are operands of what the frames and the pending stores need
+            needed.extend(op.pending.iter().flat_map(|stores| stores.iter()));
+            let mut next = op.snapshot;
+            // a frame's callers are seen with it
+            while let Some(id) = next.filter(|id| !std::mem::replace(&mut seen[id.0 as usize], true)) {
+                let snapshot = &trace.snapshots[id.0 as usize];
+                needed.extend_from_slice(&snapshot.values);
+                next = snapshot.parent;
             }
         }
         needed

@@ -91,9 +91,12 @@ fn only(mut trace: Trace, stays: &[bool]) -> Trace {
     for op in &mut trace.ops {
         op.args.iter_mut().for_each(renumber);
         if let Some(pending) = &mut op.pending {
-            let mut stores = pending.to_vec();
-            stores.iter_mut().for_each(renumber);
-            *pending = stores.into();
+            let renumbered = pending.iter().map(|store| {
+                let mut store = *store;
+                renumber(&mut store);
+                store
+            });
+            *pending = renumbered.collect();
         }
     }
     let values = trace.snapshots.iter_mut().flat_map(|snapshot| &mut snapshot.values);

@@ -9,6 +9,7 @@ use crate::dead::drop_dead;
 use crate::{Decision, Pass, Rewrites, SunkOrNew, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
 
 /// More replacements of one operation than that are a cycle of rules.
 const MAX_REPLACEMENTS: usize = 64;
@@ -25,6 +26,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) input: &'a Trace,
     pub(crate) context: Context,
     pub(crate) passes: Vec<Box<dyn Pass>>,
+    /// How many of them see each operation; the others come behind them.
+    walking: usize,
     /// By value of the given trace: its value in the new one.
     pub(crate) values: Vec<Option<Ref>>,
     /// By snapshot of the given trace: its translation, and when that was made.
@@ -46,6 +49,7 @@ impl<'a> Driver<'a> {
         Driver {
             input,
             context,
+            walking: passes.iter().take_while(|pass| !pass.only_finishes()).count(),
             passes,
             values,
             snapshots: vec![None; input.snapshots.len()],
@@ -228,7 +232,7 @@ impl<'a> Driver<'a> {
     }
 
     fn decide(&mut self, op: &Op) -> Decision {
-        for pass in &mut self.passes {
+        for pass in &mut self.passes[..self.walking] {
             match pass.visit(op, &mut self.context) {
                 Decision::Keep => {}
                 decided => return decided,
@@ -239,15 +243,16 @@ impl<'a> Driver<'a> {
 
     fn emit(&mut self, mut op: Op) -> Option<Ref> {
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
-        for pass in &mut self.passes {
+        let passes = &mut self.passes[..self.walking];
+        for pass in &mut *passes {
             pass.before(&mut op, &mut self.context);
         }
         let value = self.context.push(op.clone());
-        for pass in &mut self.passes {
+        for pass in &mut *passes {
             pass.emitted(&op, value, &mut self.context);
         }
-        for (value, constant) in self.context.take_learned() {
-            for pass in &mut self.passes {
+        while let Some((value, constant)) = self.context.take_learned() {
+            for pass in &mut *passes {
                 pass.learned(value, constant, &self.context);
             }
         }
@@ -259,7 +264,7 @@ impl<'a> Driver<'a> {
             part: self.part,
             replaced: self.context.replaced(),
         };
-        let mut untranslated = Vec::new();
+        let mut untranslated: SmallVec<[SnapshotId; 8]> = SmallVec::new();
         let mut next = Some(innermost);
         let mut parent = None;
         while let Some(id) = next {

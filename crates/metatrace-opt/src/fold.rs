@@ -86,8 +86,10 @@ fn constant(op: &Op, context: &mut Context) -> Option<Ref> {
 
 /// The result, if ranges and bits of the operands leave only one.
 fn known(op: &Op, context: &mut Context) -> Option<Ref> {
-    let is_int = op.opcode.class() == Class::Pure && op.opcode.result() == Some(Kind::Int);
-    let (range, _) = is_int.then(|| context.knowledge_of(op))?;
+    // comparisons are decided by rules
+    let is_number =
+        op.opcode.class() == Class::Pure && op.opcode.result() == Some(Kind::Int) && !op.opcode.is_comparison();
+    let (range, _) = is_number.then(|| context.knowledge_of(op))?;
     Some(context.int(range.single()?))
 }
 

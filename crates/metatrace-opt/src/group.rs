@@ -35,7 +35,7 @@
 use crate::context::{Born, Context};
 use crate::range::Range;
 use crate::peel::Carry;
-use crate::{Decision, Pass, Rewrites};
+use crate::{Pass, Rewrites};
 use metatrace_ir::{Const, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -181,8 +181,8 @@ pub(crate) struct Group {
 }
 
 impl Pass for Group {
-    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
-        Decision::Keep
+    fn only_finishes(&self) -> bool {
+        true
     }
 
     fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {
@@ -579,10 +579,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(given: &'a Trace, edits: &'a [Edit]) -> Writer<'a> {
-        let mut trace = Trace::new(given.inputs.clone());
-        trace.roots = given.roots.clone();
-        trace.derived = given.derived.clone();
-        trace.words = given.words.clone();
+        let trace = Trace::like(given);
         let inputs = given.inputs.len();
         let mut values = vec![None; given.value_count()];
         (0..inputs).for_each(|n| values[n] = Some(Ref::value(n)));
@@ -641,15 +638,15 @@ impl<'a> Writer<'a> {
     }
 
     fn translated(&mut self, op: &Op) -> Op {
-        Op {
-            args: op.args.iter().map(|arg| self.value(*arg)).collect(),
-            snapshot: op.snapshot.map(|snapshot| self.snapshot(snapshot)),
-            pending: op
-                .pending
-                .as_ref()
-                .map(|stores| stores.iter().map(|store| self.value(*store)).collect()),
-            ..op.clone()
+        let mut op = op.clone();
+        for arg in &mut op.args {
+            *arg = self.value(*arg);
         }
+        op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
+        if let Some(stores) = &mut op.pending {
+            *stores = stores.iter().map(|store| self.value(*store)).collect();
+        }
+        op
     }
 
     /// The guard with another condition, which it fails at early.
@@ -689,7 +686,7 @@ impl<'a> Writer<'a> {
     }
 
     fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
-        let mut missing = Vec::new();
+        let mut missing: SmallVec<[SnapshotId; 8]> = SmallVec::new();
         let mut next = Some(id);
         while let Some(id) = next.filter(|id| self.snapshots[id.0 as usize].is_none()) {
             missing.push(id);

@@ -98,11 +98,13 @@ impl Pass for Heap {
         }
         let is_end = matches!(op.opcode, Opcode::Jump | Opcode::Label);
         let sight = self.contents.ownership().sight(op, context);
-        let sees = |pending: &Pending, ownership: &Ownership| match &sight {
-            Some(sight) => ownership.may_see(sight, &pending.access),
-            None => is_end,
-        };
-        self.flush(sees).for_each(|store| _ = context.push(store));
+        if sight.is_some() || is_end {
+            let sees = |pending: &Pending, ownership: &Ownership| match &sight {
+                Some(sight) => ownership.may_see(sight, &pending.access),
+                None => is_end,
+            };
+            self.flush(sees).for_each(|store| _ = context.push(store));
+        }
         if op.opcode.can_exit() {
             let own = self.list(context);
             op.pending = both(op.pending.take(), own);

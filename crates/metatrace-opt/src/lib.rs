@@ -289,7 +289,9 @@ impl Tree {
 /// A pass. See the module's documentation.
 trait Pass {
     /// What becomes of the operation, whose operands are values of the new trace.
-    fn visit(&mut self, op: &Op, context: &mut Context) -> Decision;
+    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
+        Decision::Keep
+    }
 
     /// The operation is about to become part of the trace. What has to come before it is put there; of an exit, the pending
     /// stores are noted.
@@ -319,6 +321,11 @@ trait Pass {
     /// A part of the trace begins: at its start, and behind each label, where nothing else is known than the
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
+
+    /// Whether it takes no part in the walk but for its labels.
+    fn only_finishes(&self) -> bool {
+        false
+    }
 
     /// The trace is written. `born`: what is known of each of its values, wherever it is visible.
     fn finish(&mut self, trace: Trace, _born: &[Born], _rewrites: &mut Rewrites) -> Trace {

@@ -88,8 +88,9 @@ impl Pass for Pure {
         self.unchecked = None;
     }
 
-    fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {
+    fn start(&mut self, _before: &[Ref], _behind: &[Ref], context: &mut Context) {
         self.known.clear();
+        self.known.reserve(context.expected() / 2);
         self.unchecked = None;
     }
 }

@@ -339,6 +339,8 @@ struct Rules {
     rules: Vec<&'static Rule>,
     /// By operand.
     operands: Vec<Candidates>,
+    /// Those that want the same value twice.
+    of_same: u64,
 }
 
 /// Rules, by what they want at one place of their patterns.
@@ -374,6 +376,11 @@ impl Rules {
         for (candidates, pattern) in self.operands.iter_mut().zip(rule.args) {
             *candidates.of_pattern(pattern) |= 1 << n;
         }
+        if let [Pattern::Value(a), Pattern::Value(b)] = rule.args
+            && a == b
+        {
+            self.of_same |= 1 << n;
+        }
     }
 
     /// Those that may match the operands, in one of their orders.
@@ -383,11 +390,14 @@ impl Rules {
             [a] => a.of_shape(shape(0)),
             [a, b] => {
                 let shapes = [shape(0), shape(1)];
-                let in_order = a.of_shape(shapes[0]) & b.of_shape(shapes[1]);
-                match commutative {
-                    true => in_order | a.of_shape(shapes[1]) & b.of_shape(shapes[0]),
-                    false => in_order,
+                let mut found = a.of_shape(shapes[0]) & b.of_shape(shapes[1]);
+                if commutative {
+                    found |= a.of_shape(shapes[1]) & b.of_shape(shapes[0]);
                 }
+                if args[0] != args[1] {
+                    found &= !self.of_same;
+                }
+                found
             }
             [] => 0,
             _ => unreachable!("patterns have at most two operands"),
@@ -535,11 +545,14 @@ impl Found {
                 Outcome::Tree(self.tree(term, Kind::Int, context))
             }
             Term::Op(opcode, args) => {
-                let args: SmallVec<[Ref; 4]> = args.iter().map(|arg| self.value(*arg, Kind::Int, context)).collect();
+                let mut operands = SmallVec::new();
+                for arg in args {
+                    operands.push(self.value(*arg, Kind::Int, context));
+                }
                 // no rule is about operations with a descriptor
                 Outcome::Op(Op {
                     opcode,
-                    args,
+                    args: operands,
                     descr: None,
                     snapshot: op.snapshot,
                     guard: op.guard,
@@ -579,8 +592,11 @@ fn evaluate(term: Term, constants: [u64; 2]) -> u64 {
         Term::Constant(n) => constants[n],
         Term::Bits(bits) => bits,
         Term::Eval(opcode, args) => {
-            let args: SmallVec<[u64; 2]> = args.iter().map(|arg| evaluate(*arg, constants)).collect();
-            eval(opcode, &args).expect("rules compute what is defined")
+            let mut bits: SmallVec<[u64; 2]> = SmallVec::new();
+            for arg in args {
+                bits.push(evaluate(*arg, constants));
+            }
+            eval(opcode, &bits).expect("rules compute what is defined")
         }
         Term::Value(_) | Term::Op(..) | Term::None => unreachable!("not a constant"),
     }

@@ -13,10 +13,10 @@
 //!
 //! Only marks change. Done when the trace is written, after everything that adds operations: one scan from the end.
 
-use crate::context::{Born, Context};
+use crate::context::Born;
 use crate::dead::{Need, Needs};
-use crate::{Decision, Pass, Rewrites};
-use metatrace_ir::{Class, Op, Opcode, Ref, Trace};
+use crate::{Pass, Rewrites};
+use metatrace_ir::{Class, Opcode, Ref, Trace};
 use rustc_hash::FxHashSet;
 
 /// The rules of this pass.
@@ -25,8 +25,8 @@ pub(crate) const RULES: &[&str] = &["sunk_value"];
 pub(crate) struct Sink;
 
 impl Pass for Sink {
-    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
-        Decision::Keep
+    fn only_finishes(&self) -> bool {
+        true
     }
 
     fn finish(&mut self, mut trace: Trace, _born: &[Born], rewrites: &mut Rewrites) -> Trace {

@@ -362,8 +362,8 @@ impl Walk<'_> {
     /// Releases all whose last use this was, and a result that nobody uses.
     pub(crate) fn end_op(&mut self) {
         self.release_operands();
-        for n in 0..self.live.exits[self.at].len() {
-            let value = self.live.exits[self.at][n];
+        for n in 0..self.live.exit(self.at).len() {
+            let value = self.live.exit(self.at)[n];
             if self.dies(value) {
                 self.release(value.as_value().expect("exits have no constants"));
             }

@@ -292,7 +292,7 @@ impl Walk<'_> {
         // a comparison that is fused has no place; that its guard fails says what it gives
         let fused = self.live.fused[self.at].map(|comparison| self.trace.result(comparison));
         let outcome = Location::Constant(u64::from(op.opcode == Opcode::GuardFalse));
-        let exit = &self.live.exits[self.at];
+        let exit = self.live.exit(self.at);
         let values = exit
             .iter()
             .map(|value| {

@@ -156,6 +156,9 @@ impl Contents {
 
     /// Notes an operation, which defines `value`.
     pub fn observe(&mut self, op: &Op, value: Ref, values: &dyn Values) {
+        if matches!(op.opcode.class(), Class::Guard | Class::Control | Class::Debug) {
+            return;
+        }
         let change = self.ownership.change(op, values);
         if let Some(change) = &change {
             self.forget(
