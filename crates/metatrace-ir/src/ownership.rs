@@ -196,7 +196,11 @@ impl Pointers {
             return;
         };
         if self.of_values.len() <= n {
-            self.of_values.resize(n + 1, 0);
+            // in steps that are enough for most traces
+            self.of_values.resize((n + 1).next_multiple_of(256), 0);
+        }
+        if self.known.is_empty() {
+            self.known.reserve(32);
         }
         match self.of_values[n] {
             0 => {
@@ -296,6 +300,16 @@ enum Kinds {
     },
 }
 
+impl Change {
+    /// Where the operation stores, if it is a store.
+    fn stored_to(&self) -> Option<Access> {
+        match &self.0 {
+            Kinds::Store { access, .. } => Some(*access),
+            Kinds::Call { .. } => None,
+        }
+    }
+}
+
 /// What an operation may see of memory, as [`Ownership::sight`] tells it.
 #[derive(Debug)]
 pub struct Sight(Sights);
@@ -339,11 +353,13 @@ impl Ownership {
         promoted.extend(self.pointers.of_constants.keys());
         *self = Ownership {
             regions: 1,
-            reach: vec![Regions::NONE],
-            moved_in: vec![Regions::NONE],
+            reach: Vec::with_capacity(roots.len() + 1),
+            moved_in: Vec::with_capacity(roots.len() + 1),
             promoted,
             ..Ownership::default()
         };
+        self.reach.push(Regions::NONE);
+        self.moved_in.push(Regions::NONE);
         for &constant in &self.promoted {
             let pointer = Pointer {
                 regions: Regions::ALL,
@@ -747,8 +763,10 @@ impl Ownership {
             trace,
             start: self.part,
         };
-        let change = self.change(op, &values);
-        self.observe(op, trace.result(n), change, &values);
+        if !matches!(op.opcode.class(), Class::Guard | Class::Control | Class::Debug) {
+            let change = self.change(op, &values);
+            self.observe(op, trace.result(n), change, &values);
+        }
         match op.opcode {
             Opcode::Label => {
                 self.start(&op.args, &op.args, &trace.roots_behind(&op.args));

@@ -383,23 +383,22 @@ impl Rules {
         }
     }
 
-    /// Those that may match the operands, in one of their orders.
-    fn candidates(&self, args: &[Ref], commutative: bool, context: &Context) -> u64 {
+    /// Those that may match the operands: as they are, and in the other order.
+    fn candidates(&self, args: &[Ref], commutative: bool, context: &Context) -> [u64; 2] {
         let shape = |n: usize| Shape::of(args[n], context);
         match &self.operands[..] {
-            [a] => a.of_shape(shape(0)),
+            [a] => [a.of_shape(shape(0)), 0],
             [a, b] => {
                 let shapes = [shape(0), shape(1)];
-                let mut found = a.of_shape(shapes[0]) & b.of_shape(shapes[1]);
-                if commutative {
-                    found |= a.of_shape(shapes[1]) & b.of_shape(shapes[0]);
-                }
-                if args[0] != args[1] {
-                    found &= !self.of_same;
-                }
-                found
+                let in_order = a.of_shape(shapes[0]) & b.of_shape(shapes[1]);
+                let swapped = match commutative {
+                    true => a.of_shape(shapes[1]) & b.of_shape(shapes[0]),
+                    false => 0,
+                };
+                let refused = if args[0] == args[1] { 0 } else { self.of_same };
+                [in_order & !refused, swapped & !refused]
             }
-            [] => 0,
+            [] => [0, 0],
             _ => unreachable!("patterns have at most two operands"),
         }
     }
@@ -453,15 +452,23 @@ pub(crate) enum Outcome {
 pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Outcome)> {
     let rules = Rules::of(op.opcode);
     let commutative = op.opcode.info().commutative;
-    let mut candidates = rules.candidates(&op.args, commutative, context);
+    let [in_order, swapped] = rules.candidates(&op.args, commutative, context);
+    let mut candidates = in_order | swapped;
     while candidates != 0 {
-        let rule = rules.rules[candidates.trailing_zeros() as usize];
+        let n = candidates.trailing_zeros();
         candidates &= candidates - 1;
-        let mut found = Found::default();
-        if found.all(rule.args, &op.args, commutative, context)
-            && rule
-                .condition
-                .is_none_or(|condition| (condition.holds)(&found.matched(context)))
+        let rule = rules.rules[n as usize];
+        let matched = |args: &[Ref]| {
+            let mut found = Found::default();
+            found.in_order(rule.args, args, context).then_some(found)
+        };
+        let mut found = (in_order >> n & 1 != 0).then(|| matched(&op.args)).flatten();
+        if found.is_none() && swapped >> n & 1 != 0 {
+            found = matched(&[op.args[1], op.args[0]]);
+        }
+        let holds = |condition: Condition, found: &Found| (condition.holds)(&found.matched(context));
+        if let Some(found) = found
+            && rule.condition.is_none_or(|condition| holds(condition, &found))
         {
             return Some((rule.name, found.build(rule.term, op, context)));
         }
@@ -495,23 +502,22 @@ struct Found {
 }
 
 impl Found {
-    /// Whether the patterns match; variables are bound only then.
+    /// Whether the patterns match in one of the orders. If not, what is bound means nothing.
     fn all(&mut self, patterns: &[Pattern], args: &[Ref], commutative: bool, context: &Context) -> bool {
+        let &[a, b] = args else {
+            return self.in_order(patterns, args, context);
+        };
+        if !commutative {
+            return self.in_order(patterns, args, context);
+        }
         let before = *self;
-        if self.in_order(patterns, args, context) {
-            return true;
+        self.in_order(patterns, args, context) || {
+            *self = before;
+            self.in_order(patterns, &[b, a], context)
         }
-        *self = before;
-        if let &[a, b] = args
-            && commutative
-            && self.in_order(patterns, &[b, a], context)
-        {
-            return true;
-        }
-        *self = before;
-        false
     }
 
+    /// Whether the patterns match. If not, what is bound means nothing.
     fn in_order(&mut self, patterns: &[Pattern], args: &[Ref], context: &Context) -> bool {
         let mut pairs = patterns.iter().zip(args);
         pairs.all(|(pattern, arg)| self.one(pattern, *arg, context))

@@ -32,7 +32,7 @@ pub(crate) struct Liveness {
     values: Vec<Uses>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Uses {
     /// Backwards while the scan runs, in order then.
     real: SmallVec<[At; 4]>,
@@ -67,9 +67,10 @@ impl Liveness {
                 exit_values: Vec::new(),
                 scaled_again: vec![false; count],
                 next_call: vec![None; count + 1],
-                values: vec![Uses::default(); trace.value_count()],
+                values: Vec::new(),
             },
         };
+        scan.live.values.resize_with(trace.value_count(), Uses::default);
         for at in (0..count).rev() {
             scan.op(at);
         }

@@ -247,6 +247,11 @@ impl Walk<'_> {
     fn fold(&mut self) -> bool {
         let op = &self.trace.ops[self.at];
         let value = self.trace.inputs.len() + self.at;
+        self.places[value].known = None;
+        let is_computed = matches!(op.opcode.class(), Class::Pure | Class::Partial);
+        if !is_computed || op.args.iter().any(|arg| self.known(*arg).is_none()) {
+            return false;
+        }
         let known: SmallVec<[Option<Location>; 4]> = op.args.iter().map(|arg| self.known(*arg)).collect();
         let result = match (op.opcode, &known[..]) {
             (Opcode::PtrField, [Some(Location::FrameAddress(at))]) => at

@@ -166,7 +166,10 @@ impl Contents {
                 |ownership, content| ownership.may_change(change, &content.access),
             );
         }
-        let access = self.ownership.access_of(op, values);
+        let access = match &change {
+            Some(change) => change.stored_to(),
+            None => self.ownership.access_of(op, values),
+        };
         self.ownership.observe(op, value, change, values);
         let Some(access) = access.filter(|access| access.memory != Memory::Raw) else {
             return;
