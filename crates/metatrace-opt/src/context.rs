@@ -98,11 +98,10 @@ impl Context {
     /// The operation that defines a value; `None` for constants, inputs, what a label has made anew, and in a peeled loop for
     /// values of the preamble that vary: true as it is, what is made of their operands would have to be carried along.
     pub(crate) fn definition(&self, value: Ref) -> Option<&Op> {
-        let varies = self
-            .invariant
-            .get(value.as_value()?)
-            .is_some_and(|invariant| !invariant);
-        self.computation(value).filter(|_| !varies)
+        match self.invariant.get(value.as_value()?) {
+            Some(false) => None,
+            _ => self.computation(value),
+        }
     }
 
     /// As [`definition`](Self::definition), for who only compares.

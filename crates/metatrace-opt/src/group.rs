@@ -261,7 +261,8 @@ impl<'a> Plan<'a> {
     }
 
     fn bounds(&self, x: Ref) -> SmallVec<[Ref; 2]> {
-        self.bounds.get(&x).cloned().unwrap_or_default()
+        let known = self.bounds.get(&x);
+        known.map_or_else(SmallVec::new, |bounds| SmallVec::from_slice(bounds))
     }
 
     fn edits(mut self) -> Vec<Edit> {

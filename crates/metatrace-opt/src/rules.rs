@@ -458,17 +458,16 @@ pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Out
         let n = candidates.trailing_zeros();
         candidates &= candidates - 1;
         let rule = rules.rules[n as usize];
-        let matched = |args: &[Ref]| {
-            let mut found = Found::default();
-            found.in_order(rule.args, args, context).then_some(found)
-        };
-        let mut found = (in_order >> n & 1 != 0).then(|| matched(&op.args)).flatten();
-        if found.is_none() && swapped >> n & 1 != 0 {
-            found = matched(&[op.args[1], op.args[0]]);
+        let mut found = Found::default();
+        let mut matches = in_order >> n & 1 != 0 && found.in_order(rule.args, &op.args, context);
+        if !matches && swapped >> n & 1 != 0 {
+            found = Found::default();
+            matches = found.in_order(rule.args, &[op.args[1], op.args[0]], context);
         }
-        let holds = |condition: Condition, found: &Found| (condition.holds)(&found.matched(context));
-        if let Some(found) = found
-            && rule.condition.is_none_or(|condition| holds(condition, &found))
+        if matches
+            && rule
+                .condition
+                .is_none_or(|condition| (condition.holds)(&found.matched(context)))
         {
             return Some((rule.name, found.build(rule.term, op, context)));
         }
@@ -519,16 +518,21 @@ impl Found {
 
     /// Whether the patterns match. If not, what is bound means nothing.
     fn in_order(&mut self, patterns: &[Pattern], args: &[Ref], context: &Context) -> bool {
-        let mut pairs = patterns.iter().zip(args);
-        pairs.all(|(pattern, arg)| self.one(pattern, *arg, context))
+        for (pattern, arg) in patterns.iter().zip(args) {
+            if !self.one(pattern, *arg, context) {
+                return false;
+            }
+        }
+        true
     }
 
     fn one(&mut self, pattern: &Pattern, value: Ref, context: &Context) -> bool {
         match *pattern {
             Pattern::Value(n) => *self.values[n].get_or_insert(value) == value,
-            Pattern::Constant(n) => context
-                .bits(value)
-                .is_some_and(|bits| *self.constants[n].get_or_insert(bits) == bits),
+            Pattern::Constant(n) => match context.bits(value) {
+                Some(bits) => *self.constants[n].get_or_insert(bits) == bits,
+                None => false,
+            },
             Pattern::Bits(bits) => context.bits(value) == Some(bits),
             Pattern::Op(opcode, patterns) => match context.definition(value) {
                 Some(op) if op.opcode == opcode => self.all(patterns, &op.args, opcode.info().commutative, context),
@@ -538,10 +542,16 @@ impl Found {
     }
 
     fn matched(&self, context: &Context) -> Matched<u64> {
-        let known = |value| Known::new(context.range(value), context.known_bits(value));
-        let [x, y] = self.values.map(|value| value.map_or(Known::NOTHING, known));
-        let [c, d] = self.constants.map(|constant| constant.unwrap_or(0));
-        Matched { x, y, c, d }
+        let known = |value: Option<Ref>| match value {
+            Some(value) => Known::new(context.range(value), context.known_bits(value)),
+            None => Known::NOTHING,
+        };
+        Matched {
+            x: known(self.values[0]),
+            y: known(self.values[1]),
+            c: self.constants[0].unwrap_or(0),
+            d: self.constants[1].unwrap_or(0),
+        }
     }
 
     fn build(&self, term: Term, op: &Op, context: &mut Context) -> Outcome {
@@ -582,7 +592,7 @@ impl Found {
     fn value(&self, term: Term, kind: Kind, context: &mut Context) -> Ref {
         let bits = match term {
             Term::Value(n) => return self.values[n].expect("the pattern has the variable"),
-            term => evaluate(term, self.constants.map(|constant| constant.unwrap_or(0))),
+            term => evaluate(term, &self.constants),
         };
         let kind = match term {
             Term::Eval(opcode, _) => opcode.result().unwrap_or(kind),
@@ -593,16 +603,17 @@ impl Found {
 }
 
 /// The bits of a constant term.
-fn evaluate(term: Term, constants: [u64; 2]) -> u64 {
+fn evaluate(term: Term, constants: &[Option<u64>; 2]) -> u64 {
     match term {
-        Term::Constant(n) => constants[n],
+        Term::Constant(n) => constants[n].expect("the pattern has the variable"),
         Term::Bits(bits) => bits,
         Term::Eval(opcode, args) => {
-            let mut bits: SmallVec<[u64; 2]> = SmallVec::new();
-            for arg in args {
-                bits.push(evaluate(*arg, constants));
-            }
-            eval(opcode, &bits).expect("rules compute what is defined")
+            let bits = match *args {
+                [a] => eval(opcode, &[evaluate(a, constants)]),
+                [a, b] => eval(opcode, &[evaluate(a, constants), evaluate(b, constants)]),
+                _ => unreachable!("operations on constants have one operand or two"),
+            };
+            bits.expect("rules compute what is defined")
         }
         Term::Value(_) | Term::Op(..) | Term::None => unreachable!("not a constant"),
     }
