@@ -64,8 +64,8 @@ pub struct Frame {
 pub struct Snapshot {
     /// Which frame; `None` in traces written by hand, whose guards list just values.
     pub frame: Option<Frame>,
-    /// The frame's live values, in the order of the jitcode's liveness.
-    pub values: Vec<Ref>,
+    /// The frame's live values, in the order of the jitcode's liveness. There are many snapshots, and few values in most.
+    pub values: SmallVec<[Ref; 8]>,
     /// The caller's frame.
     pub parent: Option<SnapshotId>,
 }

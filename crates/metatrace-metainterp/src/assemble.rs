@@ -4,6 +4,7 @@ use crate::recorder::Mark;
 use metatrace_ir::{
     Descr, InputWord, Kind, Op, Opcode, Ref, Root, RootKind, Snapshot, SnapshotId, TargetToken, Trace, Word,
 };
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// How a cut trace ends.
@@ -121,7 +122,10 @@ impl Cut<'_> {
         }
         let snapshot = &self.recorded.snapshots[id.0 as usize];
         let parent = snapshot.parent.map(|parent| self.snapshot(parent));
-        let values = snapshot.values.iter().map(|value| self.value(*value)).collect();
+        let mut values = SmallVec::from_slice(&snapshot.values);
+        for value in &mut values {
+            *value = self.value(*value);
+        }
         let copy = self.trace.add_snapshot(Snapshot {
             frame: snapshot.frame,
             values,

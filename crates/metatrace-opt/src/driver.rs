@@ -278,7 +278,10 @@ impl<'a> Driver<'a> {
         }
         for id in untranslated.into_iter().rev() {
             let Snapshot { frame, values, .. } = &self.input.snapshots[id.0 as usize];
-            let values = values.iter().map(|value| self.value(*value)).collect();
+            let mut values = SmallVec::from_slice(values);
+            for value in &mut values {
+                *value = self.value(*value);
+            }
             let new = Snapshot {
                 frame: *frame,
                 values,

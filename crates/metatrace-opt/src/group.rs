@@ -695,9 +695,13 @@ impl<'a> Writer<'a> {
         }
         for id in missing.into_iter().rev() {
             let Snapshot { frame, values, parent } = &self.given.snapshots[id.0 as usize];
+            let mut values = SmallVec::from_slice(values);
+            for value in &mut values {
+                *value = self.value(*value);
+            }
             let snapshot = Snapshot {
                 frame: *frame,
-                values: values.iter().map(|value| self.value(*value)).collect(),
+                values,
                 parent: parent.and_then(|parent| self.snapshots[parent.0 as usize]),
             };
             self.snapshots[id.0 as usize] = Some(self.trace.add_snapshot(snapshot));

@@ -592,7 +592,10 @@ impl Found {
     fn value(&self, term: Term, kind: Kind, context: &mut Context) -> Ref {
         let bits = match term {
             Term::Value(n) => return self.values[n].expect("the pattern has the variable"),
-            term => evaluate(term, &self.constants),
+            term => {
+                let [c, d] = &self.constants;
+                evaluate(term, [c.unwrap_or(0), d.unwrap_or(0)])
+            }
         };
         let kind = match term {
             Term::Eval(opcode, _) => opcode.result().unwrap_or(kind),
@@ -603,9 +606,9 @@ impl Found {
 }
 
 /// The bits of a constant term.
-fn evaluate(term: Term, constants: &[Option<u64>; 2]) -> u64 {
+fn evaluate(term: Term, constants: [u64; 2]) -> u64 {
     match term {
-        Term::Constant(n) => constants[n].expect("the pattern has the variable"),
+        Term::Constant(n) => constants[n],
         Term::Bits(bits) => bits,
         Term::Eval(opcode, args) => {
             let bits = match *args {

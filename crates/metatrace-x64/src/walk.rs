@@ -91,7 +91,7 @@ pub(crate) struct PieceExit {
     /// Whether it may be taken although the guard's condition holds.
     pub(crate) may_be_forced: bool,
     /// Where the values of the exit are.
-    pub(crate) values: Box<[Location]>,
+    pub(crate) values: Rc<[Location]>,
     /// Jumps that lead to it, by the offsets of their distances, each aligned to 4 bytes.
     pub(crate) sites: SmallVec<[u32; 1]>,
     /// Where the exit's number goes, 4 bytes; `None` where no code leads to it.
