@@ -234,12 +234,17 @@ impl Context {
         if !is_arithmetic {
             return;
         }
-        let (opcode, args) = (op.opcode, op.args.clone());
-        for (n, operand) in args.iter().enumerate() {
-            let other = args[args.len() - 1];
-            let from = range::backward(opcode, range, self.range(args[0]), self.range(other), n);
-            let known = bits::backward(opcode, bits, self.known_bits(args[0]), self.known_bits(other), n);
-            self.narrow_back(*operand, from, known, depth - 1);
+        let opcode = op.opcode;
+        let (operands, count) = match op.args[..] {
+            [a] => ([a, a], 1),
+            [a, b] => ([a, b], 2),
+            _ => unreachable!("arithmetic has one operand or two"),
+        };
+        let [a, b] = operands;
+        for (n, operand) in operands.into_iter().enumerate().take(count) {
+            let from = range::backward(opcode, range, self.range(a), self.range(b), n);
+            let known = bits::backward(opcode, bits, self.known_bits(a), self.known_bits(b), n);
+            self.narrow_back(operand, from, known, depth - 1);
         }
     }
 

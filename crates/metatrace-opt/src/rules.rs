@@ -341,6 +341,8 @@ struct Rules {
     operands: Vec<Candidates>,
     /// Those that want the same value twice.
     of_same: u64,
+    /// Those that take any values, and decide by their conditions.
+    of_any: u64,
 }
 
 /// Rules, by what they want at one place of their patterns.
@@ -376,10 +378,10 @@ impl Rules {
         for (candidates, pattern) in self.operands.iter_mut().zip(rule.args) {
             *candidates.of_pattern(pattern) |= 1 << n;
         }
-        if let [Pattern::Value(a), Pattern::Value(b)] = rule.args
-            && a == b
-        {
-            self.of_same |= 1 << n;
+        match rule.args {
+            [Pattern::Value(a), Pattern::Value(b)] if a == b => self.of_same |= 1 << n,
+            [Pattern::Value(0)] | [Pattern::Value(0), Pattern::Value(1)] => self.of_any |= 1 << n,
+            _ => {}
         }
     }
 
@@ -454,21 +456,28 @@ pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Out
     let commutative = op.opcode.info().commutative;
     let [in_order, swapped] = rules.candidates(&op.args, commutative, context);
     let mut candidates = in_order | swapped;
+    // what is known of the operands is looked up once for all rules that take any
+    let mut known = None;
     while candidates != 0 {
         let n = candidates.trailing_zeros();
         candidates &= candidates - 1;
+        let is_in = |rules: u64| rules >> n & 1 != 0;
         let rule = rules.rules[n as usize];
         let mut found = Found::default();
-        let mut matches = in_order >> n & 1 != 0 && found.in_order(rule.args, &op.args, context);
-        if !matches && swapped >> n & 1 != 0 {
-            found = Found::default();
-            matches = found.in_order(rule.args, &[op.args[1], op.args[0]], context);
-        }
-        if matches
-            && rule
-                .condition
-                .is_none_or(|condition| (condition.holds)(&found.matched(context)))
-        {
+        let holds = if is_in(rules.of_any) {
+            found.values = [op.args.first().copied(), op.args.get(1).copied()];
+            let known = known.get_or_insert_with(|| found.matched(context));
+            rule.condition.is_none_or(|condition| (condition.holds)(known))
+        } else {
+            let mut matches = is_in(in_order) && found.in_order(rule.args, &op.args, context);
+            if !matches && is_in(swapped) {
+                found = Found::default();
+                matches = found.in_order(rule.args, &[op.args[1], op.args[0]], context);
+            }
+            let holds = |condition: Condition| (condition.holds)(&found.matched(context));
+            matches && rule.condition.is_none_or(holds)
+        };
+        if holds {
             return Some((rule.name, found.build(rule.term, op, context)));
         }
     }

@@ -204,6 +204,9 @@ impl Walk<'_> {
                 .filter(|n| Bank::of(self.trace.kind(Ref::value(values[*n]))) == bank)
                 .filter_map(|n| Some((n, self.wanted_at(values[n], from, changes(n))?)))
                 .collect();
+            if order.is_empty() {
+                continue;
+            }
             order.sort_by_key(|(n, next)| (*next, *n));
             let most = pressure(&self.live, self.trace, from, values, |kind| Bank::of(kind) == bank);
             let registers = bank.allocatable().len();
