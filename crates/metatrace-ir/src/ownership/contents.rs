@@ -235,6 +235,9 @@ impl Contents {
         let (ownership, mut gone) = (&self.ownership, Vec::new());
         for group in &mut self.groups {
             let within = within(ownership, group);
+            if within.is_empty() {
+                continue;
+            }
             gone.extend(
                 group
                     .contents
