@@ -108,7 +108,7 @@ impl<'a> Driver<'a> {
         if self.context.wants_exits() {
             self.look_behind(n);
         }
-        let value = self.rewrite(op);
+        let value = self.rewrite(&mut op);
         self.values[self.input.inputs.len() + n] = value;
     }
 
@@ -148,7 +148,7 @@ impl<'a> Driver<'a> {
         self.rewrites.count(rule);
         for (sunk, mut op) in ops {
             self.resolve_args(&mut op);
-            let value = self.rewrite(op);
+            let value = self.rewrite(&mut op);
             if let Some(sunk) = sunk {
                 self.context.replace(sunk, value.expect("a sunk value is a result"));
             }
@@ -174,18 +174,19 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Sends an operation through the passes and writes what is left of it. Its snapshot is still the given trace's.
-    fn rewrite(&mut self, mut op: Op) -> Option<Ref> {
+    /// Sends an operation through the passes and writes what is left of it. Its snapshot is still the given trace's. By
+    /// reference, for moving it about costs time.
+    fn rewrite(&mut self, op: &mut Op) -> Option<Ref> {
         let class = op.opcode.class();
         for _ in 0..MAX_REPLACEMENTS {
-            match self.decide(&op) {
+            match self.decide(op) {
                 Decision::Keep => return self.emit(op),
                 Decision::Replace(rule, replacement) => {
                     self.rewrites.count(rule);
                     if class == Class::Overflow && replacement.opcode.class() != Class::Overflow {
                         self.context.overflow = Some(false);
                     }
-                    op = replacement;
+                    *op = replacement;
                 }
                 Decision::Equal(rule, value) => {
                     self.rewrites.count(rule);
@@ -197,7 +198,7 @@ impl<'a> Driver<'a> {
                 }
                 Decision::Build(rule, tree) => {
                     self.rewrites.count(rule);
-                    let (range, _) = self.context.knowledge_of(&op);
+                    let (range, _) = self.context.knowledge_of(op);
                     let value = self.build(&tree, op.sunk);
                     self.context.narrow(value, range);
                     return Some(value);
@@ -208,7 +209,7 @@ impl<'a> Driver<'a> {
                 }
                 Decision::First(rule, ops) => {
                     self.first(rule, ops);
-                    self.resolve_args(&mut op);
+                    self.resolve_args(op);
                 }
             }
         }
@@ -226,7 +227,7 @@ impl<'a> Driver<'a> {
                 };
                 // a later operand may have made an allocation that an earlier one is a view of
                 self.resolve_args(&mut op);
-                self.rewrite(op).expect("it has a result")
+                self.rewrite(&mut op).expect("it has a result")
             }
         }
     }
@@ -241,15 +242,15 @@ impl<'a> Driver<'a> {
         Decision::Keep
     }
 
-    fn emit(&mut self, mut op: Op) -> Option<Ref> {
+    fn emit(&mut self, op: &mut Op) -> Option<Ref> {
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
         let passes = &mut self.passes[..self.walking];
         for pass in &mut *passes {
-            pass.before(&mut op, &mut self.context);
+            pass.before(op, &mut self.context);
         }
         let value = self.context.push(op.clone());
         for pass in &mut *passes {
-            pass.emitted(&op, value, &mut self.context);
+            pass.emitted(op, value, &mut self.context);
         }
         while let Some((value, constant)) = self.context.take_learned() {
             for pass in &mut *passes {
