@@ -135,6 +135,7 @@ impl Exits {
         met.resize(trace.value_count(), 0);
         *count += 1;
         found.values.clear();
+        found.values.reserve(32);
         found.program.clear();
         trace.find_exit(op, found, |value| {
             let n = value.as_value().expect("constants are not asked about");

@@ -560,7 +560,7 @@ impl Writer<'_> {
     fn new(trace: &Trace) -> Writer<'_> {
         Writer {
             trace,
-            bytes: Vec::with_capacity(trace.ops.len() * 4),
+            bytes: Vec::with_capacity(trace.ops.len() * 8),
             consts: Vec::new(),
             const_numbers: FxHashMap::default(),
             descrs: Vec::new(),

@@ -44,8 +44,8 @@ impl<'a> Driver<'a> {
         for pass in &mut passes {
             pass.start(&[], &[], &mut context);
         }
-        let mut values: Vec<_> = (0..input.inputs.len()).map(|n| Some(Ref::value(n))).collect();
-        values.resize(input.value_count(), None);
+        let mut values = vec![None; input.value_count()];
+        (0..input.inputs.len()).for_each(|n| values[n] = Some(Ref::value(n)));
         Driver {
             input,
             context,
@@ -54,7 +54,9 @@ impl<'a> Driver<'a> {
             values,
             snapshots: vec![None; input.snapshots.len()],
             part: 0,
-            rewrites: Rewrites::default(),
+            rewrites: Rewrites {
+                applied: Vec::with_capacity(input.ops.len()),
+            },
         }
     }
 

@@ -232,8 +232,14 @@ pub fn optimize(trace: &Trace, options: &Options) -> Trace {
 /// As [`optimize`].
 pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) {
     let driver = || {
-        let passes = PASSES.iter().filter(|pass| pass.takes_part(*options));
-        Driver::new(trace, passes.map(|pass| (pass.make)()).collect())
+        let mut passes = Vec::with_capacity(PASSES.len());
+        passes.extend(
+            PASSES
+                .iter()
+                .filter(|pass| pass.takes_part(*options))
+                .map(|pass| (pass.make)()),
+        );
+        Driver::new(trace, passes)
     };
     if let Some(target) = options.peel.filter(|_| peel::is_loop(trace)) {
         let mut peeled = peel::peel(driver(), target, Carry::Stores);

@@ -64,7 +64,7 @@ impl Liveness {
                 skipped: vec![false; count],
                 fused: vec![None; count],
                 exits: vec![0..0; count],
-                exit_values: Vec::new(),
+                exit_values: Vec::with_capacity(count * 2),
                 scaled_again: vec![false; count],
                 next_call: vec![None; count + 1],
                 values: Vec::new(),

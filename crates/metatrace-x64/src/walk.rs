@@ -204,7 +204,7 @@ pub(crate) fn compile(trace: &Trace, context: &Context<'_>, entry: Entry<'_>) ->
         hints: vec![None; trace.value_count()],
         slots: Slots::default(),
         labels: Vec::new(),
-        exits: Vec::new(),
+        exits: Vec::with_capacity(trace.ops.len() / 4 + 1),
         late: Vec::new(),
         least_slots: 0,
         jumps_to: None,
