@@ -25,6 +25,27 @@ impl Born {
     };
 }
 
+/// What is known of a value by now.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    /// Where an int lies.
+    range: Range,
+    /// Which of an int's bits are known. Agrees with the range.
+    bits: Bits,
+    /// Itself, or the constant that a guard has proved it to be.
+    equal: Ref,
+}
+
+impl Facts {
+    fn none(value: Ref) -> Facts {
+        Facts {
+            range: Range::FULL,
+            bits: Bits::ANY,
+            equal: value,
+        }
+    }
+}
+
 /// The new trace as the passes see it: they read definitions, make constants and add facts, but only the driver adds
 /// operations.
 pub(crate) struct Context {
@@ -37,13 +58,9 @@ pub(crate) struct Context {
     part: usize,
     /// Behind the label of a peeled loop: by value of the preamble, whether it is the same in each round.
     invariant: Vec<bool>,
-    /// By value: where an int lies.
-    ranges: Vec<Range>,
-    /// By value: which of an int's bits are known. Agrees with `ranges`.
-    bits: Vec<Bits>,
+    /// By value.
+    facts: Vec<Facts>,
     born: Vec<Born>,
-    /// By value: itself, or the constant that a guard has proved it to be.
-    equal: Vec<Ref>,
     /// Sunk values, and those that have taken their places.
     in_line: FxHashMap<Ref, Ref>,
     /// What the exit holds that stands right behind the operation; `None` until somebody wants to know.
@@ -64,24 +81,18 @@ impl Context {
     pub(crate) fn new(input: &Trace) -> Context {
         let trace = Trace::like(input);
         let inputs = input.inputs.len();
-        // there is room for all values, if none of the operations becomes several
-        fn filled<T: Clone>(value: T, inputs: usize, room: usize) -> Vec<T> {
-            let mut filled = Vec::with_capacity(room);
-            filled.resize(inputs, value);
-            filled
-        }
-        let room = input.value_count();
-        let mut equal = Vec::with_capacity(room);
-        equal.extend((0..inputs).map(Ref::value));
+        let room = inputs + trace.ops.capacity();
+        let mut facts = Vec::with_capacity(room);
+        facts.extend((0..inputs).map(|n| Facts::none(Ref::value(n))));
+        let mut born = Vec::with_capacity(room);
+        born.resize(inputs, Born::ANY);
         let mut context = Context {
             constants: Vec::new(),
             zeros: [None; 3],
             part: inputs,
             invariant: Vec::new(),
-            ranges: filled(Range::FULL, inputs, room),
-            bits: filled(Bits::ANY, inputs, room),
-            born: filled(Born::ANY, inputs, room),
-            equal,
+            facts,
+            born,
             in_line: FxHashMap::default(),
             exit_behind: None,
             learned: VecDeque::new(),
@@ -144,7 +155,7 @@ impl Context {
     pub(crate) fn range(&self, value: Ref) -> Range {
         match (self.trace.as_const(value), value.as_value()) {
             (Some(Const { kind: Kind::Int, bits }), _) => Range::constant(bits as i64),
-            (_, Some(n)) => self.ranges[n],
+            (_, Some(n)) => self.facts[n].range,
             _ => Range::FULL,
         }
     }
@@ -153,7 +164,7 @@ impl Context {
     pub(crate) fn known_bits(&self, value: Ref) -> Bits {
         match (self.trace.as_const(value), value.as_value()) {
             (Some(Const { kind: Kind::Int, bits }), _) => Bits::constant(bits),
-            (_, Some(n)) => self.bits[n],
+            (_, Some(n)) => self.facts[n].bits,
             _ => Bits::ANY,
         }
     }
@@ -171,7 +182,7 @@ impl Context {
     /// The value, or the constant that it is known to be; in the place of a sunk value the one that has taken it.
     pub(crate) fn resolve(&self, value: Ref) -> Ref {
         let value = self.in_line(value);
-        value.as_value().map_or(value, |n| self.equal[n])
+        value.as_value().map_or(value, |n| self.facts[n].equal)
     }
 
     /// The value, or the one that has taken its place if it was sunk.
@@ -202,9 +213,9 @@ impl Context {
     /// A guard has proved that `value` is `constant`.
     pub(crate) fn learn(&mut self, value: Ref, constant: Ref) {
         if let Some(n) = value.as_value()
-            && self.equal[n] == value
+            && self.facts[n].equal == value
         {
-            self.equal[n] = constant;
+            self.facts[n].equal = constant;
             self.learned.push_back((value, constant));
             let (range, bits) = (self.range(constant), self.known_bits(constant));
             self.narrow_back(value, range, bits, BACK);
@@ -219,14 +230,15 @@ impl Context {
 
     fn narrow_back(&mut self, value: Ref, range: Range, bits: Bits, depth: u32) {
         let Some(n) = value.as_value() else { return };
-        let narrowed = self.ranges[n].intersect(range).zip(self.bits[n].meet(bits));
+        let known = self.facts[n];
+        let narrowed = known.range.intersect(range).zip(known.bits.meet(bits));
         let Some((range, bits)) = narrowed.and_then(|(range, bits)| bits::refine(range, bits)) else {
             return;
         };
-        if (range, bits) == (self.ranges[n], self.bits[n]) {
+        if (range, bits) == (known.range, known.bits) {
             return;
         }
-        (self.ranges[n], self.bits[n]) = (range, bits);
+        self.facts[n] = Facts { range, bits, ..known };
         let Some(op) = self.definition(value).filter(|_| depth > 0) else {
             return;
         };
@@ -262,7 +274,7 @@ impl Context {
 
     /// About how many operations the trace will have.
     pub(crate) fn expected(&self) -> usize {
-        self.ranges.capacity()
+        self.facts.capacity()
     }
 
     pub(crate) fn wants_exits(&self) -> bool {
@@ -292,10 +304,12 @@ impl Context {
         let (range, bits) = self.knowledge_of(&op);
         let naturals = op.opcode.is_comparison() && op.args.iter().all(|arg| self.range(*arg).is_natural());
         let value = self.trace.push(op);
-        self.ranges.push(range);
-        self.bits.push(bits);
+        self.facts.push(Facts {
+            range,
+            bits,
+            equal: value,
+        });
         self.born.push(Born { range, naturals });
-        self.equal.push(value);
         value
     }
 
@@ -330,10 +344,8 @@ impl Context {
         self.part = self.trace.value_count();
         for &arg in args {
             let n = arg.as_value().expect("a label's argument is no constant");
-            self.ranges[n] = Range::FULL;
-            self.bits[n] = Bits::ANY;
+            self.facts[n] = Facts::none(arg);
             self.born[n] = Born::ANY;
-            self.equal[n] = arg;
         }
         let words = std::mem::take(&mut self.words);
         self.words = words
@@ -360,9 +372,10 @@ impl Context {
     fn start_words(&mut self) {
         for InputWord { value, word } in &self.words {
             let n = value.as_value().expect("no constant");
-            self.ranges[n] = Range::of_word(*word);
-            self.bits[n] = Bits::of_range(self.ranges[n]);
-            self.born[n].range = Range::of_word(*word);
+            let range = Range::of_word(*word);
+            self.facts[n].range = range;
+            self.facts[n].bits = Bits::of_range(range);
+            self.born[n].range = range;
         }
     }
 
