@@ -243,8 +243,10 @@ ops! {
     DebugMergePoint "debug_merge_point" () n Debug;
 }
 
+// Passes in other crates ask these of every operation, several times: hence the `inline`s.
 impl Opcode {
     /// The operation's row.
+    #[inline]
     pub fn info(self) -> &'static OpInfo {
         &TABLE[self as usize]
     }
@@ -255,6 +257,7 @@ impl Opcode {
     }
 
     /// Kind of the result.
+    #[inline]
     pub fn result(self) -> Option<Kind> {
         self.info().result
     }
@@ -270,21 +273,25 @@ impl Opcode {
     }
 
     /// Effect class.
+    #[inline]
     pub fn class(self) -> Class {
         self.info().class
     }
 
     /// Whether it is a guard.
+    #[inline]
     pub fn is_guard(self) -> bool {
         self.class() == Class::Guard
     }
 
     /// Whether it may leave the trace, and so has a snapshot: guards and `finish`.
+    #[inline]
     pub fn can_exit(self) -> bool {
         self.is_guard() || self == Opcode::Finish
     }
 
     /// Whether it compares two words of the same kind to 0 or 1.
+    #[inline]
     pub fn is_comparison(self) -> bool {
         (Opcode::IntLt..=Opcode::FloatGe).contains(&self)
     }

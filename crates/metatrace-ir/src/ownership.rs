@@ -173,10 +173,49 @@ enum Scope {
     Everything,
 }
 
+/// What is known of pointers. Nearly all are values of the trace, whose numbers are dense.
+#[derive(Default, Debug)]
+struct Pointers {
+    known: Vec<Pointer>,
+    /// By value: its place among the known, and one; 0 for none.
+    of_values: Vec<u32>,
+    of_constants: FxHashMap<Ref, Pointer>,
+}
+
+impl Pointers {
+    fn get(&self, value: Ref) -> Option<&Pointer> {
+        match value.as_value() {
+            Some(n) => self.known.get((*self.of_values.get(n)? as usize).wrapping_sub(1)),
+            None => self.of_constants.get(&value),
+        }
+    }
+
+    fn insert(&mut self, value: Ref, pointer: Pointer) {
+        let Some(n) = value.as_value() else {
+            self.of_constants.insert(value, pointer);
+            return;
+        };
+        if self.of_values.len() <= n {
+            // in steps that are enough for most traces
+            self.of_values.resize((n + 1).next_multiple_of(256), 0);
+        }
+        if self.known.is_empty() {
+            self.known.reserve(32);
+        }
+        match self.of_values[n] {
+            0 => {
+                self.known.push(pointer);
+                self.of_values[n] = self.known.len() as u32;
+            }
+            place => self.known[place as usize - 1] = pointer,
+        }
+    }
+}
+
 /// What is known of the pointers of a trace, at the operation observed last. See the module's documentation.
 #[derive(Default, Debug)]
 pub struct Ownership {
-    pointers: FxHashMap<Ref, Pointer>,
+    pointers: Pointers,
     /// Owning pointers that were loaded, and where from, while that place is known to hold them.
     owned: FxHashMap<Ref, Access>,
     /// Regions given out, the unknown among them.
@@ -261,6 +300,16 @@ enum Kinds {
     },
 }
 
+impl Change {
+    /// Where the operation stores, if it is a store.
+    fn stored_to(&self) -> Option<Access> {
+        match &self.0 {
+            Kinds::Store { access, .. } => Some(*access),
+            Kinds::Call { .. } => None,
+        }
+    }
+}
+
 /// What an operation may see of memory, as [`Ownership::sight`] tells it.
 #[derive(Debug)]
 pub struct Sight(Sights);
@@ -301,14 +350,16 @@ impl Ownership {
         let exclusive_regions: FxHashMap<Ref, Regions> = behind.iter().copied().zip(derived).collect();
 
         let mut promoted = std::mem::take(&mut self.promoted);
-        promoted.extend(self.pointers.keys().filter(|value| value.is_const()));
+        promoted.extend(self.pointers.of_constants.keys());
         *self = Ownership {
             regions: 1,
-            reach: vec![Regions::NONE],
-            moved_in: vec![Regions::NONE],
+            reach: Vec::with_capacity(roots.len() + 1),
+            moved_in: Vec::with_capacity(roots.len() + 1),
             promoted,
             ..Ownership::default()
         };
+        self.reach.push(Regions::NONE);
+        self.moved_in.push(Regions::NONE);
         for &constant in &self.promoted {
             let pointer = Pointer {
                 regions: Regions::ALL,
@@ -371,7 +422,7 @@ impl Ownership {
     }
 
     fn pointer(&self, value: Ref) -> Pointer {
-        let known = self.pointers.get(&value).copied().unwrap_or_else(|| unknown(value));
+        let known = self.pointers.get(value).copied().unwrap_or_else(|| unknown(value));
         Pointer {
             is_frozen: known.is_frozen || value.is_green(),
             ..known
@@ -583,9 +634,9 @@ impl Ownership {
     pub fn learned(&mut self, value: Ref, constant: Ref) {
         let pointer = self.pointer(value);
         self.constants = self.constants | pointer.regions;
-        if let Some(known) = self.pointers.get_mut(&constant) {
+        if let Some(known) = self.pointers.of_constants.get_mut(&constant) {
             known.regions = known.regions | pointer.regions;
-        } else if self.pointers.contains_key(&value) {
+        } else if self.pointers.get(value).is_some() {
             self.pointers.insert(constant, pointer);
         }
     }
@@ -712,8 +763,10 @@ impl Ownership {
             trace,
             start: self.part,
         };
-        let change = self.change(op, &values);
-        self.observe(op, trace.result(n), change, &values);
+        if !matches!(op.opcode.class(), Class::Guard | Class::Control | Class::Debug) {
+            let change = self.change(op, &values);
+            self.observe(op, trace.result(n), change, &values);
+        }
         match op.opcode {
             Opcode::Label => {
                 self.start(&op.args, &op.args, &trace.roots_behind(&op.args));

@@ -64,8 +64,8 @@ pub struct Frame {
 pub struct Snapshot {
     /// Which frame; `None` in traces written by hand, whose guards list just values.
     pub frame: Option<Frame>,
-    /// The frame's live values, in the order of the jitcode's liveness.
-    pub values: Vec<Ref>,
+    /// The frame's live values, in the order of the jitcode's liveness. There are many snapshots, and few values in most.
+    pub values: SmallVec<[Ref; 8]>,
     /// The caller's frame.
     pub parent: Option<SnapshotId>,
 }
@@ -104,6 +104,7 @@ pub struct Exit {
 
 impl Clone for Op {
     /// Copies the operands at once, which the derived implementation does one by one.
+    #[inline]
     fn clone(&self) -> Op {
         Op {
             opcode: self.opcode,
@@ -123,19 +124,24 @@ impl Clone for Op {
 pub struct Exits {
     /// By value: the last exit that has met it.
     met: Vec<u32>,
-    exit: u32,
+    count: u32,
+    found: Exit,
 }
 
 impl Exits {
     /// As [`Trace::exit`].
-    pub fn of(&mut self, trace: &Trace, op: &Op) -> Exit {
-        let Exits { met, exit } = self;
+    pub fn of(&mut self, trace: &Trace, op: &Op) -> &Exit {
+        let Exits { met, count, found } = self;
         met.resize(trace.value_count(), 0);
-        *exit += 1;
-        trace.exit_by(op, |value| {
+        *count += 1;
+        found.values.clear();
+        found.values.reserve(32);
+        found.program.clear();
+        trace.find_exit(op, found, |value| {
             let n = value.as_value().expect("constants are not asked about");
-            std::mem::replace(&mut met[n], *exit) != *exit
-        })
+            std::mem::replace(&mut met[n], *count) != *count
+        });
+        found
     }
 }
 
@@ -261,6 +267,22 @@ impl Trace {
         }
     }
 
+    /// An empty trace with the inputs of another, what is known of them, and room for as much as that has and a bit more.
+    pub fn like(other: &Trace) -> Trace {
+        let mut const_index = FxHashMap::default();
+        const_index.reserve(other.consts.len());
+        Trace {
+            inputs: other.inputs.clone(),
+            roots: other.roots.clone(),
+            derived: other.derived.clone(),
+            words: other.words.clone(),
+            ops: Vec::with_capacity(other.ops.len() + other.ops.len() / 8),
+            consts: Vec::with_capacity(other.consts.len()),
+            const_index,
+            snapshots: Vec::with_capacity(other.snapshots.len()),
+        }
+    }
+
     /// The value of input `n`.
     pub fn input(&self, n: usize) -> Ref {
         assert!(n < self.inputs.len(), "the trace has {} inputs", self.inputs.len());
@@ -268,21 +290,25 @@ impl Trace {
     }
 
     /// The value that operation `n` defines.
+    #[inline]
     pub fn result(&self, n: usize) -> Ref {
         Ref::value(self.inputs.len() + n)
     }
 
     /// The operation that defines `value`; `None` for inputs and constants.
+    #[inline]
     pub fn defining_op(&self, value: Ref) -> Option<usize> {
         value.as_value()?.checked_sub(self.inputs.len())
     }
 
     /// The number of values: inputs and operations.
+    #[inline]
     pub fn value_count(&self) -> usize {
         self.inputs.len() + self.ops.len()
     }
 
     /// Appends an operation; returns the value it defines (not to be used if it has no result).
+    #[inline]
     pub fn push(&mut self, op: Op) -> Ref {
         self.ops.push(op);
         self.result(self.ops.len() - 1)
@@ -308,9 +334,12 @@ impl Trace {
     }
 
     /// As [`constant_of`](Self::constant_of), for many of one trace: `known` is what has been asked before, by index.
+    #[inline]
     pub fn constant_from(&mut self, other: &Trace, value: Ref, known: &mut Vec<Option<Ref>>) -> Ref {
         let n = value.as_const().expect("a constant");
-        known.resize(other.consts.len(), None);
+        if known.len() <= n {
+            known.resize(other.consts.len(), None);
+        }
         let plain = *known[n].get_or_insert_with(|| self.constant(other.consts[n]));
         if value.is_green() { plain.green() } else { plain }
     }
@@ -321,6 +350,7 @@ impl Trace {
     }
 
     /// The constant behind a reference; `None` for other values.
+    #[inline]
     pub fn as_const(&self, value: Ref) -> Option<Const> {
         value.as_const().map(|n| self.consts[n])
     }
@@ -329,6 +359,7 @@ impl Trace {
     ///
     /// # Panics
     /// If the value is an operation's that has no result.
+    #[inline]
     pub fn kind(&self, value: Ref) -> Kind {
         if let Some(constant) = self.as_const(value) {
             return constant.kind;
@@ -383,6 +414,7 @@ impl Trace {
     }
 
     /// The sunk operation that computes `value`, if one does.
+    #[inline]
     pub fn sunk_op(&self, value: Ref) -> Option<&Op> {
         let op = &self.ops[self.defining_op(value)?];
         op.sunk.then_some(op)
@@ -390,36 +422,48 @@ impl Trace {
 
     /// What an exit at this operation, a guard or `finish`, needs; nothing at others. Who asks for many has [`Exits`].
     pub fn exit(&self, op: &Op) -> Exit {
+        let mut exit = Exit::default();
         let mut seen = FxHashSet::default();
-        self.exit_by(op, |value| seen.insert(value))
+        self.find_exit(op, &mut exit, |value| seen.insert(value));
+        exit
     }
 
     /// `is_first`: whether it is asked about the value, which is no constant, for the first time.
-    fn exit_by(&self, op: &Op, mut is_first: impl FnMut(Ref) -> bool) -> Exit {
-        let mut exit = Exit::default();
-        let Some(innermost) = op.snapshot else { return exit };
-        let mut frames: SmallVec<[&Snapshot; 8]> = self.frames(innermost).collect();
-        frames.reverse();
+    fn find_exit(&self, op: &Op, exit: &mut Exit, mut is_first: impl FnMut(Ref) -> bool) {
+        let mut frames: SmallVec<[SnapshotId; 8]> = SmallVec::new();
+        let mut next = op.snapshot;
+        while let Some(id) = next {
+            frames.push(id);
+            next = self.snapshots[id.0 as usize].parent;
+        }
+        if frames.is_empty() {
+            return;
+        }
         let mut needed: SmallVec<[Ref; 8]> = SmallVec::new();
-        for &value in frames.iter().flat_map(|frame| &frame.values) {
-            if !value.is_const() && is_first(value) {
-                if self.sunk_op(value).is_some() {
-                    needed.push(value);
-                } else {
-                    exit.values.push(value);
+        while let Some(id) = frames.pop() {
+            for &value in &self.snapshots[id.0 as usize].values {
+                if !value.is_const() && is_first(value) {
+                    if self.sunk_op(value).is_some() {
+                        needed.push(value);
+                    } else {
+                        exit.values.push(value);
+                    }
                 }
             }
         }
-        needed.extend(op.pending.iter().flat_map(|stores| stores.iter().copied()));
+        needed.extend_from_slice(op.pending.as_deref().unwrap_or_default());
         while let Some(value) = needed.pop() {
             let Some(op) = self.sunk_op(value) else {
                 exit.values.push(value);
                 continue;
             };
             exit.program.push(value);
-            needed.extend(op.args.iter().copied().filter(|arg| !arg.is_const() && is_first(*arg)));
+            for &arg in &op.args {
+                if !arg.is_const() && is_first(arg) {
+                    needed.push(arg);
+                }
+            }
         }
         exit.program.sort_unstable();
-        exit
     }
 }

@@ -52,23 +52,27 @@ impl Ref {
     const GREEN: u32 = 1 << 30;
 
     /// The value with number `n`.
+    #[inline]
     pub fn value(n: usize) -> Ref {
         assert!(n < Self::GREEN as usize, "a trace has fewer than 2^30 values");
         Ref(n as u32)
     }
 
     /// The constant with index `n` in the trace's table.
+    #[inline]
     pub fn constant(n: usize) -> Ref {
         let Ref(n) = Ref::value(n);
         Ref(n | Self::CONST)
     }
 
     /// Whether this is a constant.
+    #[inline]
     pub fn is_const(self) -> bool {
         self.0 & Self::CONST != 0
     }
 
     /// The number of the value, `None` for a constant.
+    #[inline]
     pub fn as_value(self) -> Option<usize> {
         (!self.is_const()).then_some(self.0 as usize)
     }
@@ -77,22 +81,26 @@ impl Ref {
     ///
     /// # Panics
     /// If this is no constant.
+    #[inline]
     pub fn green(self) -> Ref {
         assert!(self.is_const(), "{self:?} is not a constant");
         Ref(self.0 | Self::GREEN)
     }
 
     /// Whether this is a green constant.
+    #[inline]
     pub fn is_green(self) -> bool {
         self.0 & Self::GREEN != 0
     }
 
     /// The word without what is known of the memory behind it.
+    #[inline]
     pub fn plain(self) -> Ref {
         Ref(self.0 & !Self::GREEN)
     }
 
     /// The index of the constant, `None` for other values.
+    #[inline]
     pub fn as_const(self) -> Option<usize> {
         self.is_const()
             .then_some((self.0 & !(Self::CONST | Self::GREEN)) as usize)

@@ -387,13 +387,13 @@ fn comparison_up_to_renaming() {
             jitcode: JitCodeId(0),
             pc: 0,
         }),
-        values: vec![],
+        values: Vec::new().into(),
         parent: None,
     });
     let five = other.constant(Const::int(5));
     let snapshot = other.add_snapshot(Snapshot {
         frame: None,
-        values: vec![five],
+        values: vec![five].into(),
         parent: None,
     });
     other.push(Op::with_snapshot(Opcode::Finish, &[], snapshot));

@@ -4,7 +4,7 @@ use crate::recorder::Mark;
 use metatrace_ir::{
     Descr, InputWord, Kind, Op, Opcode, Ref, Root, RootKind, Snapshot, SnapshotId, TargetToken, Trace, Word,
 };
-use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// How a cut trace ends.
@@ -40,13 +40,17 @@ pub fn cut_loop(
         })
         .collect();
     let inputs: Vec<Ref> = (0..mark.reds.len()).map(|n| trace.input(n)).collect();
-    let values = mark.reds.iter().copied().zip(inputs.iter().copied()).collect();
+    let mut values = vec![None; recorded.value_count()];
+    for (red, input) in mark.reds.iter().zip(&inputs) {
+        values[red.as_value().expect("reds are distinct values at a mark")] = Some(*input);
+    }
     trace.push(Op::with_descr(Opcode::Label, &inputs, Rc::new(Descr::Target(label))));
     let mut cut = Cut {
         recorded,
         trace,
         values,
-        snapshots: FxHashMap::default(),
+        constants: Vec::new(),
+        snapshots: vec![None; recorded.snapshots.len()],
     };
     cut.copy_from(mark.op);
     cut.end(ending);
@@ -78,21 +82,22 @@ pub fn close_bridge(mut recorded: Trace, ending: Ending) -> Trace {
 struct Cut<'a> {
     recorded: &'a Trace,
     trace: Trace,
-    values: FxHashMap<Ref, Ref>,
-    snapshots: FxHashMap<SnapshotId, SnapshotId>,
+    /// By value, constant and snapshot of the recording: the trace's.
+    values: Vec<Option<Ref>>,
+    constants: Vec<Option<Ref>>,
+    snapshots: Vec<Option<SnapshotId>>,
 }
 
 impl Cut<'_> {
     fn copy_from(&mut self, start: usize) {
         for n in start..self.recorded.ops.len() {
-            let op = &self.recorded.ops[n];
-            let copy = Op {
-                args: op.args.iter().map(|arg| self.value(*arg)).collect(),
-                snapshot: op.snapshot.map(|snapshot| self.snapshot(snapshot)),
-                ..op.clone()
-            };
-            let value = self.trace.push(copy);
-            self.values.insert(self.recorded.result(n), value);
+            let mut op = self.recorded.ops[n].clone();
+            for arg in &mut op.args {
+                *arg = self.value(*arg);
+            }
+            op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
+            let value = self.trace.push(op);
+            self.values[self.recorded.inputs.len() + n] = Some(value);
         }
     }
 
@@ -105,26 +110,28 @@ impl Cut<'_> {
     }
 
     fn value(&mut self, value: Ref) -> Ref {
-        if value.is_const() {
-            return self.trace.constant_of(self.recorded, value);
-        }
-        let known = self.values.get(&value).copied();
-        known.unwrap_or_else(|| panic!("{value:?} comes from before the merge point\n{}", self.recorded))
+        let Some(n) = value.as_value() else {
+            return self.trace.constant_from(self.recorded, value, &mut self.constants);
+        };
+        self.values[n].unwrap_or_else(|| panic!("{value:?} comes from before the merge point\n{}", self.recorded))
     }
 
     fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
-        if let Some(known) = self.snapshots.get(&id) {
-            return *known;
+        if let Some(known) = self.snapshots[id.0 as usize] {
+            return known;
         }
         let snapshot = &self.recorded.snapshots[id.0 as usize];
         let parent = snapshot.parent.map(|parent| self.snapshot(parent));
-        let values = snapshot.values.iter().map(|value| self.value(*value)).collect();
+        let mut values = SmallVec::from_slice(&snapshot.values);
+        for value in &mut values {
+            *value = self.value(*value);
+        }
         let copy = self.trace.add_snapshot(Snapshot {
             frame: snapshot.frame,
             values,
             parent,
         });
-        self.snapshots.insert(id, copy);
+        self.snapshots[id.0 as usize] = Some(copy);
         copy
     }
 }

@@ -503,7 +503,7 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
     let mut narrow = Narrow::new(trace);
     let mut bounds = Bounds::new(trace);
     let mut writer = Writer::new(trace);
-    let (mut starts, mut exits) = (Vec::new(), Exits::default());
+    let (mut starts, mut exits) = (Vec::with_capacity(trace.ops.len()), Exits::default());
     for (n, op) in trace.ops.iter().enumerate() {
         let guard = |snapshot| {
             let exit = exits.of(trace, op);
@@ -515,7 +515,7 @@ pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
                 words: narrow.inherited(&exit.values),
                 below: bounds.inherited(&exit.values),
             };
-            writer.guard(snapshot, &inputs, &exit)
+            writer.guard(snapshot, &inputs, exit)
         };
         starts.push(op.snapshot.map(guard));
         ownership.follow(trace, n);
@@ -601,25 +601,28 @@ struct Writer<'a> {
     const_numbers: FxHashMap<Const, u64>,
     descrs: Vec<DescrRef>,
     descr_numbers: FxHashMap<DescrRef, u64>,
-    /// Where frames are that have been written.
-    frames: FxHashMap<SnapshotId, u32>,
+    /// By snapshot: where its frame is, once it has been written.
+    frames: Vec<Option<u32>>,
     /// Where records are, by their sort and content; a frame's content is its caller's place instead of the distance.
-    known: FxHashMap<Vec<u8>, u32>,
+    known: FxHashMap<Box<[u8]>, u32>,
     numbers: Numbers,
+    /// The sort and content of a record while it is made, in memory that is kept.
+    key: Vec<u8>,
 }
 
 impl Writer<'_> {
     fn new(trace: &Trace) -> Writer<'_> {
         Writer {
             trace,
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(trace.ops.len() * 8),
             consts: Vec::new(),
             const_numbers: FxHashMap::default(),
             descrs: Vec::new(),
             descr_numbers: FxHashMap::default(),
-            frames: FxHashMap::default(),
+            frames: vec![None; trace.snapshots.len()],
             known: FxHashMap::default(),
             numbers: Numbers::default(),
+            key: Vec::with_capacity(64),
         }
     }
 
@@ -637,7 +640,8 @@ impl Writer<'_> {
         for id in chain.into_iter().rev() {
             parent = Some(self.frame(id, parent, &mut numbers));
         }
-        let mut record = Vec::with_capacity(64);
+        let mut record = std::mem::take(&mut self.key);
+        record.push(b'g');
         push_number(&mut record, parent.expect("the innermost frame at least").into());
         let further = &exit.values[numbers.values.count as usize..];
         further.iter().for_each(|value| _ = numbers.value(*value));
@@ -670,8 +674,16 @@ impl Writer<'_> {
             push_number(&mut record, below.bound as u64);
         }
         self.numbers = numbers;
-        let key = [&[b'g'][..], &record].concat();
-        self.intern(key, &record)
+        let place = self.known.get(&record[..]).copied();
+        let place = place.unwrap_or_else(|| {
+            let place = self.here();
+            self.bytes.extend_from_slice(&record[1..]);
+            self.known.insert(record.as_slice().into(), place);
+            place
+        });
+        record.clear();
+        self.key = record;
+        place
     }
 
     fn step(&mut self, value: Ref, numbers: &mut Numbers, bytes: &mut Vec<u8>) {
@@ -699,28 +711,35 @@ impl Writer<'_> {
     /// then in this one too.
     fn frame(&mut self, id: SnapshotId, parent: Option<u32>, numbers: &mut Numbers) -> u32 {
         let snapshot = &self.trace.snapshots[id.0 as usize];
-        if let Some(known) = self.frames.get(&id) {
+        if let Some(known) = self.frames[id.0 as usize] {
             for value in snapshot.values.iter().filter(|value| !value.is_const()) {
                 match self.trace.sunk_op(*value) {
                     Some(_) => numbers.result(*value),
                     None => numbers.value(*value),
                 };
             }
-            return *known;
+            return known;
         }
         let frame = snapshot.frame.expect("a recorded snapshot names its frame");
-        let mut content = Vec::new();
-        push_number(&mut content, frame.jitcode.0.into());
-        push_number(&mut content, frame.pc.into());
-        push_number(&mut content, snapshot.values.len() as u64);
-        self.words(snapshot, numbers, &mut content);
-        let key = [&[b'f'][..], &parent.unwrap_or(u32::MAX).to_le_bytes(), &content].concat();
-        let mut record = Vec::new();
-        let here = self.bytes.len() as u32;
-        push_number(&mut record, parent.map_or(0, |parent| here - parent).into());
-        record.extend(content);
-        let place = self.intern(key, &record);
-        self.frames.insert(id, place);
+        let mut key = std::mem::take(&mut self.key);
+        key.push(b'f');
+        key.extend_from_slice(&parent.unwrap_or(u32::MAX).to_le_bytes());
+        let content = key.len();
+        push_number(&mut key, frame.jitcode.0.into());
+        push_number(&mut key, frame.pc.into());
+        push_number(&mut key, snapshot.values.len() as u64);
+        self.words(snapshot, numbers, &mut key);
+        let place = self.known.get(&key[..]).copied();
+        let place = place.unwrap_or_else(|| {
+            let place = self.here();
+            push_number(&mut self.bytes, parent.map_or(0, |parent| place - parent).into());
+            self.bytes.extend_from_slice(&key[content..]);
+            self.known.insert(key.as_slice().into(), place);
+            place
+        });
+        key.clear();
+        self.key = key;
+        self.frames[id.0 as usize] = Some(place);
         place
     }
 
@@ -770,13 +789,9 @@ impl Writer<'_> {
         (number << 1 | u64::from(green)) << 2 | 3
     }
 
-    fn intern(&mut self, key: Vec<u8>, record: &[u8]) -> u32 {
-        let bytes = &mut self.bytes;
-        *self.known.entry(key).or_insert_with(|| {
-            let place = u32::try_from(bytes.len()).expect("resume data of less than 4 GiB");
-            bytes.extend(record);
-            place
-        })
+    /// Where the next record will be.
+    fn here(&self) -> u32 {
+        u32::try_from(self.bytes.len()).expect("resume data of less than 4 GiB")
     }
 }
 

@@ -15,12 +15,11 @@
 //!
 //! Absent: tests of a field of the value.
 
-use crate::context::Context;
 use crate::edits::{Edit, edited};
 use crate::range::Range;
-use crate::{Decision, Pass, Rewrites};
+use crate::{Pass, Rewrites};
 use metatrace_ir::eval::eval;
-use metatrace_ir::{Kind, Op, Opcode, Ref, Trace};
+use metatrace_ir::{Kind, Opcode, Ref, Trace};
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["chain_value", "chain_implied"];
@@ -28,8 +27,8 @@ pub(crate) const RULES: &[&str] = &["chain_value", "chain_implied"];
 pub(crate) struct Chain;
 
 impl Pass for Chain {
-    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
-        Decision::Keep
+    fn only_finishes(&self) -> bool {
+        true
     }
 
     fn finish(&mut self, trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {

@@ -2,12 +2,33 @@
 
 use crate::bits::{self, Bits};
 use crate::range::{self, Range};
-use metatrace_ir::trace::Exits;
 use metatrace_ir::{Class, Const, Derived, Descr, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 
 /// So many definitions back goes what a guard proves.
 const BACK: u32 = 4;
+
+/// What is known of a value by now.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    /// Where an int lies.
+    range: Range,
+    /// Which of an int's bits are known. Agrees with the range.
+    bits: Bits,
+    /// Itself, or the constant that a guard has proved it to be.
+    equal: Ref,
+}
+
+impl Facts {
+    fn none(value: Ref) -> Facts {
+        Facts {
+            range: Range::FULL,
+            bits: Bits::ANY,
+            equal: value,
+        }
+    }
+}
 
 /// The new trace as the passes see it: they read definitions, make constants and add facts, but only the driver adds
 /// operations.
@@ -15,25 +36,23 @@ pub(crate) struct Context {
     trace: Trace,
     /// By constant of the given trace: the new trace's.
     constants: Vec<Option<Ref>>,
+    /// By kind.
+    zeros: [Option<Ref>; 3],
     /// The first value that is defined in this part of the trace: of older ones nothing is known behind a label.
     part: usize,
     /// Behind the label of a peeled loop: by value of the preamble, whether it is the same in each round.
     invariant: Vec<bool>,
-    /// By value: where an int lies.
-    ranges: Vec<Range>,
-    /// By value: which of an int's bits are known. Agrees with `ranges`.
-    bits: Vec<Bits>,
+    /// By value.
+    facts: Vec<Facts>,
     /// By value: where an int lies by what was known at its definition, of label arguments by what they are. Unlike
-    /// `ranges` this holds wherever the value is visible.
+    /// [`Facts::range`] this holds wherever the value is visible.
     born: Vec<Range>,
-    /// By value: itself, or the constant that a guard has proved it to be.
-    equal: Vec<Ref>,
     /// Sunk values, and those that have taken their places.
     in_line: FxHashMap<Ref, Ref>,
     /// What the exit holds that stands right behind the operation; `None` until somebody wants to know.
     exit_behind: Option<Vec<Ref>>,
     /// What was learnt since the driver last looked.
-    learned: Vec<(Ref, Ref)>,
+    learned: VecDeque<(Ref, Ref)>,
     /// What is known of the memory behind inputs and arguments of the last label.
     roots: Vec<Root>,
     /// What is known of inputs, and of arguments of the last label, from what they are.
@@ -46,23 +65,23 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(input: &Trace) -> Context {
-        let mut trace = Trace::new(input.inputs.clone());
-        trace.ops.reserve(input.ops.len());
-        trace.roots = input.roots.clone();
-        trace.derived = input.derived.clone();
-        trace.words = input.words.clone();
+        let trace = Trace::like(input);
         let inputs = input.inputs.len();
+        let room = inputs + trace.ops.capacity();
+        let mut facts = Vec::with_capacity(room);
+        facts.extend((0..inputs).map(|n| Facts::none(Ref::value(n))));
+        let mut born = Vec::with_capacity(room);
+        born.resize(inputs, Range::FULL);
         let mut context = Context {
             constants: Vec::new(),
+            zeros: [None; 3],
             part: inputs,
             invariant: Vec::new(),
-            ranges: vec![Range::FULL; inputs],
-            bits: vec![Bits::ANY; inputs],
-            born: vec![Range::FULL; inputs],
-            equal: (0..inputs).map(Ref::value).collect(),
+            facts,
+            born,
             in_line: FxHashMap::default(),
             exit_behind: None,
-            learned: Vec::new(),
+            learned: VecDeque::new(),
             roots: trace.roots.clone(),
             words: trace.words.clone(),
             overflow: None,
@@ -76,11 +95,10 @@ impl Context {
     /// The operation that defines a value; `None` for constants, inputs, what a label has made anew, and in a peeled loop for
     /// values of the preamble that vary: true as it is, what is made of their operands would have to be carried along.
     pub(crate) fn definition(&self, value: Ref) -> Option<&Op> {
-        let varies = self
-            .invariant
-            .get(value.as_value()?)
-            .is_some_and(|invariant| !invariant);
-        self.computation(value).filter(|_| !varies)
+        match self.invariant.get(value.as_value()?) {
+            Some(false) => None,
+            _ => self.computation(value),
+        }
     }
 
     /// As [`definition`](Self::definition), for who only compares.
@@ -97,6 +115,12 @@ impl Context {
     /// The reference to a constant of the given trace.
     pub(crate) fn constant_of(&mut self, input: &Trace, value: Ref) -> Ref {
         self.trace.constant_from(input, value, &mut self.constants)
+    }
+
+    /// The reference to the constant of this kind that is 0. Guards ask for it at every turn.
+    pub(crate) fn zero(&mut self, kind: Kind) -> Ref {
+        let trace = &mut self.trace;
+        *self.zeros[kind as usize].get_or_insert_with(|| trace.constant(Const { kind, bits: 0 }))
     }
 
     /// The reference to a constant int.
@@ -117,7 +141,7 @@ impl Context {
     pub(crate) fn range(&self, value: Ref) -> Range {
         match (self.trace.as_const(value), value.as_value()) {
             (Some(Const { kind: Kind::Int, bits }), _) => Range::constant(bits as i64),
-            (_, Some(n)) => self.ranges[n],
+            (_, Some(n)) => self.facts[n].range,
             _ => Range::FULL,
         }
     }
@@ -126,7 +150,7 @@ impl Context {
     pub(crate) fn known_bits(&self, value: Ref) -> Bits {
         match (self.trace.as_const(value), value.as_value()) {
             (Some(Const { kind: Kind::Int, bits }), _) => Bits::constant(bits),
-            (_, Some(n)) => self.bits[n],
+            (_, Some(n)) => self.facts[n].bits,
             _ => Bits::ANY,
         }
     }
@@ -144,7 +168,7 @@ impl Context {
     /// The value, or the constant that it is known to be; in the place of a sunk value the one that has taken it.
     pub(crate) fn resolve(&self, value: Ref) -> Ref {
         let value = self.in_line(value);
-        value.as_value().map_or(value, |n| self.equal[n])
+        value.as_value().map_or(value, |n| self.facts[n].equal)
     }
 
     /// The value, or the one that has taken its place if it was sunk.
@@ -175,10 +199,10 @@ impl Context {
     /// A guard has proved that `value` is `constant`.
     pub(crate) fn learn(&mut self, value: Ref, constant: Ref) {
         if let Some(n) = value.as_value()
-            && self.equal[n] == value
+            && self.facts[n].equal == value
         {
-            self.equal[n] = constant;
-            self.learned.push((value, constant));
+            self.facts[n].equal = constant;
+            self.learned.push_back((value, constant));
             let (range, bits) = (self.range(constant), self.known_bits(constant));
             self.narrow_back(value, range, bits, BACK);
         }
@@ -192,14 +216,15 @@ impl Context {
 
     fn narrow_back(&mut self, value: Ref, range: Range, bits: Bits, depth: u32) {
         let Some(n) = value.as_value() else { return };
-        let narrowed = self.ranges[n].intersect(range).zip(self.bits[n].meet(bits));
+        let known = self.facts[n];
+        let narrowed = known.range.intersect(range).zip(known.bits.meet(bits));
         let Some((range, bits)) = narrowed.and_then(|(range, bits)| bits::refine(range, bits)) else {
             return;
         };
-        if (range, bits) == (self.ranges[n], self.bits[n]) {
+        if (range, bits) == (known.range, known.bits) {
             return;
         }
-        (self.ranges[n], self.bits[n]) = (range, bits);
+        self.facts[n] = Facts { range, bits, ..known };
         let Some(op) = self.definition(value).filter(|_| depth > 0) else {
             return;
         };
@@ -207,12 +232,17 @@ impl Context {
         if !is_arithmetic {
             return;
         }
-        let (opcode, args) = (op.opcode, op.args.clone());
-        for (n, operand) in args.iter().enumerate() {
-            let other = args[args.len() - 1];
-            let from = range::backward(opcode, range, self.range(args[0]), self.range(other), n);
-            let known = bits::backward(opcode, bits, self.known_bits(args[0]), self.known_bits(other), n);
-            self.narrow_back(*operand, from, known, depth - 1);
+        let opcode = op.opcode;
+        let (operands, count) = match op.args[..] {
+            [a] => ([a, a], 1),
+            [a, b] => ([a, b], 2),
+            _ => unreachable!("arithmetic has one operand or two"),
+        };
+        let [a, b] = operands;
+        for (n, operand) in operands.into_iter().enumerate().take(count) {
+            let from = range::backward(opcode, range, self.range(a), self.range(b), n);
+            let known = bits::backward(opcode, bits, self.known_bits(a), self.known_bits(b), n);
+            self.narrow_back(operand, from, known, depth - 1);
         }
     }
 
@@ -226,6 +256,11 @@ impl Context {
     /// How many sunk values were replaced.
     pub(crate) fn replaced(&self) -> usize {
         self.in_line.len()
+    }
+
+    /// About how many operations the trace will have.
+    pub(crate) fn expected(&self) -> usize {
+        self.facts.capacity()
     }
 
     pub(crate) fn wants_exits(&self) -> bool {
@@ -245,18 +280,21 @@ impl Context {
         self.trace.sunk_op(value).is_some()
     }
 
-    pub(crate) fn take_learned(&mut self) -> Vec<(Ref, Ref)> {
-        std::mem::take(&mut self.learned)
+    /// What was learnt first since the driver last looked.
+    pub(crate) fn take_learned(&mut self) -> Option<(Ref, Ref)> {
+        self.learned.pop_front()
     }
 
     /// Appends an operation; returns the value it defines.
     pub(crate) fn push(&mut self, op: Op) -> Ref {
         let (range, bits) = self.knowledge_of(&op);
         let value = self.trace.push(op);
-        self.ranges.push(range);
-        self.bits.push(bits);
+        self.facts.push(Facts {
+            range,
+            bits,
+            equal: value,
+        });
         self.born.push(range);
-        self.equal.push(value);
         value
     }
 
@@ -270,6 +308,9 @@ impl Context {
 
     /// What the operation's result is known to be.
     pub(crate) fn knowledge_of(&self, op: &Op) -> (Range, Bits) {
+        if op.opcode.result() != Some(Kind::Int) {
+            return (Range::FULL, Bits::ANY);
+        }
         let word = op.descr.as_deref().and_then(Descr::word);
         let (range, bits) = match (op.opcode.class(), word) {
             (Class::Load, Some(word)) => (Range::of_word(word), Bits::ANY),
@@ -296,10 +337,8 @@ impl Context {
         self.part = self.trace.value_count();
         for &arg in args {
             let n = arg.as_value().expect("a label's argument is no constant");
-            self.ranges[n] = Range::FULL;
-            self.bits[n] = Bits::ANY;
+            self.facts[n] = Facts::none(arg);
             self.born[n] = Range::FULL;
-            self.equal[n] = arg;
         }
         let words = std::mem::take(&mut self.words);
         self.words = words
@@ -326,13 +365,18 @@ impl Context {
     fn start_words(&mut self) {
         for InputWord { value, word } in &self.words {
             let n = value.as_value().expect("no constant");
-            self.ranges[n] = Range::of_word(*word);
-            self.bits[n] = Bits::of_range(self.ranges[n]);
-            self.born[n] = Range::of_word(*word);
+            let range = Range::of_word(*word);
+            self.facts[n].range = range;
+            self.facts[n].bits = Bits::of_range(range);
+            self.born[n] = range;
         }
     }
 
     // ---- for peeling
+
+    pub(crate) fn value_count(&self) -> usize {
+        self.trace.value_count()
+    }
 
     /// The label of a peeled loop comes next; of the first label's arguments, these are invariant. `stays` says of a load
     /// from an invariant address whether it would give the same value again.
@@ -382,15 +426,20 @@ impl Context {
     pub(crate) fn needed_behind(&self, label: Ref) -> Vec<Ref> {
         let trace = &self.trace;
         let start = trace.defining_op(label).expect("a label is an operation");
-        let (mut needed, mut exits) = (Vec::new(), Exits::default());
+        let mut needed = Vec::new();
+        let mut seen = vec![false; trace.snapshots.len()];
         for (n, op) in trace.ops.iter().enumerate().skip(start) {
             if !op.sunk && !trace.is_removable(n) {
                 needed.extend_from_slice(&op.args);
             }
-            if op.opcode.can_exit() {
-                let exit = exits.of(trace, op);
-                needed.extend(exit.values);
-                needed.extend(exit.program);
+            // what the exit's program needs are operands of what the frames and the pending stores need
+            needed.extend(op.pending.iter().flat_map(|stores| stores.iter()));
+            let mut next = op.snapshot;
+            // a frame's callers are seen with it
+            while let Some(id) = next.filter(|id| !std::mem::replace(&mut seen[id.0 as usize], true)) {
+                let snapshot = &trace.snapshots[id.0 as usize];
+                needed.extend_from_slice(&snapshot.values);
+                next = snapshot.parent;
             }
         }
         needed

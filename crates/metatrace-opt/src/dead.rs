@@ -4,6 +4,7 @@
 //! One scan from the end decides, one from the start drops and gives the values that stay their numbers.
 
 use metatrace_ir::{Op, Opcode, Ref, Trace};
+use std::rc::Rc;
 
 /// Who needs a value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -100,14 +101,27 @@ fn only(mut trace: Trace, stays: &[bool]) -> Trace {
             *value = Ref::value(numbers[n]);
         }
     };
+    let mut shared: Option<[Rc<[Ref]>; 2]> = None;
     let mut stay = stays[trace.inputs.len()..].iter();
     trace.ops.retain(|_| *stay.next().expect("one for each operation"));
     for op in &mut trace.ops {
         op.args.iter_mut().for_each(renumber);
         if let Some(pending) = &mut op.pending {
-            let mut stores = pending.to_vec();
-            stores.iter_mut().for_each(renumber);
-            *pending = stores.into();
+            // neighbours have one list
+            if let Some([before, renumbered]) = &shared
+                && Rc::ptr_eq(before, pending)
+            {
+                *pending = renumbered.clone();
+                continue;
+            }
+            let renumbered = pending.iter().map(|store| {
+                let mut store = *store;
+                renumber(&mut store);
+                store
+            });
+            let renumbered: Rc<[Ref]> = renumbered.collect();
+            let before = std::mem::replace(pending, renumbered.clone());
+            shared = Some([before, renumbered]);
         }
     }
     let values = trace.snapshots.iter_mut().flat_map(|snapshot| &mut snapshot.values);

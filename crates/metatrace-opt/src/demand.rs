@@ -23,7 +23,7 @@
 use crate::context::Context;
 use crate::peel::Carry;
 use crate::range::Range;
-use crate::{Decision, Pass, Rewrites};
+use crate::{Pass, Rewrites};
 use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Trace};
 
 /// The rules of this pass.
@@ -39,8 +39,8 @@ pub(crate) struct Demand {
 }
 
 impl Pass for Demand {
-    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
-        Decision::Keep
+    fn only_finishes(&self) -> bool {
+        true
     }
 
     fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {

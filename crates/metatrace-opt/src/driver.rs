@@ -9,6 +9,7 @@ use crate::dead::drop_dead;
 use crate::{Decision, Pass, Rewrites, SunkOrNew, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
 
 /// More replacements of one operation than that are a cycle of rules.
 const MAX_REPLACEMENTS: usize = 64;
@@ -25,6 +26,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) input: &'a Trace,
     pub(crate) context: Context,
     pub(crate) passes: Vec<Box<dyn Pass>>,
+    /// How many of them see each operation; the others come behind them.
+    walking: usize,
     /// By value of the given trace: its value in the new one.
     pub(crate) values: Vec<Option<Ref>>,
     /// By snapshot of the given trace: its translation, and when that was made.
@@ -41,16 +44,19 @@ impl<'a> Driver<'a> {
         for pass in &mut passes {
             pass.start(&[], &[], &mut context);
         }
-        let mut values: Vec<_> = (0..input.inputs.len()).map(|n| Some(Ref::value(n))).collect();
-        values.resize(input.value_count(), None);
+        let mut values = vec![None; input.value_count()];
+        (0..input.inputs.len()).for_each(|n| values[n] = Some(Ref::value(n)));
         Driver {
             input,
             context,
+            walking: passes.iter().take_while(|pass| !pass.only_finishes()).count(),
             passes,
             values,
             snapshots: vec![None; input.snapshots.len()],
             part: 0,
-            rewrites: Rewrites::default(),
+            rewrites: Rewrites {
+                applied: Vec::with_capacity(input.ops.len()),
+            },
         }
     }
 
@@ -97,12 +103,14 @@ impl<'a> Driver<'a> {
         if op.opcode != Opcode::GuardNoException {
             self.context.call_removed = false;
         }
-        let args = op.args.iter().map(|arg| self.value(*arg)).collect();
-        let op = Op { args, ..op.clone() };
+        let mut op = op.clone();
+        for arg in &mut op.args {
+            *arg = self.value(*arg);
+        }
         if self.context.wants_exits() {
             self.look_behind(n);
         }
-        let value = self.rewrite(op);
+        let value = self.rewrite(&mut op);
         self.values[self.input.inputs.len() + n] = value;
     }
 
@@ -126,11 +134,10 @@ impl<'a> Driver<'a> {
     pub(crate) fn settle(&mut self, n: usize) {
         let op = &self.input.ops[n];
         for _ in 0..MAX_REPLACEMENTS {
-            let args = self.values_of(&op.args);
-            let op = Op {
-                args: args.into_iter().collect(),
-                ..op.clone()
-            };
+            let mut op = op.clone();
+            for arg in &mut op.args {
+                *arg = self.value(*arg);
+            }
             match self.decide(&op) {
                 Decision::First(rule, ops) => self.first(rule, ops),
                 _ => return,
@@ -143,7 +150,7 @@ impl<'a> Driver<'a> {
         self.rewrites.count(rule);
         for (sunk, mut op) in ops {
             self.resolve_args(&mut op);
-            let value = self.rewrite(op);
+            let value = self.rewrite(&mut op);
             if let Some(sunk) = sunk {
                 self.context.replace(sunk, value.expect("a sunk value is a result"));
             }
@@ -169,18 +176,19 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Sends an operation through the passes and writes what is left of it. Its snapshot is still the given trace's.
-    fn rewrite(&mut self, mut op: Op) -> Option<Ref> {
+    /// Sends an operation through the passes and writes what is left of it. Its snapshot is still the given trace's. By
+    /// reference, for moving it about costs time.
+    fn rewrite(&mut self, op: &mut Op) -> Option<Ref> {
         let class = op.opcode.class();
         for _ in 0..MAX_REPLACEMENTS {
-            match self.decide(&op) {
+            match self.decide(op) {
                 Decision::Keep => return self.emit(op),
                 Decision::Replace(rule, replacement) => {
                     self.rewrites.count(rule);
                     if class == Class::Overflow && replacement.opcode.class() != Class::Overflow {
                         self.context.overflow = Some(false);
                     }
-                    op = replacement;
+                    *op = replacement;
                 }
                 Decision::Equal(rule, value) => {
                     self.rewrites.count(rule);
@@ -192,7 +200,7 @@ impl<'a> Driver<'a> {
                 }
                 Decision::Build(rule, tree) => {
                     self.rewrites.count(rule);
-                    let (range, _) = self.context.knowledge_of(&op);
+                    let (range, _) = self.context.knowledge_of(op);
                     let value = self.build(&tree, op.sunk);
                     self.context.narrow(value, range);
                     return Some(value);
@@ -203,7 +211,7 @@ impl<'a> Driver<'a> {
                 }
                 Decision::First(rule, ops) => {
                     self.first(rule, ops);
-                    self.resolve_args(&mut op);
+                    self.resolve_args(op);
                 }
             }
         }
@@ -221,29 +229,33 @@ impl<'a> Driver<'a> {
                 };
                 // a later operand may have made an allocation that an earlier one is a view of
                 self.resolve_args(&mut op);
-                self.rewrite(op).expect("it has a result")
+                self.rewrite(&mut op).expect("it has a result")
             }
         }
     }
 
     fn decide(&mut self, op: &Op) -> Decision {
-        let mut decisions = self.passes.iter_mut().map(|pass| pass.visit(op, &mut self.context));
-        decisions
-            .find(|decision| *decision != Decision::Keep)
-            .unwrap_or(Decision::Keep)
+        for pass in &mut self.passes[..self.walking] {
+            match pass.visit(op, &mut self.context) {
+                Decision::Keep => {}
+                decided => return decided,
+            }
+        }
+        Decision::Keep
     }
 
-    fn emit(&mut self, mut op: Op) -> Option<Ref> {
+    fn emit(&mut self, op: &mut Op) -> Option<Ref> {
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
-        for pass in &mut self.passes {
-            pass.before(&mut op, &mut self.context);
+        let passes = &mut self.passes[..self.walking];
+        for pass in &mut *passes {
+            pass.before(op, &mut self.context);
         }
         let value = self.context.push(op.clone());
-        for pass in &mut self.passes {
-            pass.emitted(&op, value, &mut self.context);
+        for pass in &mut *passes {
+            pass.emitted(op, value, &mut self.context);
         }
-        for (value, constant) in self.context.take_learned() {
-            for pass in &mut self.passes {
+        while let Some((value, constant)) = self.context.take_learned() {
+            for pass in &mut *passes {
                 pass.learned(value, constant, &self.context);
             }
         }
@@ -255,7 +267,7 @@ impl<'a> Driver<'a> {
             part: self.part,
             replaced: self.context.replaced(),
         };
-        let mut untranslated = Vec::new();
+        let mut untranslated: SmallVec<[SnapshotId; 8]> = SmallVec::new();
         let mut next = Some(innermost);
         let mut parent = None;
         while let Some(id) = next {
@@ -269,7 +281,10 @@ impl<'a> Driver<'a> {
         }
         for id in untranslated.into_iter().rev() {
             let Snapshot { frame, values, .. } = &self.input.snapshots[id.0 as usize];
-            let values = values.iter().map(|value| self.value(*value)).collect();
+            let mut values = SmallVec::from_slice(values);
+            for value in &mut values {
+                *value = self.value(*value);
+            }
             let new = Snapshot {
                 frame: *frame,
                 values,

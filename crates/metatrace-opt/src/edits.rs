@@ -56,10 +56,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(given: &'a Trace, edits: &'a [Edit]) -> Writer<'a> {
-        let mut trace = Trace::new(given.inputs.clone());
-        trace.roots = given.roots.clone();
-        trace.derived = given.derived.clone();
-        trace.words = given.words.clone();
+        let trace = Trace::like(given);
         let inputs = given.inputs.len();
         let mut values = vec![None; given.value_count()];
         (0..inputs).for_each(|n| values[n] = Some(Ref::value(n)));
@@ -124,15 +121,15 @@ impl<'a> Writer<'a> {
     }
 
     fn translated(&mut self, op: &Op) -> Op {
-        Op {
-            args: op.args.iter().map(|arg| self.value(*arg)).collect(),
-            snapshot: op.snapshot.map(|snapshot| self.snapshot(snapshot)),
-            pending: op
-                .pending
-                .as_ref()
-                .map(|stores| stores.iter().map(|store| self.value(*store)).collect()),
-            ..op.clone()
+        let mut op = op.clone();
+        for arg in &mut op.args {
+            *arg = self.value(*arg);
         }
+        op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
+        if let Some(stores) = &mut op.pending {
+            *stores = stores.iter().map(|store| self.value(*store)).collect();
+        }
+        op
     }
 
     /// The guard with another test, which it fails early.
@@ -171,7 +168,7 @@ impl<'a> Writer<'a> {
     }
 
     fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
-        let mut missing = Vec::new();
+        let mut missing: SmallVec<[SnapshotId; 8]> = SmallVec::new();
         let mut next = Some(id);
         while let Some(id) = next.filter(|id| self.snapshots[id.0 as usize].is_none()) {
             missing.push(id);
@@ -179,9 +176,13 @@ impl<'a> Writer<'a> {
         }
         for id in missing.into_iter().rev() {
             let Snapshot { frame, values, parent } = &self.given.snapshots[id.0 as usize];
+            let mut values = SmallVec::from_slice(values);
+            for value in &mut values {
+                *value = self.value(*value);
+            }
             let snapshot = Snapshot {
                 frame: *frame,
-                values: values.iter().map(|value| self.value(*value)).collect(),
+                values,
                 parent: parent.and_then(|parent| self.snapshots[parent.0 as usize]),
             };
             self.snapshots[id.0 as usize] = Some(self.trace.add_snapshot(snapshot));

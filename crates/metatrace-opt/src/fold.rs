@@ -27,6 +27,12 @@ pub(crate) struct Fold;
 
 impl Pass for Fold {
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
+        if !matches!(
+            op.opcode.class(),
+            Class::Pure | Class::Partial | Class::Overflow | Class::Guard
+        ) {
+            return Decision::Keep;
+        }
         if let Some(constant) = constant(op, context) {
             return Decision::Equal("constant", constant);
         }
@@ -65,10 +71,11 @@ impl Pass for Fold {
 
 /// The result, if all operands are constants for which it is defined.
 fn constant(op: &Op, context: &mut Context) -> Option<Ref> {
-    if !matches!(op.opcode.class(), Class::Pure | Class::Partial | Class::Overflow) {
+    if op.opcode.class() == Class::Guard || !op.args.iter().all(|arg| arg.is_const()) {
         return None;
     }
-    let args: SmallVec<[u64; 2]> = op.args.iter().map(|arg| context.bits(*arg)).collect::<Option<_>>()?;
+    let bits = |arg: &Ref| context.bits(*arg).expect("a constant");
+    let args: SmallVec<[u64; 2]> = op.args.iter().map(bits).collect();
     let bits = eval(op.opcode, &args)?;
     if op.opcode.class() == Class::Overflow {
         context.overflow = Some(overflows(op.opcode, args[0], args[1]));
@@ -79,8 +86,10 @@ fn constant(op: &Op, context: &mut Context) -> Option<Ref> {
 
 /// The result, if ranges and bits of the operands leave only one.
 fn known(op: &Op, context: &mut Context) -> Option<Ref> {
-    let is_int = op.opcode.class() == Class::Pure && op.opcode.result() == Some(Kind::Int);
-    let (range, _) = is_int.then(|| context.knowledge_of(op))?;
+    // comparisons are decided by rules
+    let is_number =
+        op.opcode.class() == Class::Pure && op.opcode.result() == Some(Kind::Int) && !op.opcode.is_comparison();
+    let (range, _) = is_number.then(|| context.knowledge_of(op))?;
     Some(context.int(range.single()?))
 }
 

@@ -38,8 +38,8 @@ use crate::context::Context;
 use crate::edits::{Edit, Term, edited};
 use crate::peel::Carry;
 use crate::range::Range;
-use crate::{Decision, Pass, Rewrites};
-use metatrace_ir::{Op, Opcode, Ref, Trace};
+use crate::{Pass, Rewrites};
+use metatrace_ir::{Opcode, Ref, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
@@ -166,8 +166,8 @@ pub(crate) struct Group {
 }
 
 impl Pass for Group {
-    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
-        Decision::Keep
+    fn only_finishes(&self) -> bool {
+        true
     }
 
     fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {
@@ -235,7 +235,8 @@ impl<'a> Plan<'a> {
     }
 
     fn bounds(&self, x: Ref) -> SmallVec<[Ref; 2]> {
-        self.bounds.get(&x).cloned().unwrap_or_default()
+        let known = self.bounds.get(&x);
+        known.map_or_else(SmallVec::new, |bounds| SmallVec::from_slice(bounds))
     }
 
     fn edits(mut self) -> Vec<Edit> {

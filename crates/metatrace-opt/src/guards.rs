@@ -14,7 +14,7 @@
 use crate::context::Context;
 use crate::range::Range;
 use crate::{Decision, Pass};
-use metatrace_ir::{Class, Const, Kind, Op, Opcode, Ref, Word};
+use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Word};
 use rustc_hash::FxHashMap;
 
 /// The rules of this pass.
@@ -95,8 +95,9 @@ impl Pass for Guards {
         }
     }
 
-    fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {
+    fn start(&mut self, _before: &[Ref], _behind: &[Ref], context: &mut Context) {
         self.known.clear();
+        self.known.reserve(context.expected() / 2);
     }
 }
 
@@ -108,10 +109,7 @@ impl Guards {
     /// `value` is zero, or is not.
     fn truth(&mut self, value: Ref, truth: bool, context: &mut Context) {
         if !truth {
-            let zero = context.constant(Const {
-                kind: context.kind(value),
-                bits: 0,
-            });
+            let zero = context.zero(context.kind(value));
             self.constant(value, zero, context);
         } else if context.known_bits(value).possible().is_power_of_two() {
             let only = context.int(context.known_bits(value).possible() as i64);
@@ -174,7 +172,7 @@ impl Guards {
 /// `value == 0`, or the same for a pointer.
 fn is_zero(value: Ref, context: &mut Context) -> Comparison {
     let kind = context.kind(value);
-    let zero = context.constant(Const { kind, bits: 0 });
+    let zero = context.zero(kind);
     let opcode = if kind == Kind::Ref {
         Opcode::PtrEq
     } else {

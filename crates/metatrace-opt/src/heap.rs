@@ -93,16 +93,18 @@ impl Pass for Heap {
     }
 
     fn before(&mut self, op: &mut Op, context: &mut Context) {
+        if self.pending.is_empty() {
+            return;
+        }
         let is_end = matches!(op.opcode, Opcode::Jump | Opcode::Label);
-        let sight = match &self.pending[..] {
-            [] => None,
-            _ => self.contents.ownership().sight(op, context),
-        };
-        let sees = |pending: &Pending, ownership: &Ownership| match &sight {
-            Some(sight) => ownership.may_see(sight, &pending.access),
-            None => is_end,
-        };
-        self.flush(sees).for_each(|store| _ = context.push_late(store));
+        let sight = self.contents.ownership().sight(op, context);
+        if sight.is_some() || is_end {
+            let sees = |pending: &Pending, ownership: &Ownership| match &sight {
+                Some(sight) => ownership.may_see(sight, &pending.access),
+                None => is_end,
+            };
+            self.flush(sees).for_each(|store| _ = context.push_late(store));
+        }
         if op.opcode.can_exit() {
             let own = self.list(context);
             op.pending = both(op.pending.take(), own);

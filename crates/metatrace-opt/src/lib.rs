@@ -55,7 +55,6 @@ use driver::Driver;
 use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
-use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -218,26 +217,25 @@ impl Default for Options {
 /// How often each rule has rewritten an operation.
 #[derive(Clone, Default, Debug)]
 pub struct Rewrites {
-    /// By the address of the name, which is fast to find; one name may have several.
-    counts: FxHashMap<usize, (&'static str, u32)>,
+    /// The rules, as they were applied: they are counted when somebody asks.
+    applied: Vec<&'static str>,
 }
 
 impl Rewrites {
     fn count(&mut self, rule: &'static str) {
-        self.counts.entry(rule.as_ptr().addr()).or_insert((rule, 0)).1 += 1;
+        self.applied.push(rule);
     }
 
     /// How often the rule has.
     pub fn of(&self, rule: &str) -> u32 {
-        let same = self.counts.values().filter(|(name, _)| *name == rule);
-        same.map(|(_, count)| count).sum()
+        self.applied.iter().filter(|name| **name == rule).count() as u32
     }
 
     /// The rules that have, and how often, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let mut by_name = BTreeMap::new();
-        for (name, count) in self.counts.values() {
-            *by_name.entry(*name).or_insert(0) += count;
+        for name in &self.applied {
+            *by_name.entry(*name).or_insert(0) += 1;
         }
         by_name.into_iter()
     }
@@ -260,8 +258,14 @@ pub fn optimize(trace: &Trace, options: &Options) -> Trace {
 /// As [`optimize`].
 pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) {
     let driver = || {
-        let passes = PASSES.iter().filter(|pass| pass.takes_part(*options));
-        Driver::new(trace, passes.map(|pass| (pass.make)()).collect())
+        let mut passes = Vec::with_capacity(PASSES.len());
+        passes.extend(
+            PASSES
+                .iter()
+                .filter(|pass| pass.takes_part(*options))
+                .map(|pass| (pass.make)()),
+        );
+        Driver::new(trace, passes)
     };
     if let Some(target) = options.peel.filter(|_| peel::is_loop(trace)) {
         let mut peeled = peel::peel(driver(), target, Carry::Stores);
@@ -317,7 +321,9 @@ impl Tree {
 /// A pass. See the module's documentation.
 trait Pass {
     /// What becomes of the operation, whose operands are values of the new trace.
-    fn visit(&mut self, op: &Op, context: &mut Context) -> Decision;
+    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
+        Decision::Keep
+    }
 
     /// The operation is about to become part of the trace. What has to come before it is put there; of an exit, the pending
     /// stores are noted.
@@ -347,6 +353,11 @@ trait Pass {
     /// A part of the trace begins: at its start, and behind each label, where nothing else is known than the
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
+
+    /// Whether it takes no part in the walk but for its labels.
+    fn only_finishes(&self) -> bool {
+        false
+    }
 
     /// The trace is written. `born`: where each of its values lies, wherever it is visible.
     fn finish(&mut self, trace: Trace, _born: &[Range], _rewrites: &mut Rewrites) -> Trace {

@@ -43,7 +43,7 @@ use crate::Rewrites;
 use crate::context::Context;
 use crate::driver::Driver;
 use metatrace_ir::{Descr, Op, Opcode, Ref, TargetToken, Trace};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// What may stay pending over the label of the loop.
@@ -127,10 +127,10 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
 /// The bits of floats that vary are made again behind the label, of the floats: these are carried, and rules see that the bits
 /// are theirs. What nobody needs of it is dropped with the rest.
 fn restate_bits(driver: &mut Driver<'_>, first: &[Option<Ref>], label: Ref) {
-    let roles: FxHashSet<Ref> = first.iter().flatten().copied().collect();
     for value in driver.context.bits_of_floats(label) {
         let float = driver.context.operands(value)[0];
-        if roles.contains(&float) && driver.context.resolve(value) == value {
+        let plays_a_role = first.contains(&Some(float));
+        if plays_a_role && driver.context.resolve(value) == value {
             let bits = Op::new(Opcode::ConvertFloatBytesToLonglong, &[float]);
             let restated = driver.context.push(bits);
             driver.context.replace(value, restated);
@@ -145,6 +145,7 @@ impl Roles {
     /// `first`: by recorded value, the value that plays its role in the preamble.
     fn new(driver: &mut Driver<'_>, first: &[Option<Ref>]) -> Roles {
         let mut roles: FxHashMap<Ref, Ref> = FxHashMap::default();
+        roles.reserve(first.len());
         for (first, second) in first.iter().zip(&driver.values) {
             let (Some(first), Some(second)) = (*first, *second) else {
                 continue;
@@ -168,10 +169,11 @@ impl Roles {
     /// at the end, and what that needs in turn. `None` if a value plays no role.
     fn arguments(&self, driver: &Driver<'_>, label: Ref) -> Option<(Vec<Ref>, Vec<Ref>)> {
         let mut needed = driver.context.needed_behind(label);
-        let mut seen = FxHashSet::default();
+        let mut seen = vec![false; driver.context.value_count()];
         let mut arguments: Vec<(Ref, Ref)> = Vec::new();
         while let Some(value) = needed.pop() {
-            if value.is_const() || !seen.insert(value) {
+            let Some(n) = value.as_value() else { continue };
+            if std::mem::replace(&mut seen[n], true) {
                 continue;
             }
             if value > label {

@@ -38,16 +38,20 @@ struct Key {
 #[derive(Default)]
 pub(crate) struct Pure {
     known: FxHashMap<Key, Ref>,
+    /// The key of the operation that was visited last, which is the one that is emitted next.
+    visited: Option<Key>,
     /// The operation before, if it set the overflow flag.
     unchecked: Option<(Key, Ref)>,
 }
 
 impl Pass for Pure {
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
+        self.visited = None;
         if op.opcode == Opcode::GuardNoException && context.call_removed {
             return Decision::Remove("exception_guard_of_common_call");
         }
-        match key(op).and_then(|key| self.known.get(&key)) {
+        self.visited = key(op);
+        match self.visited.as_ref().and_then(|key| self.known.get(key)) {
             None => Decision::Keep,
             Some(&value) => {
                 let rule = match op.opcode.class() {
@@ -65,7 +69,7 @@ impl Pass for Pure {
         if op.opcode == Opcode::GuardNoOverflow {
             self.known.extend(unchecked);
         }
-        let Some(key) = key(op) else { return };
+        let Some(key) = self.visited.take() else { return };
         let wrapping = match key.opcode {
             Opcode::IntAddOvf => Opcode::IntAdd,
             Opcode::IntSubOvf => Opcode::IntSub,
@@ -88,8 +92,9 @@ impl Pass for Pure {
         self.unchecked = None;
     }
 
-    fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {
+    fn start(&mut self, _before: &[Ref], _behind: &[Ref], context: &mut Context) {
         self.known.clear();
+        self.known.reserve(context.expected() / 2);
         self.unchecked = None;
     }
 }

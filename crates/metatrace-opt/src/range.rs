@@ -93,30 +93,32 @@ impl Range {
 
     /// The exact sums, if none overflows.
     pub fn add(self, other: Range) -> Option<Range> {
-        Range::from_i128(
-            i128::from(self.lo) + i128::from(other.lo),
-            i128::from(self.hi) + i128::from(other.hi),
-        )
+        Some(Range {
+            lo: self.lo.checked_add(other.lo)?,
+            hi: self.hi.checked_add(other.hi)?,
+        })
     }
 
     /// The exact differences, if none overflows.
     pub fn sub(self, other: Range) -> Option<Range> {
-        Range::from_i128(
-            i128::from(self.lo) - i128::from(other.hi),
-            i128::from(self.hi) - i128::from(other.lo),
-        )
+        Some(Range {
+            lo: self.lo.checked_sub(other.hi)?,
+            hi: self.hi.checked_sub(other.lo)?,
+        })
     }
 
     /// The exact products, if none overflows.
     pub fn mul(self, other: Range) -> Option<Range> {
-        let product = |a: i64, b: i64| i128::from(a) * i128::from(b);
         let corners = [
-            product(self.lo, other.lo),
-            product(self.lo, other.hi),
-            product(self.hi, other.lo),
-            product(self.hi, other.hi),
+            self.lo.checked_mul(other.lo)?,
+            self.lo.checked_mul(other.hi)?,
+            self.hi.checked_mul(other.lo)?,
+            self.hi.checked_mul(other.hi)?,
         ];
-        Range::from_i128(*corners.iter().min()?, *corners.iter().max()?)
+        Some(Range {
+            lo: *corners.iter().min()?,
+            hi: *corners.iter().max()?,
+        })
     }
 }
 

@@ -340,14 +340,113 @@ pub(crate) static TABLE: &[Rule] = rules! {
     guard_isnull_fails: (GuardIsnull c) => (GuardAlwaysFails), if |m| !m.c.is(0);
 };
 
-/// The rules whose pattern begins with this operation.
-fn rules_of(opcode: Opcode) -> &'static [Rule] {
-    static BY_OPCODE: OnceLock<Vec<Vec<Rule>>> = OnceLock::new();
-    let by_opcode = BY_OPCODE.get_or_init(|| {
-        let of = |opcode: &Opcode| TABLE.iter().filter(|rule| rule.opcode == *opcode).copied().collect();
-        Opcode::ALL.iter().map(of).collect()
+/// The rules whose pattern begins with one operation, and which of them an operand refuses at first sight: most rules are.
+/// Sets of rules are bits, by their place in the table.
+#[derive(Default)]
+struct Rules {
+    rules: Vec<&'static Rule>,
+    /// By operand.
+    operands: Vec<Candidates>,
+    /// Those that want the same value twice.
+    of_same: u64,
+    /// Those that take any values, and decide by their conditions.
+    of_any: u64,
+}
+
+/// Rules, by what they want at one place of their patterns.
+#[derive(Clone, Default)]
+struct Candidates {
+    any: u64,
+    constant: u64,
+    /// For constants with some bits.
+    bits: Vec<(u64, u64)>,
+    /// For values with some definition.
+    defined: Vec<(Opcode, u64)>,
+}
+
+impl Rules {
+    fn of(opcode: Opcode) -> &'static Rules {
+        static BY_OPCODE: OnceLock<Vec<Rules>> = OnceLock::new();
+        let by_opcode = BY_OPCODE.get_or_init(|| {
+            let mut by_opcode = Vec::new();
+            by_opcode.resize_with(Opcode::ALL.len(), Rules::default);
+            for rule in TABLE {
+                by_opcode[rule.opcode as usize].add(rule);
+            }
+            by_opcode
+        });
+        &by_opcode[opcode as usize]
+    }
+
+    fn add(&mut self, rule: &'static Rule) {
+        let n = self.rules.len();
+        assert!(n < 64, "a set has 64 bits: {} is one rule too many", rule.name);
+        self.rules.push(rule);
+        self.operands.resize(rule.args.len(), Candidates::default());
+        for (candidates, pattern) in self.operands.iter_mut().zip(rule.args) {
+            *candidates.of_pattern(pattern) |= 1 << n;
+        }
+        match rule.args {
+            [Pattern::Value(a), Pattern::Value(b)] if a == b => self.of_same |= 1 << n,
+            [Pattern::Value(0)] | [Pattern::Value(0), Pattern::Value(1)] => self.of_any |= 1 << n,
+            _ => {}
+        }
+    }
+
+    /// Those that may match the operands: as they are, and in the other order.
+    fn candidates(&self, args: &[Ref], commutative: bool, context: &Context) -> [u64; 2] {
+        let shape = |n: usize| Shape::of(args[n], context);
+        match &self.operands[..] {
+            [a] => [a.of_shape(shape(0)), 0],
+            [a, b] => {
+                let shapes = [shape(0), shape(1)];
+                let in_order = a.of_shape(shapes[0]) & b.of_shape(shapes[1]);
+                let swapped = match commutative {
+                    true => a.of_shape(shapes[1]) & b.of_shape(shapes[0]),
+                    false => 0,
+                };
+                let refused = if args[0] == args[1] { 0 } else { self.of_same };
+                [in_order & !refused, swapped & !refused]
+            }
+            [] => [0, 0],
+            _ => unreachable!("patterns have at most two operands"),
+        }
+    }
+}
+
+impl Candidates {
+    fn of_pattern(&mut self, pattern: &Pattern) -> &mut u64 {
+        match *pattern {
+            Pattern::Value(_) => &mut self.any,
+            Pattern::Constant(_) => &mut self.constant,
+            Pattern::Bits(bits) => entry(&mut self.bits, bits),
+            Pattern::Op(opcode, _) => entry(&mut self.defined, opcode),
+        }
+    }
+
+    fn of_shape(&self, shape: Shape) -> u64 {
+        self.any
+            | match shape {
+                Shape::Constant(bits) => self.constant | find(&self.bits, bits),
+                Shape::Defined(opcode) => find(&self.defined, opcode),
+                Shape::Other => 0,
+            }
+    }
+}
+
+/// The set of a key in a list, which is too short for a map.
+fn entry<K: PartialEq>(list: &mut Vec<(K, u64)>, key: K) -> &mut u64 {
+    let known = list.iter().position(|(known, _)| *known == key);
+    let n = known.unwrap_or_else(|| {
+        list.push((key, 0));
+        list.len() - 1
     });
-    &by_opcode[opcode as usize]
+    &mut list[n].1
+}
+
+fn find<K: PartialEq>(list: &[(K, u64)], key: K) -> u64 {
+    let found = list.iter().find(|(known, _)| *known == key);
+    found.map_or(0, |(_, set)| *set)
 }
 
 /// What an operation may become.
@@ -361,23 +460,39 @@ pub(crate) enum Outcome {
 
 /// The first rule that applies to `op`, and what it makes of it.
 pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Outcome)> {
+    let rules = Rules::of(op.opcode);
     let commutative = op.opcode.info().commutative;
-    let shapes: SmallVec<[Shape; 4]> = op.args.iter().map(|arg| Shape::of(*arg, context)).collect();
-    for rule in rules_of(op.opcode) {
+    let [in_order, swapped] = rules.candidates(&op.args, commutative, context);
+    let mut candidates = in_order | swapped;
+    // what is known of the operands is looked up once for all rules that take any
+    let mut known = None;
+    while candidates != 0 {
+        let n = candidates.trailing_zeros();
+        candidates &= candidates - 1;
+        let is_in = |rules: u64| rules >> n & 1 != 0;
+        let rule = rules.rules[n as usize];
         let mut found = Found::default();
-        if may_match(rule.args, &shapes, commutative)
-            && found.all(rule.args, &op.args, commutative, context)
-            && rule
-                .condition
-                .is_none_or(|condition| (condition.holds)(&found.matched(context)))
-        {
+        let holds = if is_in(rules.of_any) {
+            found.values = [op.args.first().copied(), op.args.get(1).copied()];
+            let known = known.get_or_insert_with(|| found.matched(context));
+            rule.condition.is_none_or(|condition| (condition.holds)(known))
+        } else {
+            let mut matches = is_in(in_order) && found.in_order(rule.args, &op.args, context);
+            if !matches && is_in(swapped) {
+                found = Found::default();
+                matches = found.in_order(rule.args, &[op.args[1], op.args[0]], context);
+            }
+            let holds = |condition: Condition| (condition.holds)(&found.matched(context));
+            matches && rule.condition.is_none_or(holds)
+        };
+        if holds {
             return Some((rule.name, found.build(rule.term, op, context)));
         }
     }
     None
 }
 
-/// What an operand is at first sight: most rules are refused by that.
+/// What an operand is at first sight.
 #[derive(Clone, Copy)]
 enum Shape {
     Constant(u64),
@@ -393,21 +508,6 @@ impl Shape {
             (None, None) => Shape::Other,
         }
     }
-
-    fn may_match(self, pattern: &Pattern) -> bool {
-        match (pattern, self) {
-            (Pattern::Value(_), _) | (Pattern::Constant(_), Shape::Constant(_)) => true,
-            (Pattern::Bits(wanted), Shape::Constant(bits)) => *wanted == bits,
-            (Pattern::Op(wanted, _), Shape::Defined(opcode)) => *wanted == opcode,
-            (Pattern::Constant(_) | Pattern::Bits(_) | Pattern::Op(..), _) => false,
-        }
-    }
-}
-
-/// Whether operands of these shapes may match, in one of their orders.
-fn may_match(patterns: &[Pattern], shapes: &[Shape], commutative: bool) -> bool {
-    let fits = |(pattern, shape): (&Pattern, &Shape)| shape.may_match(pattern);
-    patterns.iter().zip(shapes).all(fits) || commutative && patterns.iter().zip(shapes.iter().rev()).all(fits)
 }
 
 /// The variables of a pattern while it is matched.
@@ -418,32 +518,38 @@ struct Found {
 }
 
 impl Found {
-    /// Whether the patterns match; variables are bound only then.
+    /// Whether the patterns match in one of the orders. If not, what is bound means nothing.
     fn all(&mut self, patterns: &[Pattern], args: &[Ref], commutative: bool, context: &Context) -> bool {
-        let before = *self;
-        let in_order = |found: &mut Found, args: &mut dyn Iterator<Item = Ref>| {
-            patterns
-                .iter()
-                .zip(args)
-                .all(|(pattern, arg)| found.one(pattern, arg, context))
+        let &[a, b] = args else {
+            return self.in_order(patterns, args, context);
         };
-        if in_order(self, &mut args.iter().copied()) {
-            return true;
+        if !commutative {
+            return self.in_order(patterns, args, context);
         }
-        *self = before;
-        if commutative && in_order(self, &mut args.iter().rev().copied()) {
-            return true;
+        let before = *self;
+        self.in_order(patterns, args, context) || {
+            *self = before;
+            self.in_order(patterns, &[b, a], context)
         }
-        *self = before;
-        false
+    }
+
+    /// Whether the patterns match. If not, what is bound means nothing.
+    fn in_order(&mut self, patterns: &[Pattern], args: &[Ref], context: &Context) -> bool {
+        for (pattern, arg) in patterns.iter().zip(args) {
+            if !self.one(pattern, *arg, context) {
+                return false;
+            }
+        }
+        true
     }
 
     fn one(&mut self, pattern: &Pattern, value: Ref, context: &Context) -> bool {
         match *pattern {
             Pattern::Value(n) => *self.values[n].get_or_insert(value) == value,
-            Pattern::Constant(n) => context
-                .bits(value)
-                .is_some_and(|bits| *self.constants[n].get_or_insert(bits) == bits),
+            Pattern::Constant(n) => match context.bits(value) {
+                Some(bits) => *self.constants[n].get_or_insert(bits) == bits,
+                None => false,
+            },
             Pattern::Bits(bits) => context.bits(value) == Some(bits),
             Pattern::Op(opcode, patterns) => match context.definition(value) {
                 Some(op) if op.opcode == opcode => self.all(patterns, &op.args, opcode.info().commutative, context),
@@ -453,10 +559,16 @@ impl Found {
     }
 
     fn matched(&self, context: &Context) -> Matched<u64> {
-        let known = |value| Known::new(context.range(value), context.known_bits(value));
-        let [x, y] = self.values.map(|value| value.map_or(Known::NOTHING, known));
-        let [c, d] = self.constants.map(|constant| constant.unwrap_or(0));
-        Matched { x, y, c, d }
+        let known = |value: Option<Ref>| match value {
+            Some(value) => Known::new(context.range(value), context.known_bits(value)),
+            None => Known::NOTHING,
+        };
+        Matched {
+            x: known(self.values[0]),
+            y: known(self.values[1]),
+            c: self.constants[0].unwrap_or(0),
+            d: self.constants[1].unwrap_or(0),
+        }
     }
 
     fn build(&self, term: Term, op: &Op, context: &mut Context) -> Outcome {
@@ -466,11 +578,14 @@ impl Found {
                 Outcome::Tree(self.tree(term, Kind::Int, context))
             }
             Term::Op(opcode, args) => {
-                let args: SmallVec<[Ref; 4]> = args.iter().map(|arg| self.value(*arg, Kind::Int, context)).collect();
+                let mut operands = SmallVec::new();
+                for arg in args {
+                    operands.push(self.value(*arg, Kind::Int, context));
+                }
                 // no rule is about operations with a descriptor
                 Outcome::Op(Op {
                     opcode,
-                    args,
+                    args: operands,
                     descr: None,
                     snapshot: op.snapshot,
                     guard: op.guard,
@@ -494,7 +609,10 @@ impl Found {
     fn value(&self, term: Term, kind: Kind, context: &mut Context) -> Ref {
         let bits = match term {
             Term::Value(n) => return self.values[n].expect("the pattern has the variable"),
-            term => evaluate(term, self.constants.map(|constant| constant.unwrap_or(0))),
+            term => {
+                let [c, d] = &self.constants;
+                evaluate(term, [c.unwrap_or(0), d.unwrap_or(0)])
+            }
         };
         let kind = match term {
             Term::Eval(opcode, _) => opcode.result().unwrap_or(kind),
@@ -510,8 +628,12 @@ fn evaluate(term: Term, constants: [u64; 2]) -> u64 {
         Term::Constant(n) => constants[n],
         Term::Bits(bits) => bits,
         Term::Eval(opcode, args) => {
-            let args: SmallVec<[u64; 2]> = args.iter().map(|arg| evaluate(*arg, constants)).collect();
-            eval(opcode, &args).expect("rules compute what is defined")
+            let bits = match *args {
+                [a] => eval(opcode, &[evaluate(a, constants)]),
+                [a, b] => eval(opcode, &[evaluate(a, constants), evaluate(b, constants)]),
+                _ => unreachable!("operations on constants have one operand or two"),
+            };
+            bits.expect("rules compute what is defined")
         }
         Term::Value(_) | Term::Op(..) | Term::None => unreachable!("not a constant"),
     }

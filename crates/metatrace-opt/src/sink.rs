@@ -13,11 +13,10 @@
 //!
 //! Only marks change. Done when the trace is written, after everything that adds operations: one scan from the end.
 
-use crate::context::Context;
 use crate::dead::{Need, Needs};
 use crate::range::Range;
-use crate::{Decision, Pass, Rewrites};
-use metatrace_ir::{Class, Op, Opcode, Ref, Trace};
+use crate::{Pass, Rewrites};
+use metatrace_ir::{Class, Opcode, Ref, Trace};
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["sunk_value"];
@@ -25,8 +24,8 @@ pub(crate) const RULES: &[&str] = &["sunk_value"];
 pub(crate) struct Sink;
 
 impl Pass for Sink {
-    fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
-        Decision::Keep
+    fn only_finishes(&self) -> bool {
+        true
     }
 
     fn finish(&mut self, mut trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {

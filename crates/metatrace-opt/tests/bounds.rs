@@ -42,7 +42,7 @@ impl Recorder {
     fn guard(&mut self, opcode: Opcode, tested: Ref) {
         let snapshot = self.trace.add_snapshot(Snapshot {
             frame: None,
-            values: vec![self.place, Ref::value(OTHER)],
+            values: vec![self.place, Ref::value(OTHER)].into(),
             parent: None,
         });
         self.guards += 1;
@@ -98,7 +98,7 @@ impl Recorder {
     fn finish(mut self) -> Trace {
         let snapshot = self.trace.add_snapshot(Snapshot {
             frame: None,
-            values: vec![self.place],
+            values: vec![self.place].into(),
             parent: None,
         });
         self.trace.push(Op::with_snapshot(Opcode::Finish, &[], snapshot));

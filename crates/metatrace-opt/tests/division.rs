@@ -30,7 +30,7 @@ fn trace(opcode: Opcode, divisor: u64, word: Option<Word>) -> Trace {
     let is_less = trace.push(Op::new(Opcode::IntLt, &[result, divisor]));
     let snapshot = trace.add_snapshot(Snapshot {
         frame: None,
-        values: vec![result, is_less],
+        values: vec![result, is_less].into(),
         parent: None,
     });
     trace.push(Op::with_snapshot(Opcode::Finish, &[], snapshot));

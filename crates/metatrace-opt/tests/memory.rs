@@ -581,7 +581,7 @@ impl Recorder {
         values.extend(self.numbers.last());
         let snapshot = self.trace.add_snapshot(Snapshot {
             frame: None,
-            values,
+            values: values.into(),
             parent: None,
         });
         self.guards += 1;
@@ -595,7 +595,7 @@ impl Recorder {
         let values = self.numbers.clone();
         let snapshot = self.trace.add_snapshot(Snapshot {
             frame: None,
-            values,
+            values: values.into(),
             parent: None,
         });
         self.trace.push(Op::with_snapshot(Opcode::Finish, &[], snapshot));

@@ -349,9 +349,17 @@ impl Walk<'_> {
 
     /// Releases the operands whose last use this is.
     pub(crate) fn release_operands(&mut self) {
-        let dying: smallvec::SmallVec<[usize; 4]> =
-            self.operands().filter(|value| self.dies(Ref::value(*value))).collect();
-        for value in dying {
+        self.release_dying(&self.trace.ops[self.at].args);
+        if let Some(comparison) = self.live.fused[self.at] {
+            self.release_dying(&self.trace.ops[comparison].args);
+        }
+    }
+
+    fn release_dying(&mut self, operands: &[Ref]) {
+        for &operand in operands {
+            let Some(value) = operand.as_value().filter(|_| self.dies(operand)) else {
+                continue;
+            };
             if let Some(reg) = self.places[value].reg {
                 self.pinned.remove(reg);
             }
@@ -362,8 +370,8 @@ impl Walk<'_> {
     /// Releases all whose last use this was, and a result that nobody uses.
     pub(crate) fn end_op(&mut self) {
         self.release_operands();
-        for n in 0..self.live.exits[self.at].len() {
-            let value = self.live.exits[self.at][n];
+        for n in 0..self.live.exit(self.at).len() {
+            let value = self.live.exit(self.at)[n];
             if self.dies(value) {
                 self.release(value.as_value().expect("exits have no constants"));
             }

@@ -285,7 +285,7 @@ fn guard(exit: &PieceExit, owner: LoopId, address: u64, frame: &Rc<Frame>) -> Gu
     Guard {
         owner,
         opcode: exit.opcode,
-        values: Rc::from(&*exit.values),
+        values: exit.values.clone(),
         frame: frame.clone(),
         sites: exit.sites.iter().map(|site| address + u64::from(*site)).collect(),
         // the number is at the end of the stub's first instruction, of 6 bytes

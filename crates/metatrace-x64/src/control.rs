@@ -163,7 +163,7 @@ impl Walk<'_> {
             .iter()
             .zip(&targets)
             .filter_map(|(arg, to)| to.map(|to| (*arg, to)));
-        let moves = self.needed_moves(moves.collect());
+        let moves = self.needed_moves(moves);
         self.move_all(moves);
         self.arrive(&values, &targets);
         if back.is_some() {
@@ -179,16 +179,17 @@ impl Walk<'_> {
 
     /// The moves that bring values to their targets. A value that is in its slot and in a register, too, need not go
     /// there again.
-    fn needed_moves(&self, wanted: Vec<(Ref, Target)>) -> Vec<(Location, Target)> {
-        let moves = wanted.into_iter().filter_map(|(value, to)| {
+    fn needed_moves(&self, wanted: impl Iterator<Item = (Ref, Target)>) -> Vec<(Location, Target)> {
+        let mut moves = Vec::with_capacity(wanted.size_hint().1.unwrap_or(0));
+        moves.extend(wanted.filter_map(|(value, to)| {
             let place = value.as_value().map(|n| self.places[n]).unwrap_or_default();
             let there = match to {
                 Target::Slot(slot) => place.slot == Some(slot),
                 Target::Register(reg) => place.reg == Some(reg),
             };
             (!there).then(|| (self.locate(value), to))
-        });
-        moves.collect()
+        }));
+        moves
     }
 
     /// Places for the values that are known from operation `from` on; none for those that nobody needs. `back` is what
@@ -200,10 +201,15 @@ impl Walk<'_> {
         };
         let changes = |n: usize| back.is_some_and(|back| back[n] != Ref::value(values[n]));
         for bank in Bank::ALL {
-            let mut order: Vec<(usize, At)> = (0..values.len())
-                .filter(|n| Bank::of(self.trace.kind(Ref::value(values[*n]))) == bank)
-                .filter_map(|n| Some((n, self.wanted_at(values[n], from, changes(n))?)))
-                .collect();
+            let mut order: Vec<(usize, At)> = Vec::with_capacity(values.len());
+            order.extend(
+                (0..values.len())
+                    .filter(|n| Bank::of(self.trace.kind(Ref::value(values[*n]))) == bank)
+                    .filter_map(|n| Some((n, self.wanted_at(values[n], from, changes(n))?))),
+            );
+            if order.is_empty() {
+                continue;
+            }
             order.sort_by_key(|(n, next)| (*next, *n));
             let most = pressure(&self.live, self.trace, from, values, |kind| Bank::of(kind) == bank);
             let registers = bank.allocatable().len();
@@ -280,7 +286,7 @@ impl Walk<'_> {
             "a jump has a word for each argument of its label"
         );
         let wanted = args.iter().zip(targets).filter_map(|(arg, to)| to.map(|to| (*arg, to)));
-        let moves = self.needed_moves(wanted.collect());
+        let moves = self.needed_moves(wanted);
         self.move_all(moves);
     }
 

@@ -179,7 +179,9 @@ fn reg_rm(form: Form, opcode: &[u8], reg: u8, rm: Rm) -> Inst {
         bytes: SmallVec::new(),
         pool: None,
     };
-    inst.bytes.extend(form.prefix);
+    if let Some(prefix) = form.prefix {
+        inst.bytes.push(prefix);
+    }
     let (base, index) = match rm {
         Rm::Reg(reg) => (reg.code(), 0),
         Rm::Mem(mem) => (mem.base.code(), mem.index.map_or(0, |(index, _)| index.code())),

@@ -23,7 +23,7 @@ use std::rc::Rc;
 pub(crate) struct ExitRecord {
     pub(crate) guard: GuardId,
     /// Where the values are.
-    pub(crate) values: Box<[Location]>,
+    pub(crate) values: Rc<[Location]>,
     /// Whether it may be taken although the guard's condition holds.
     pub(crate) may_be_forced: bool,
     /// Whether rax holds the payload of a panic.

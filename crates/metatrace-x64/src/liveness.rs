@@ -11,6 +11,7 @@ use metatrace_ir::trace::Exits;
 use metatrace_ir::{Class, Kind, Opcode, Ref, Trace};
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Index of an operation.
 pub(crate) type At = usize;
@@ -21,8 +22,9 @@ pub(crate) struct Liveness {
     pub(crate) skipped: Vec<bool>,
     /// By operation: the comparison that is fused with this guard.
     pub(crate) fused: Vec<Option<At>>,
-    /// By operation: the values of its exit.
-    pub(crate) exits: Vec<Vec<Ref>>,
+    /// By operation: the values of its exit, among `exit_values`.
+    exits: Vec<Range<u32>>,
+    exit_values: Vec<Ref>,
     /// By operation on an item of an array: whether a later one needs the same index times the same size.
     pub(crate) scaled_again: Vec<bool>,
     /// By operation: the first call from here on.
@@ -30,7 +32,7 @@ pub(crate) struct Liveness {
     values: Vec<Uses>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Uses {
     /// Backwards while the scan runs, in order then.
     real: SmallVec<[At; 4]>,
@@ -61,12 +63,14 @@ impl Liveness {
             live: Liveness {
                 skipped: vec![false; count],
                 fused: vec![None; count],
-                exits: vec![Vec::new(); count],
+                exits: vec![0..0; count],
+                exit_values: Vec::with_capacity(count * 2),
                 scaled_again: vec![false; count],
                 next_call: vec![None; count + 1],
-                values: vec![Uses::default(); trace.value_count()],
+                values: Vec::new(),
             },
         };
+        scan.live.values.resize_with(trace.value_count(), Uses::default);
         for at in (0..count).rev() {
             scan.op(at);
         }
@@ -74,6 +78,12 @@ impl Liveness {
             uses.real.reverse();
         }
         scan.live
+    }
+
+    /// The values of an operation's exit.
+    pub(crate) fn exit(&self, at: At) -> &[Ref] {
+        let Range { start, end } = self.exits[at];
+        &self.exit_values[start as usize..end as usize]
     }
 
     /// The last operation that uses the value in any way.
@@ -131,9 +141,14 @@ impl Scan<'_> {
             return;
         }
         if op.opcode.can_exit() {
-            let exit = self.found.of(self.trace, op).values;
-            exit.iter().for_each(|arg| self.exit_use(*arg, at));
-            self.live.exits[at] = exit;
+            let start = self.live.exit_values.len();
+            let exit = self.found.of(self.trace, op);
+            self.live.exit_values.extend_from_slice(&exit.values);
+            let end = self.live.exit_values.len();
+            self.live.exits[at] = start as u32..end as u32;
+            for n in start..end {
+                self.exit_use(self.live.exit_values[n], at);
+            }
         }
         match op.opcode {
             Opcode::GuardTrue | Opcode::GuardFalse => self.tested(op.args[0], at),

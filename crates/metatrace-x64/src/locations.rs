@@ -154,7 +154,12 @@ impl RegSet {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Reg> {
-        (0..32).map(Reg).filter(move |reg| self.contains(*reg))
+        let mut rest = self;
+        std::iter::from_fn(move || {
+            let reg = rest.first()?;
+            rest.remove(reg);
+            Some(reg)
+        })
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) struct PieceExit {
     /// Whether it may be taken although the guard's condition holds.
     pub(crate) may_be_forced: bool,
     /// Where the values of the exit are.
-    pub(crate) values: Box<[Location]>,
+    pub(crate) values: Rc<[Location]>,
     /// Jumps that lead to it, by the offsets of their distances, each aligned to 4 bytes.
     pub(crate) sites: SmallVec<[u32; 1]>,
     /// Where the exit's number goes, 4 bytes; `None` where no code leads to it.
@@ -204,7 +204,7 @@ pub(crate) fn compile(trace: &Trace, context: &Context<'_>, entry: Entry<'_>) ->
         hints: vec![None; trace.value_count()],
         slots: Slots::default(),
         labels: Vec::new(),
-        exits: Vec::new(),
+        exits: Vec::with_capacity(trace.ops.len() / 4 + 1),
         late: Vec::new(),
         least_slots: 0,
         jumps_to: None,
@@ -247,6 +247,11 @@ impl Walk<'_> {
     fn fold(&mut self) -> bool {
         let op = &self.trace.ops[self.at];
         let value = self.trace.inputs.len() + self.at;
+        self.places[value].known = None;
+        let is_computed = matches!(op.opcode.class(), Class::Pure | Class::Partial);
+        if !is_computed || op.args.iter().any(|arg| self.known(*arg).is_none()) {
+            return false;
+        }
         let known: SmallVec<[Option<Location>; 4]> = op.args.iter().map(|arg| self.known(*arg)).collect();
         let result = match (op.opcode, &known[..]) {
             (Opcode::PtrField, [Some(Location::FrameAddress(at))]) => at
@@ -292,7 +297,7 @@ impl Walk<'_> {
         // a comparison that is fused has no place; that its guard fails says what it gives
         let fused = self.live.fused[self.at].map(|comparison| self.trace.result(comparison));
         let outcome = Location::Constant(u64::from(op.opcode == Opcode::GuardFalse));
-        let exit = &self.live.exits[self.at];
+        let exit = self.live.exit(self.at);
         let values = exit
             .iter()
             .map(|value| {

@@ -159,7 +159,7 @@ fn constant(trace: &mut Trace, kind: Kind, bits: u64) -> Ref {
 fn finish(trace: &mut Trace, guard: u32, values: Vec<Ref>) {
     let snapshot = trace.add_snapshot(Snapshot {
         frame: None,
-        values,
+        values: values.into(),
         parent: None,
     });
     let mut op = Op::with_snapshot(Opcode::Finish, &[], snapshot);
@@ -359,7 +359,7 @@ fn both_constant(bench: &Bench, mut token: u32) {
 fn guard(trace: &mut Trace, opcode: Opcode, args: &[Ref], name: u32, values: Vec<Ref>) {
     let snapshot = trace.add_snapshot(Snapshot {
         frame: None,
-        values,
+        values: values.into(),
         parent: None,
     });
     let mut op = Op::with_snapshot(opcode, args, snapshot);

@@ -467,7 +467,7 @@ impl Generator {
         }
         let snapshot = Snapshot {
             frame: None,
-            values,
+            values: values.into(),
             parent: None,
         };
         let snapshot = self.trace.add_snapshot(snapshot);

@@ -156,6 +156,9 @@ impl Contents {
 
     /// Notes an operation, which defines `value`.
     pub fn observe(&mut self, op: &Op, value: Ref, values: &dyn Values) {
+        if matches!(op.opcode.class(), Class::Guard | Class::Control | Class::Debug) {
+            return;
+        }
         let change = self.ownership.change(op, values);
         if let Some(change) = &change {
             self.forget(
@@ -163,7 +166,10 @@ impl Contents {
                 |ownership, content| ownership.may_change(change, &content.access),
             );
         }
-        let access = self.ownership.access_of(op, values);
+        let access = match &change {
+            Some(change) => change.stored_to(),
+            None => self.ownership.access_of(op, values),
+        };
         self.ownership.observe(op, value, change, values);
         let Some(access) = access.filter(|access| access.memory != Memory::Raw) else {
             return;
@@ -229,6 +235,9 @@ impl Contents {
         let (ownership, mut gone) = (&self.ownership, Vec::new());
         for group in &mut self.groups {
             let within = within(ownership, group);
+            if within.is_empty() {
+                continue;
+            }
             gone.extend(
                 group
                     .contents

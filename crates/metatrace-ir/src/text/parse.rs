@@ -555,7 +555,7 @@ impl<'t> Parser<'t> {
             let frame = frame(cursor)?;
             let frame = Snapshot {
                 frame,
-                values: self.frame_values(cursor)?,
+                values: self.frame_values(cursor)?.into(),
                 parent,
             };
             let trace = &mut self.trace;
