@@ -47,7 +47,7 @@ impl Default for Parameters {
     fn default() -> Parameters {
         Parameters {
             threshold: 1039,
-            trace_eagerness: 200,
+            trace_eagerness: 100,
             trace_limit: 6000,
             decay: 40,
             max_inline_depth: 64,
@@ -213,7 +213,7 @@ mod tests {
         params.apply("threshold=10, trace_limit=100").expect("a good text");
         assert_eq!(
             (params.threshold, params.trace_limit, params.trace_eagerness),
-            (10, 100, 200)
+            (10, 100, 100)
         );
         params.apply("default,off").expect("a good text");
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Exits: frames are rebuilt and the execution goes on, as blackhole or recording a bridge; and the balance of a loop.
 
 use super::Engine;
-use super::state::Guard;
+use super::state::{Guard, WayOut};
 use crate::abort::Abort;
 use crate::resume::Rebuilder;
 use metatrace_backend::{Exit, ExitHandler, LoopToken};
@@ -17,8 +17,7 @@ use std::time::Instant;
 /// How an execution went on behind an exit.
 struct Continuation {
     outcome: Outcome<u64>,
-    /// Instructions that the blackhole executed; none where the exit began a recording.
-    blackhole_steps: Option<u64>,
+    way_out: WayOut,
 }
 
 impl Engine {
@@ -30,11 +29,12 @@ impl Engine {
         self.stats.borrow_mut().exits += 1;
         let guard = self.state.borrow().guards[exit.guard.0 as usize].clone();
         if self.wants_bridge(&guard, exit) && self.can_have_bridge(&guard, exit.guard) {
-            return Continuation {
-                // SAFETY: forwarded.
-                outcome: unsafe { self.record_bridge(&guard, exit) },
-                blackhole_steps: None,
-            };
+            let start = Instant::now();
+            // SAFETY: forwarded.
+            let outcome = unsafe { self.record_bridge(&guard, exit) };
+            let ns = start.elapsed().as_nanos() as u64;
+            let way_out = WayOut::Recording { ns };
+            return Continuation { outcome, way_out };
         }
         let mut stack = self.stack.take();
         let mut words = ExitWords { exit: exit.values };
@@ -50,12 +50,9 @@ impl Engine {
                 None => interp.resume(),
             }
         };
-        let blackhole_steps = Some(interp.steps());
+        let way_out = WayOut::Blackhole { steps: interp.steps() };
         self.give_back(interp.stack);
-        Continuation {
-            outcome,
-            blackhole_steps,
-        }
+        Continuation { outcome, way_out }
     }
 
     pub(super) fn wants_bridge(&self, guard: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> bool {
@@ -66,7 +63,15 @@ impl Engine {
             && !self.tracing.get()
             && !guard.has_bridge
             && !guard.backoff.has_given_up()
-            && guard.exits >= guard.backoff.scale(self.params.borrow().trace_eagerness)
+            && guard.exits >= self.wait_for_bridge(guard)
+    }
+
+    /// Exits at the guard until it gets a bridge. The more bridges its loop has, the less of its executions each of them serves.
+    fn wait_for_bridge(&self, guard: &Guard) -> u32 {
+        const BRIDGES: u32 = 32;
+        let bridges = self.state.borrow().loops[guard.token.0 as usize].bridges;
+        let wait = guard.backoff.scale(self.params.borrow().trace_eagerness);
+        wait.saturating_mul(1 + bridges / BRIDGES)
     }
 
     /// Whether the guard's loop may grow; if not, the guard is given up.
@@ -83,7 +88,7 @@ impl Engine {
 
     /// Draws the balance of the loop that was entered, and demotes it where it loses: entering it was the decision, wherever
     /// in the code it led to the exit was.
-    fn balance(&self, token: LoopToken, inside_ns: u64, blackhole_steps: u64) {
+    fn balance(&self, token: LoopToken, inside_ns: u64, way_out: WayOut) {
         let is_interpreted = self.backend().is_ok_and(|backend| !backend.makes_machine_code());
         if is_interpreted || !self.params.borrow().demotion {
             return;
@@ -91,7 +96,7 @@ impl Engine {
         let state = &mut *self.state.borrow_mut();
         let entered = &mut state.loops[token.0 as usize];
         let cell = &mut state.cells[entered.cell.0];
-        match entered.balance.add(inside_ns, blackhole_steps) {
+        match entered.balance.add(inside_ns, way_out) {
             None => {}
             Some(true) => cell.demotion.win(),
             Some(false) => {
@@ -179,10 +184,9 @@ impl ExitHandler for Handler<'_> {
         // SAFETY: called by the backend, with its frame alive.
         let continuation = unsafe { self.engine.exit(&exit) };
         self.outcome = Some(continuation.outcome);
-        if let Some(steps) = continuation.blackhole_steps
-            && !exit.may_be_forced
-        {
-            self.engine.balance(self.token, inside.as_nanos() as u64, steps);
+        if !exit.may_be_forced {
+            self.engine
+                .balance(self.token, inside.as_nanos() as u64, continuation.way_out);
         }
     }
 }

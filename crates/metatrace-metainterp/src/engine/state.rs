@@ -81,13 +81,22 @@ pub(super) struct Loop {
 /// What entering a loop has cost and saved over its latest exits.
 ///
 /// An entry is a bet: machine code saves a part of the time that is spent in it, and the way out costs rebuilt frames and
-/// a stretch of the blackhole. The latter is counted, not timed, so that what the guest program's own calls take while the
-/// blackhole makes them is not held against the loop. All that disturbs the measured time inside speaks for the loop.
+/// a stretch of the blackhole, or a bridge. The blackhole is counted, not timed, so that what the guest program's own calls
+/// take while it makes them is not held against the loop. All that disturbs the measured time inside speaks for the loop.
 #[derive(Debug, Default)]
 pub(super) struct Balance {
     exits: u32,
     inside_ns: u64,
-    blackhole_steps: u64,
+    cost_ns: u64,
+}
+
+/// What an exit has led to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WayOut {
+    /// So many instructions in the blackhole.
+    Blackhole { steps: u64 },
+    /// A recording and its compilation, which took so long.
+    Recording { ns: u64 },
 }
 
 impl Balance {
@@ -100,15 +109,17 @@ impl Balance {
     const SAVED: u64 = 2;
 
     /// Adds an exit. At the end of a period: whether entering the loop has paid.
-    pub(super) fn add(&mut self, inside_ns: u64, blackhole_steps: u64) -> Option<bool> {
+    pub(super) fn add(&mut self, inside_ns: u64, way_out: WayOut) -> Option<bool> {
         self.exits += 1;
         self.inside_ns += inside_ns;
-        self.blackhole_steps += blackhole_steps;
+        self.cost_ns += match way_out {
+            WayOut::Blackhole { steps } => Self::EXIT_NS + steps * Self::STEP_NS,
+            WayOut::Recording { ns } => ns,
+        };
         if self.exits < Self::PERIOD {
             return None;
         }
-        let cost = u64::from(self.exits) * Self::EXIT_NS + self.blackhole_steps * Self::STEP_NS;
-        let has_paid = self.inside_ns.saturating_mul(Self::SAVED) >= cost;
+        let has_paid = self.inside_ns.saturating_mul(Self::SAVED) >= self.cost_ns;
         *self = Balance::default();
         Some(has_paid)
     }
@@ -177,12 +188,13 @@ mod tests {
     use super::*;
 
     /// Whether a loop loses whose executions all take so long, inside and outside.
-    fn is_losing(inside_ns: u64, blackhole_steps: u64) -> bool {
+    fn is_losing(inside_ns: u64, steps: u64) -> bool {
+        let way_out = WayOut::Blackhole { steps };
         let mut balance = Balance::default();
         for _ in 1..Balance::PERIOD {
-            assert_eq!(balance.add(inside_ns, blackhole_steps), None, "before the period's end");
+            assert_eq!(balance.add(inside_ns, way_out), None, "before the period's end");
         }
-        balance.add(inside_ns, blackhole_steps) == Some(false)
+        balance.add(inside_ns, way_out) == Some(false)
     }
 
     #[test]
@@ -193,9 +205,27 @@ mod tests {
     }
 
     #[test]
+    fn a_loop_pays_for_its_bridges() {
+        let with_bridges = |every: u32| {
+            let drawn = (0..Balance::PERIOD).scan(Balance::default(), |balance, n| {
+                let way_out = match n % every {
+                    0 => WayOut::Recording { ns: 100_000 },
+                    _ => WayOut::Blackhole { steps: 10 },
+                };
+                Some(balance.add(2_000, way_out))
+            });
+            drawn.last().flatten()
+        };
+        assert_eq!(with_bridges(200), Some(true));
+        assert_eq!(with_bridges(20), Some(false));
+    }
+
+    #[test]
     fn a_balance_starts_again_after_each_period() {
         let mut balance = Balance::default();
-        let drawn = |balance: &mut Balance, inside_ns| (0..Balance::PERIOD).find_map(|_| balance.add(inside_ns, 10));
+        let drawn = |balance: &mut Balance, inside_ns| {
+            (0..Balance::PERIOD).find_map(|_| balance.add(inside_ns, WayOut::Blackhole { steps: 10 }))
+        };
         assert_eq!(drawn(&mut balance, 1_000_000), Some(true));
         assert_eq!(drawn(&mut balance, 20), Some(false), "past merits do not count");
     }
