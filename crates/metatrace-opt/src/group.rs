@@ -536,3 +536,42 @@ fn distance(trace: &Trace, value: Ref) -> Option<i64> {
     let bits = trace.as_const(value)?.bits as i64;
     (0..MAX_DISTANCE).contains(&bits).then_some(bits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edits(text: &str) -> Vec<Edit> {
+        let trace: Trace = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let mut born = vec![Range::FULL; trace.value_count()];
+        born[1] = Range::of_word(metatrace_ir::Word::Length);
+        Plan::new(&trace, Questions::of(&trace, &born, true)).edits()
+    }
+
+    /// In each round the place moves by `step`, from one at which `0` and `4` further on are below the bound.
+    fn edit_of_guard_at_2(step: i64) -> Edit {
+        let edits = edits(&format!(
+            "# word i1 = length
+             [i0, i1]
+             i2 = uint_lt(i0, i1)
+             guard_true(i2) []
+             i3 = int_add(i0, 4)
+             i4 = uint_lt(i3, i1)
+             guard_true(i4) []
+             label(i0, i1, descr=TargetToken(2))
+             i5 = int_add(i0, 2)
+             i6 = uint_lt(i5, i1)
+             guard_true(i6) []
+             i7 = int_add(i0, {step})
+             jump(i7, i1, descr=TargetToken(2))"
+        ));
+        edits[8]
+    }
+
+    #[test]
+    fn what_is_known_before_the_label_is_known_behind_it_if_it_is_true_at_the_jump() {
+        assert_eq!(edit_of_guard_at_2(0), Edit::Remove);
+        assert_eq!(edit_of_guard_at_2(1), Edit::Keep);
+        assert_eq!(edit_of_guard_at_2(-1), Edit::Keep);
+    }
+}
