@@ -16,7 +16,6 @@
 //! Absent: tests of a field of the value.
 
 use crate::edits::{Edit, edited};
-use crate::range::Range;
 use crate::{Pass, Rewrites};
 use metatrace_ir::eval::eval;
 use metatrace_ir::{Kind, Opcode, Ref, Trace};
@@ -31,7 +30,7 @@ impl Pass for Chain {
         true
     }
 
-    fn finish(&mut self, trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {
+    fn finish(&mut self, trace: Trace, rewrites: &mut Rewrites) -> Trace {
         let edits = edits(&trace);
         edited(trace, &edits, rewrites, |edit| match edit {
             Edit::Remove => "chain_implied",

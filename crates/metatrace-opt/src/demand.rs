@@ -13,16 +13,14 @@
 //! bits depend on low bits only. Exits, guards, addresses and calls look at all.
 //!
 //! One scan from the end tells; over the back-edge of a peeled loop, which nobody else enters, it is repeated until nothing more
-//! is asked for. Nothing that
-//! was found out about a masked value is used behind this: what is left looks at what the operations that are left look at. A store
-//! that gets an unmasked value is no longer what a load of its place would give, so a bridge, for which stores are pending,
-//! masks their values again.
+//! is asked for. What was found out about a masked value is not used behind this: the operations that are left look at what
+//! they look at. A store that gets an unmasked value is no longer what a load of its place would give, so a bridge, for which
+//! stores are pending, masks their values again.
 //!
 //! Absent: values whose demanded bits are constant.
 
 use crate::context::Context;
 use crate::peel::Carry;
-use crate::range::Range;
 use crate::{Pass, Rewrites};
 use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Trace};
 
@@ -47,7 +45,7 @@ impl Pass for Demand {
         self.is_peeled = true;
     }
 
-    fn finish(&mut self, mut trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {
+    fn finish(&mut self, mut trace: Trace, rewrites: &mut Rewrites) -> Trace {
         let masks = trace.ops.iter().any(|op| mask(&trace, op).is_some());
         if !masks {
             return trace;

@@ -73,7 +73,10 @@ impl<'a> Driver<'a> {
         let (trace, born) = self.context.into_trace();
         let (mut trace, born) = drop_dead(trace, born);
         for pass in &mut self.passes {
-            trace = pass.finish(trace, &born, &mut self.rewrites);
+            pass.written(&trace, &born);
+        }
+        for pass in &mut self.passes {
+            trace = pass.finish(trace, &mut self.rewrites);
         }
         let facts = vec![(); trace.value_count()];
         let (trace, _) = drop_dead(trace, facts);

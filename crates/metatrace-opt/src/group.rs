@@ -32,7 +32,7 @@
 //!
 //! What a bridge [records](metatrace_ir::Opcode::RecordTrue) as known is learnt as from a guard.
 //!
-//! The last thing that is done with a trace. Sunk operations take no part: they are not executed in line.
+//! The first thing that is done with a trace that is written. Sunk operations take no part: they are not executed in line.
 
 use crate::context::Context;
 use crate::edits::{Edit, Term, edited};
@@ -163,6 +163,7 @@ impl Facts {
 pub(crate) struct Group {
     /// The last label is that of a peeled loop.
     is_peeled: bool,
+    questions: Option<Questions>,
 }
 
 impl Pass for Group {
@@ -174,8 +175,15 @@ impl Pass for Group {
         self.is_peeled = true;
     }
 
-    fn finish(&mut self, trace: Trace, born: &[Range], rewrites: &mut Rewrites) -> Trace {
-        let questions = Questions::of(&trace, born, self.is_peeled);
+    fn written(&mut self, trace: &Trace, born: &[Range]) {
+        self.questions = Some(Questions::of(trace, born, self.is_peeled));
+    }
+
+    fn finish(&mut self, trace: Trace, rewrites: &mut Rewrites) -> Trace {
+        let questions = self
+            .questions
+            .take()
+            .expect("the trace is written before it is changed");
         let edits = Plan::new(&trace, questions).edits();
         edited(trace, &edits, rewrites, |edit| match edit {
             Edit::Remove => "group_implied",

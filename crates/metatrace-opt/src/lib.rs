@@ -28,7 +28,7 @@
 //!
 //! Loops are walked over twice ([`Options::peel`], `peel`): once for the first round, which everybody enters, once for all
 //! others.
-//! Absent: virtuals over labels, hulls of bounds guards in bridges.
+//! Absent: virtuals over labels; contents of memory that bridges inherit.
 #![forbid(unsafe_code)]
 
 mod bits;
@@ -359,8 +359,11 @@ trait Pass {
         false
     }
 
-    /// The trace is written. `born`: where each of its values lies, wherever it is visible.
-    fn finish(&mut self, trace: Trace, _born: &[Range], _rewrites: &mut Rewrites) -> Trace {
+    /// The trace is written, and no pass has changed it since. `born`: where each of its values lies, wherever it is visible.
+    fn written(&mut self, _trace: &Trace, _born: &[Range]) {}
+
+    /// The pass's turn to change the trace that is written.
+    fn finish(&mut self, trace: Trace, _rewrites: &mut Rewrites) -> Trace {
         trace
     }
 }

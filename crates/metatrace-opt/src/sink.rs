@@ -14,7 +14,6 @@
 //! Only marks change. Done when the trace is written, after everything that adds operations: one scan from the end.
 
 use crate::dead::{Need, Needs};
-use crate::range::Range;
 use crate::{Pass, Rewrites};
 use metatrace_ir::{Class, Opcode, Ref, Trace};
 
@@ -28,7 +27,7 @@ impl Pass for Sink {
         true
     }
 
-    fn finish(&mut self, mut trace: Trace, _born: &[Range], rewrites: &mut Rewrites) -> Trace {
+    fn finish(&mut self, mut trace: Trace, rewrites: &mut Rewrites) -> Trace {
         let mut needs = Needs::of_exits(&trace);
         let mut uses = Uses::new(&trace);
         for n in (0..trace.ops.len()).rev() {

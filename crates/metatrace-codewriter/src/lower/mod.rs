@@ -15,7 +15,7 @@ mod ownership;
 mod sink;
 
 use crate::builder::{Builder, PortalParam};
-use crate::graph::{Graph, Op, Term};
+use crate::graph::{Graph, Op, Term, VReg};
 use crate::library::Lowered;
 use crate::portal::{self, NativeParam};
 use crate::types::Type;
@@ -93,8 +93,10 @@ fn native_params(b: &Builder) -> Vec<NativeParam> {
         return b.params.iter().map(param).collect();
     };
     let mut assigned = vec![false; b.graph.kinds.len()];
-    for op in b.graph.blocks.iter().flat_map(|block| &block.ops) {
-        op.for_each_def(|reg| assigned[reg.0 as usize] = true);
+    for block in &b.graph.blocks {
+        let mut assign = |reg: VReg| assigned[reg.0 as usize] = true;
+        block.ops.iter().for_each(|op| op.for_each_def(&mut assign));
+        block.term.def().into_iter().for_each(assign);
     }
     let param = |param: &PortalParam| NativeParam {
         ty: param.ty,

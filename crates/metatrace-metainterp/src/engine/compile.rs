@@ -171,10 +171,9 @@ impl Engine {
         let ending = match &recorder.end {
             Some(End::Close { mark, reds }) => {
                 // The loop is compiled first; the next exit finds it and jumps there.
-                let eagerness = self.params.borrow().trace_eagerness;
                 self.compile_cut(portal, &recorder, mark, reds)?;
                 let guard = &mut *guard_cell.borrow_mut();
-                guard.exits = guard.backoff.scale(eagerness).saturating_sub(1);
+                guard.exits = self.wait_for_bridge(guard).saturating_sub(1);
                 return Ok(());
             }
             Some(End::Jump { target, reds }) => Ending::Jump(*target, reds.clone()),

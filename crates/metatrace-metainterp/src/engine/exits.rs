@@ -29,11 +29,8 @@ impl Engine {
         self.stats.borrow_mut().exits += 1;
         let guard = self.state.borrow().guards[exit.guard.0 as usize].clone();
         if self.wants_bridge(&guard, exit) && self.can_have_bridge(&guard, exit.guard) {
-            let start = Instant::now();
             // SAFETY: forwarded.
-            let outcome = unsafe { self.record_bridge(&guard, exit) };
-            let ns = start.elapsed().as_nanos() as u64;
-            let way_out = WayOut::Recording { ns };
+            let (outcome, way_out) = unsafe { self.record_bridge(&guard, exit) };
             return Continuation { outcome, way_out };
         }
         let mut stack = self.stack.take();
@@ -67,7 +64,7 @@ impl Engine {
     }
 
     /// Exits at the guard until it gets a bridge. The more bridges its loop has, the less of its executions each of them serves.
-    fn wait_for_bridge(&self, guard: &Guard) -> u32 {
+    pub(super) fn wait_for_bridge(&self, guard: &Guard) -> u32 {
         const BRIDGES: u32 = 32;
         let bridges = self.state.borrow().loops[guard.token.0 as usize].bridges;
         let wait = guard.backoff.scale(self.params.borrow().trace_eagerness);

@@ -81,8 +81,8 @@ pub(super) struct Loop {
 /// What entering a loop has cost and saved over its latest exits.
 ///
 /// An entry is a bet: machine code saves a part of the time that is spent in it, and the way out costs rebuilt frames and
-/// a stretch of the blackhole, or a bridge. The blackhole is counted, not timed, so that what the guest program's own calls
-/// take while it makes them is not held against the loop. All that disturbs the measured time inside speaks for the loop.
+/// a stretch of the blackhole, or a bridge. What is executed outside is counted, not timed, so that what the guest program's
+/// own calls take meanwhile is not held against the loop. All that disturbs the measured time inside speaks for the loop.
 #[derive(Debug, Default)]
 pub(super) struct Balance {
     exits: u32,
@@ -95,8 +95,8 @@ pub(super) struct Balance {
 pub(super) enum WayOut {
     /// So many instructions in the blackhole.
     Blackhole { steps: u64 },
-    /// A recording and its compilation, which took so long.
-    Recording { ns: u64 },
+    /// A recording of so many operations, whose compilation took so long.
+    Recording { operations: u64, compile_ns: u64 },
 }
 
 impl Balance {
@@ -105,6 +105,8 @@ impl Balance {
     /// What an entry and an exit cost by themselves, and an instruction in the blackhole.
     const EXIT_NS: u64 = 500;
     const STEP_NS: u64 = 10;
+    /// What recording an operation costs.
+    const RECORD_NS: u64 = 300;
     /// Machine code saves so many times the time that is spent in it: it is at least three times as fast.
     const SAVED: u64 = 2;
 
@@ -114,7 +116,7 @@ impl Balance {
         self.inside_ns += inside_ns;
         self.cost_ns += match way_out {
             WayOut::Blackhole { steps } => Self::EXIT_NS + steps * Self::STEP_NS,
-            WayOut::Recording { ns } => ns,
+            WayOut::Recording { operations, compile_ns } => operations * Self::RECORD_NS + compile_ns,
         };
         if self.exits < Self::PERIOD {
             return None;
@@ -209,7 +211,10 @@ mod tests {
         let with_bridges = |every: u32| {
             let drawn = (0..Balance::PERIOD).scan(Balance::default(), |balance, n| {
                 let way_out = match n % every {
-                    0 => WayOut::Recording { ns: 100_000 },
+                    0 => WayOut::Recording {
+                        operations: 100,
+                        compile_ns: 70_000,
+                    },
                     _ => WayOut::Blackhole { steps: 10 },
                 };
                 Some(balance.add(2_000, way_out))

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::exits::execute_sunk;
-use super::state::{Guard, PortalId};
+use super::state::{Guard, PortalId, WayOut};
 use crate::assemble::words_of_inputs;
 use crate::recorder::{Limits, Recorder, Setting, Surroundings};
 use crate::resume::{Below, Rebuilder, ResumeData};
@@ -89,7 +89,11 @@ impl Engine {
 
     /// # Safety
     /// As for [`exit`](Self::exit).
-    pub(super) unsafe fn record_bridge(&self, guard_cell: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> Outcome<u64> {
+    pub(super) unsafe fn record_bridge(
+        &self,
+        guard_cell: &Rc<RefCell<Guard>>,
+        exit: &Exit<'_>,
+    ) -> (Outcome<u64>, WayOut) {
         let (portal, token) = {
             let mut guard = guard_cell.borrow_mut();
             guard.exits = 0;
@@ -120,11 +124,14 @@ impl Engine {
         let outcome = self.recording(|| unsafe { interp.resume() });
         let recorder = interp.domain;
         self.count_recording(&recorder);
+        let operations = recorder.trace.ops.len() as u64;
+        let start = Instant::now();
         if let Err(reason) = self.finish_bridge(portal, token, guard_cell, exit.guard, recorder) {
             guard_cell.borrow_mut().backoff.abort(reason);
             self.count_abort(reason, &format!("guard {:#x}", exit.guard.0));
         }
-        concrete(outcome)
+        let compile_ns = start.elapsed().as_nanos() as u64;
+        (concrete(outcome), WayOut::Recording { operations, compile_ns })
     }
 
     pub(super) fn count_recording(&self, recorder: &Recorder<'_>) {

@@ -38,6 +38,8 @@ pub(super) struct Bounds<'a> {
     trace: &'a Trace,
     /// By value; of inputs and what is no sum, itself.
     sums: Vec<Sum>,
+    /// The first operation behind the last label.
+    part: usize,
     /// By value and bound: the distances at which the value is below it, the nearest and the farthest.
     known: Vec<(Ref, Ref, [i64; 2])>,
 }
@@ -51,6 +53,7 @@ impl Bounds<'_> {
         Bounds {
             trace,
             sums: (0..trace.value_count()).map(itself).collect(),
+            part: 0,
             known: Vec::new(),
         }
     }
@@ -101,6 +104,7 @@ impl Bounds<'_> {
             }
             Opcode::GuardTrue | Opcode::RecordTrue => self.learn(op),
             Opcode::Label => {
+                self.part = n + 1;
                 self.known.clear();
                 for arg in &op.args {
                     let n = arg.as_value().expect("no constant");
@@ -112,7 +116,9 @@ impl Bounds<'_> {
     }
 
     fn learn(&mut self, op: &Op) {
-        let tested = self.trace.defining_op(op.args[0]).map(|n| &self.trace.ops[n]);
+        // a comparison that comes in through a label says nothing of what its operands are there
+        let tested = self.trace.defining_op(op.args[0]).filter(|n| *n >= self.part);
+        let tested = tested.map(|n| &self.trace.ops[n]);
         let Some(tested) = tested.filter(|tested| tested.opcode == Opcode::UintLt) else {
             return;
         };

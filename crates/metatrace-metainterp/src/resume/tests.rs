@@ -253,3 +253,15 @@ finish() [j4@2: ]";
         ]
     );
 }
+
+/// The truth of a comparison that comes in through a label is one about other values.
+#[test]
+fn a_comparison_from_before_a_label_tells_nothing() {
+    let text = "[i0, i1]
+i2 = uint_lt(i0, i1)
+label(i0, i1, i2, descr=TargetToken(1))
+guard_true(i2) [j4@17: i0, i1]
+guard_true(i0) [j4@18: i0, i1]
+finish() [j4@2: ]";
+    assert_eq!(printed(text)[1], "guard_true [j4@18: e0 e1]");
+}
