@@ -74,6 +74,8 @@ impl<V> Default for Stack<V> {
 }
 
 impl<V: Copy> Stack<V> {
+    const SPARE: usize = 16;
+
     /// Enters a function at the instruction `pc`, with all registers `fill`.
     pub fn push(&mut self, code: Rc<JitCode>, pc: Pc, fill: V) -> &mut Activation<V> {
         let mut registers = self.spare.pop().unwrap_or_default();
@@ -94,11 +96,12 @@ impl<V: Copy> Stack<V> {
         self.spare.push(frame.registers);
     }
 
-    /// Ends all activations; the memory stays.
+    /// Ends all activations; the memory stays, but for what only deep stacks need.
     pub fn clear(&mut self) {
         while !self.frames.is_empty() {
             self.pop();
         }
+        self.spare.truncate(Self::SPARE);
     }
 }
 
