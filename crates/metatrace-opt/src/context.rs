@@ -331,9 +331,9 @@ impl Context {
         self.trace.add_snapshot(snapshot)
     }
 
-    /// A label with these arguments was pushed: forgets what was known of them. What `roots` said of `before`, the
-    /// arguments in the part that ends, holds of the arguments: whoever jumps here keeps to it.
-    pub(crate) fn start_part(&mut self, before: &[Ref], args: &[Ref]) {
+    /// A label with these arguments was pushed: forgets what was known of them. What was declared of `declared`, those of them
+    /// that are inputs of the given trace, holds of the arguments: whoever jumps here keeps to it.
+    pub(crate) fn start_part(&mut self, declared: &[Option<Ref>], args: &[Ref]) {
         self.part = self.trace.value_count();
         for &arg in args {
             let n = arg.as_value().expect("a label's argument is no constant");
@@ -344,7 +344,7 @@ impl Context {
         self.words = words
             .into_iter()
             .filter_map(|narrow| {
-                let n = before.iter().position(|value| *value == narrow.value)?;
+                let n = declared.iter().position(|value| *value == Some(narrow.value))?;
                 Some(InputWord {
                     value: args[n],
                     ..narrow
@@ -356,10 +356,15 @@ impl Context {
         self.roots = roots
             .into_iter()
             .filter_map(|root| {
-                let n = before.iter().position(|value| *value == root.value)?;
+                let n = declared.iter().position(|value| *value == Some(root.value))?;
                 Some(Root { value: args[n], ..root })
             })
             .collect();
+    }
+
+    /// Whether something is declared of the value by what it is.
+    pub(crate) fn is_declared(&self, value: Ref) -> bool {
+        self.words.iter().any(|narrow| narrow.value == value) || self.roots.iter().any(|root| root.value == value)
     }
 
     fn start_words(&mut self) {

@@ -303,7 +303,7 @@ impl<'a> Driver<'a> {
     }
 
     /// A label keeps its number of arguments. They are distinct values in the given trace, but two may be the same, or a
-    /// constant, by now: then a copy is made.
+    /// constant, or an input of which something is declared, by now: then a copy is made.
     fn label(&mut self, n: usize) {
         self.settle(n);
         let mut op = self.input.ops[n].clone();
@@ -312,12 +312,17 @@ impl<'a> Driver<'a> {
         }
         let mut taken = FxHashSet::default();
         let mut before = Vec::new();
+        let mut declared = Vec::new();
         let mut args = Vec::new();
         for arg in &op.args {
-            let value = self.values[arg.as_value().expect("a label's argument is no constant")];
-            let value = self.context.in_line(value.expect("defined before it is used"));
+            let n = arg.as_value().expect("a label's argument is no constant");
+            let value = self.context.in_line(self.values[n].expect("defined before it is used"));
             before.push(value);
-            if value.is_const() || !taken.insert(value) {
+            // whoever jumps there keeps to what is declared of the recorded argument, not of what it happens to be here
+            let is_input = n < self.input.inputs.len();
+            declared.push(is_input.then_some(value));
+            let is_borrowed = !is_input && self.context.is_declared(value);
+            if value.is_const() || is_borrowed || !taken.insert(value) {
                 let copy = Op::new(Opcode::same_as(self.context.kind(value)), &[value]);
                 args.push(self.context.push(copy));
             } else {
@@ -328,7 +333,7 @@ impl<'a> Driver<'a> {
             args: args.iter().copied().collect(),
             ..op.clone()
         });
-        self.context.start_part(&before, &args);
+        self.context.start_part(&declared, &args);
         for pass in &mut self.passes {
             pass.start(&before, &args, &mut self.context);
         }
