@@ -29,6 +29,7 @@ mod lower;
 mod memory;
 mod methods;
 mod natives;
+mod overflow;
 mod patterns;
 mod place;
 mod pointers;

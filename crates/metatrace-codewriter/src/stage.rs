@@ -28,6 +28,7 @@ pub use crate::natives::{
     native10, native11, native12, residual0, residual1, residual2, residual3, residual4, residual5, residual6,
     residual7, residual8, residual9, residual10, residual11, residual12,
 };
+pub use crate::overflow::overflow_checks;
 pub use crate::patterns::{
     Scrut, bind_raw, ctor1, ctor2, ctor3, ctor4, ctor5, ctor6, ctor7, ctor8, ctor9, ctor10, ctor11, ctor12, pat_any,
     pat_rest, pat1, pat2, pat3, pat4, pat5, pat6, pat7, pat8, pat9, pat10, pat11, pat12, scrut, tuple1, tuple2, tuple3,

@@ -143,7 +143,12 @@ fn begin(name: &str, output: &Type, block: &Block, overflow_checks: Option<bool>
     let probe = Ident::new("gen", block.brace_token.span.open());
     let overflow_checks = match overflow_checks {
         Some(checks) => checks.to_token_stream(),
-        None => quote!(::core::cfg!(debug_assertions)),
+        // in the author's crate, where his build decides
+        None => quote!(__mt::overflow_checks(
+            ::core::module_path!(),
+            ::core::cfg!(debug_assertions),
+            <u8 as ::core::ops::Add>::add
+        )),
     };
     quote!(__mt::begin::<#output>(#name, __mt::edition_2024!(#probe), #overflow_checks);)
 }
