@@ -31,7 +31,7 @@ pub use descr::{
 };
 pub use op::{Class, OpInfo, Opcode};
 pub use trace::{
-    Derived, Frame, GuardId, InputWord, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace,
+    Derived, Frame, FramesOnce, GuardId, InputWord, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace,
 };
 pub use value::{Const, Kind, Ref};
 pub use verify::verify;

@@ -119,6 +119,30 @@ impl Clone for Op {
     }
 }
 
+/// Visits the frames of exits, each frame once however many exits share it.
+#[derive(Debug)]
+pub struct FramesOnce {
+    /// By snapshot: whether it was visited.
+    met: Vec<bool>,
+}
+
+impl FramesOnce {
+    /// Of a trace that gets no further snapshots meanwhile.
+    pub fn new(trace: &Trace) -> FramesOnce {
+        FramesOnce {
+            met: vec![false; trace.snapshots.len()],
+        }
+    }
+
+    /// Those of the frames at an operation that were at none before; none if it has no exit.
+    pub fn of<'a>(&mut self, trace: &'a Trace, op: &Op) -> impl Iterator<Item = &'a Snapshot> {
+        let frames = op.snapshot.into_iter().flat_map(|innermost| trace.frame_ids(innermost));
+        // a frame's callers are visited with it
+        let new = frames.take_while(|id| !std::mem::replace(&mut self.met[id.0 as usize], true));
+        new.map(|id| &trace.snapshots[id.0 as usize])
+    }
+}
+
 /// Finds the exits of a trace, one after the other, in memory that it keeps.
 #[derive(Default, Debug)]
 pub struct Exits {
@@ -301,6 +325,12 @@ impl Trace {
         value.as_value()?.checked_sub(self.inputs.len())
     }
 
+    /// As [`defining_op`](Self::defining_op), if that operation is `part` or one behind it.
+    #[inline]
+    pub fn defining_op_in(&self, value: Ref, part: usize) -> Option<usize> {
+        self.defining_op(value).filter(|definition| *definition >= part)
+    }
+
     /// The number of values: inputs and operations.
     #[inline]
     pub fn value_count(&self) -> usize {
@@ -390,9 +420,11 @@ impl Trace {
 
     /// The chain of frames from `innermost` outwards.
     pub fn frames(&self, innermost: SnapshotId) -> impl Iterator<Item = &Snapshot> {
-        std::iter::successors(Some(&self.snapshots[innermost.0 as usize]), |snapshot| {
-            snapshot.parent.map(|parent| &self.snapshots[parent.0 as usize])
-        })
+        self.frame_ids(innermost).map(|id| &self.snapshots[id.0 as usize])
+    }
+
+    fn frame_ids(&self, innermost: SnapshotId) -> impl Iterator<Item = SnapshotId> {
+        std::iter::successors(Some(innermost), |id| self.snapshots[id.0 as usize].parent)
     }
 
     /// Whether operation `n` has no effect but its result: nobody misses it when that is not needed.

@@ -102,7 +102,7 @@ fn question(trace: &Trace, n: usize, part: usize) -> Option<Question> {
         Opcode::GuardIsnull => asks(op.args[0], Test::IsTrue(false)),
         Opcode::GuardTrue | Opcode::GuardFalse => {
             let (tested, truth) = (op.args[0], op.opcode == Opcode::GuardTrue);
-            let definition = trace.defining_op(tested).filter(|definition| *definition >= part);
+            let definition = trace.defining_op_in(tested, part);
             let comparison = definition.filter(|n| trace.ops[*n].opcode.is_comparison());
             let Some(n) = comparison else {
                 return asks(tested, Test::IsTrue(truth));

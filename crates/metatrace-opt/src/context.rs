@@ -2,7 +2,9 @@
 
 use crate::bits::{self, Bits};
 use crate::range::{self, Range};
-use metatrace_ir::{Class, Const, Derived, Descr, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace};
+use metatrace_ir::{
+    Class, Const, Derived, Descr, FramesOnce, InputWord, Kind, Op, Opcode, Ref, Root, SnapshotId, Trace,
+};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -432,19 +434,15 @@ impl Context {
         let trace = &self.trace;
         let start = trace.defining_op(label).expect("a label is an operation");
         let mut needed = Vec::new();
-        let mut seen = vec![false; trace.snapshots.len()];
+        let mut frames = FramesOnce::new(trace);
         for (n, op) in trace.ops.iter().enumerate().skip(start) {
             if !op.sunk && !trace.is_removable(n) {
                 needed.extend_from_slice(&op.args);
             }
             // what the exit's program needs are operands of what the frames and the pending stores need
             needed.extend(op.pending.iter().flat_map(|stores| stores.iter()));
-            let mut next = op.snapshot;
-            // a frame's callers are seen with it
-            while let Some(id) = next.filter(|id| !std::mem::replace(&mut seen[id.0 as usize], true)) {
-                let snapshot = &trace.snapshots[id.0 as usize];
-                needed.extend_from_slice(&snapshot.values);
-                next = snapshot.parent;
+            for frame in frames.of(trace, op) {
+                needed.extend_from_slice(&frame.values);
             }
         }
         needed

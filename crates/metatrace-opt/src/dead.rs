@@ -3,7 +3,7 @@
 //!
 //! One scan from the end decides, one from the start drops and gives the values that stay their numbers.
 
-use metatrace_ir::{Op, Opcode, Ref, Trace};
+use metatrace_ir::{FramesOnce, Op, Opcode, Ref, Trace};
 use std::rc::Rc;
 
 /// Who needs a value.
@@ -26,14 +26,10 @@ impl Needs {
     /// What frames and pending stores need.
     pub(crate) fn of_exits(trace: &Trace) -> Needs {
         let mut needs = Needs(vec![Need::None; trace.value_count()]);
-        let mut seen = vec![false; trace.snapshots.len()];
+        let mut frames = FramesOnce::new(trace);
         for op in trace.ops.iter().filter(|op| op.opcode.can_exit()) {
-            let mut next = op.snapshot;
-            // a frame's callers are seen with it
-            while let Some(id) = next.filter(|id| !std::mem::replace(&mut seen[id.0 as usize], true)) {
-                let snapshot = &trace.snapshots[id.0 as usize];
-                needs.add(&snapshot.values, Need::Exits);
-                next = snapshot.parent;
+            for frame in frames.of(trace, op) {
+                needs.add(&frame.values, Need::Exits);
             }
             needs.add(op.pending.as_deref().unwrap_or_default(), Need::Exits);
         }

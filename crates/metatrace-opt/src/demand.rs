@@ -51,6 +51,7 @@ impl Pass for Demand {
             return trace;
         }
         let demanded = demanded(&trace, self.is_peeled);
+        let labels: Vec<&Op> = trace.ops.iter().filter(|op| op.opcode == Opcode::Label).collect();
         let mut values: Vec<Ref> = (0..trace.value_count()).map(Ref::value).collect();
         for n in 0..trace.ops.len() {
             let result = trace.result(n).as_value().expect("a value");
@@ -60,7 +61,8 @@ impl Pass for Demand {
             if is_for_nobody && demanded[result] != 0 {
                 let masked = trace.ops[n].args[0];
                 let masked = masked.as_value().map_or(masked, |n| values[n]);
-                if may_stand_for(masked, Ref::value(result), &trace, &values) {
+                let has_place = |label: &&Op| may_stand_for(masked, Ref::value(result), &label.args, &values);
+                if labels.iter().all(has_place) {
                     values[result] = masked;
                     rewrites.count("mask_for_nobody");
                 }
@@ -87,17 +89,11 @@ fn mask(trace: &Trace, op: &Op) -> Option<u64> {
     }
 }
 
-/// Whether labels can have `masked` in the place of `value`: their arguments are distinct, and no constants. `values`: what
-/// stands for each value by now.
-fn may_stand_for(masked: Ref, value: Ref, trace: &Trace, values: &[Ref]) -> bool {
+/// Whether a label with these arguments can have `masked` in the place of `value`: its arguments are distinct, and no
+/// constants. `values`: what stands for each value by now.
+fn may_stand_for(masked: Ref, value: Ref, args: &[Ref], values: &[Ref]) -> bool {
     let is_there = |arg: &Ref| *arg != value && values[arg.as_value().expect("no constant")] == masked;
-    let labels = trace
-        .ops
-        .iter()
-        .filter(|op| op.opcode == Opcode::Label && op.args.contains(&value));
-    labels
-        .into_iter()
-        .all(|label| !masked.is_const() && !label.args.iter().any(is_there))
+    !args.contains(&value) || !masked.is_const() && !args.iter().any(is_there)
 }
 
 /// The lowest bits.
@@ -110,13 +106,14 @@ fn low(count: u64) -> u64 {
 
 /// By value: the bits that somebody looks at.
 fn demanded(trace: &Trace, is_peeled: bool) -> Vec<u64> {
+    let all = vec![u64::MAX; trace.ops.last().map_or(0, |op| op.args.len())];
     let label = trace.ops.iter().rfind(|op| op.opcode == Opcode::Label);
-    let label = label.filter(|_| is_peeled);
-    // what the jump's arguments are asked for
-    let mut asked = vec![if label.is_some() { 0 } else { u64::MAX }; trace.ops.last().map_or(0, |op| op.args.len())];
-    for round in 0.. {
+    let Some(label) = label.filter(|_| is_peeled) else {
+        return scan(trace, &all);
+    };
+    let mut asked = vec![0; all.len()];
+    for _ in 0..=MAX_ROUNDS {
         let demanded = scan(trace, &asked);
-        let Some(label) = label else { return demanded };
         let asked_of = |arg: &Ref| match trace.words.iter().any(|narrow| narrow.value == *arg) {
             // whoever jumps there passes such a number
             true => u64::MAX,
@@ -126,30 +123,17 @@ fn demanded(trace: &Trace, is_peeled: bool) -> Vec<u64> {
         if next == asked {
             return demanded;
         }
-        asked = if round < MAX_ROUNDS {
-            next
-        } else {
-            vec![u64::MAX; next.len()]
-        };
-        if round > MAX_ROUNDS {
-            return scan(trace, &asked);
-        }
+        asked = next;
     }
-    unreachable!("the rounds end")
+    scan(trace, &all)
 }
 
+/// As [`demanded`], when these bits are asked for of the arguments of the jump.
 fn scan(trace: &Trace, asked: &[u64]) -> Vec<u64> {
     let mut demanded = vec![0; trace.value_count()];
-    let add = |value: Ref, bits: u64, demanded: &mut Vec<u64>| {
-        if let Some(n) = value.as_value() {
-            demanded[n] |= bits;
-        }
-    };
-    for snapshot in &trace.snapshots {
-        snapshot
-            .values
-            .iter()
-            .for_each(|value| add(*value, u64::MAX, &mut demanded));
+    let in_frames = trace.snapshots.iter().flat_map(|snapshot| &snapshot.values);
+    for n in in_frames.filter_map(|value| value.as_value()) {
+        demanded[n] = u64::MAX;
     }
     for n in (0..trace.ops.len()).rev() {
         let op = &trace.ops[n];
@@ -161,7 +145,9 @@ fn scan(trace: &Trace, asked: &[u64]) -> Vec<u64> {
                 Opcode::Jump => asked[place],
                 _ => of_operand(trace, op, place, result),
             };
-            add(*arg, bits, &mut demanded);
+            if let Some(n) = arg.as_value() {
+                demanded[n] |= bits;
+            }
         }
     }
     demanded

@@ -498,7 +498,7 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range
         (None, None) => Range::FULL,
     };
     let term = |value: Ref| value.as_value().map(|n| terms[n]);
-    let definition = trace.defining_op(tested).filter(|definition| *definition >= part);
+    let definition = trace.defining_op_in(tested, part);
     let comparison = definition.map(|n| &trace.ops[n]).filter(|op| op.opcode.is_comparison());
     let Some(comparison) = comparison else {
         let is_number = truth && !range(tested).is_bool();
@@ -526,7 +526,7 @@ fn condition(trace: &Trace, n: usize, part: usize, terms: &[Term], born: &[Range
         },
         (Opcode::IntIsTrue, &[a]) => Some(Condition::NonZero(term(a)?)),
         (Opcode::UintGt, &[room, k]) => {
-            let difference = &trace.ops[trace.defining_op(room).filter(|definition| *definition >= part)?];
+            let difference = &trace.ops[trace.defining_op_in(room, part)?];
             let (n, a) = match (difference.opcode, &difference.args[..]) {
                 (Opcode::IntSub, &[n, a]) if range(n).is_natural() => (n, a),
                 _ => return None,

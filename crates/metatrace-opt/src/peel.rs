@@ -43,7 +43,7 @@ use crate::Rewrites;
 use crate::context::Context;
 use crate::driver::Driver;
 use metatrace_ir::{Descr, Op, Opcode, Ref, TargetToken, Trace};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 /// What may stay pending over the label of the loop.
@@ -127,10 +127,14 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
 /// The bits of floats that vary are made again behind the label, of the floats: these are carried, and rules see that the bits
 /// are theirs. What nobody needs of it is dropped with the rest.
 fn restate_bits(driver: &mut Driver<'_>, first: &[Option<Ref>], label: Ref) {
-    for value in driver.context.bits_of_floats(label) {
+    let bits_of_floats = driver.context.bits_of_floats(label);
+    if bits_of_floats.is_empty() {
+        return;
+    }
+    let roles: FxHashSet<Ref> = first.iter().copied().flatten().collect();
+    for value in bits_of_floats {
         let float = driver.context.operands(value)[0];
-        let plays_a_role = first.contains(&Some(float));
-        if plays_a_role && driver.context.resolve(value) == value {
+        if roles.contains(&float) && driver.context.resolve(value) == value {
             let bits = Op::new(Opcode::ConvertFloatBytesToLonglong, &[float]);
             let restated = driver.context.push(bits);
             driver.context.replace(value, restated);

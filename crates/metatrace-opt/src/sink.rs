@@ -15,7 +15,7 @@
 
 use crate::dead::{Need, Needs};
 use crate::{Pass, Rewrites};
-use metatrace_ir::{Class, Opcode, Ref, Trace};
+use metatrace_ir::{Class, FramesOnce, Opcode, Ref, Trace};
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["sunk_value"];
@@ -29,9 +29,14 @@ impl Pass for Sink {
 
     fn finish(&mut self, mut trace: Trace, rewrites: &mut Rewrites) -> Trace {
         let mut needs = Needs::of_exits(&trace);
-        let mut uses = Uses::new(&trace);
+        let mut uses = Uses(vec![0; trace.value_count()]);
+        let mut frames = FramesOnce::new(&trace);
         for n in (0..trace.ops.len()).rev() {
-            uses.exit(&trace, n);
+            let exit = &trace.ops[n];
+            for frame in frames.of(&trace, exit) {
+                uses.add(&frame.values, n);
+            }
+            uses.add(exit.pending.as_deref().unwrap_or_default(), n);
             let result = trace.result(n);
             let need = needs.of(result);
             let op = &mut trace.ops[n];
@@ -58,39 +63,16 @@ impl Pass for Sink {
 }
 
 /// By value: the last operation that needs it, or has an exit that does, as far as the scan from the end knows.
-struct Uses {
-    last: Vec<usize>,
-    /// By snapshot: whether it was met.
-    seen: Vec<bool>,
-}
+struct Uses(Vec<usize>);
 
 impl Uses {
-    fn new(trace: &Trace) -> Uses {
-        Uses {
-            last: vec![0; trace.value_count()],
-            seen: vec![false; trace.snapshots.len()],
-        }
-    }
-
     fn last(&self, value: Ref) -> usize {
-        self.last[value.as_value().expect("no constant")]
+        self.0[value.as_value().expect("no constant")]
     }
 
     fn add(&mut self, values: &[Ref], at: usize) {
         for n in values.iter().filter_map(|value| value.as_value()) {
-            self.last[n] = self.last[n].max(at);
+            self.0[n] = self.0[n].max(at);
         }
-    }
-
-    /// What the exit of operation `n` needs, if it has one.
-    fn exit(&mut self, trace: &Trace, n: usize) {
-        let mut next = trace.ops[n].snapshot;
-        // a frame's callers are seen with it
-        while let Some(id) = next.filter(|id| !std::mem::replace(&mut self.seen[id.0 as usize], true)) {
-            let snapshot = &trace.snapshots[id.0 as usize];
-            self.add(&snapshot.values, n);
-            next = snapshot.parent;
-        }
-        self.add(trace.ops[n].pending.as_deref().unwrap_or_default(), n);
     }
 }

@@ -15,9 +15,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 /// How an execution went on behind an exit.
-struct Continuation {
-    outcome: Outcome<u64>,
-    way_out: WayOut,
+pub(super) struct Continuation {
+    pub(super) outcome: Outcome<u64>,
+    pub(super) way_out: WayOut,
 }
 
 impl Engine {
@@ -30,8 +30,7 @@ impl Engine {
         let guard = self.state.borrow().guards[exit.guard.0 as usize].clone();
         if self.wants_bridge(&guard, exit) && self.can_have_bridge(&guard, exit.guard) {
             // SAFETY: forwarded.
-            let (outcome, way_out) = unsafe { self.record_bridge(&guard, exit) };
-            return Continuation { outcome, way_out };
+            return unsafe { self.record_bridge(&guard, exit) };
         }
         let mut stack = self.stack.take();
         let mut words = ExitWords { exit: exit.values };

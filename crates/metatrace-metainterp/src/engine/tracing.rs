@@ -1,7 +1,7 @@
 //! Recordings: what they start from, a merge point or a guard's exit, and what becomes of them.
 
 use super::Engine;
-use super::exits::execute_sunk;
+use super::exits::{Continuation, execute_sunk};
 use super::state::{Guard, PortalId, WayOut};
 use crate::assemble::words_of_inputs;
 use crate::recorder::{Limits, Recorder, Setting, Surroundings};
@@ -89,11 +89,7 @@ impl Engine {
 
     /// # Safety
     /// As for [`exit`](Self::exit).
-    pub(super) unsafe fn record_bridge(
-        &self,
-        guard_cell: &Rc<RefCell<Guard>>,
-        exit: &Exit<'_>,
-    ) -> (Outcome<u64>, WayOut) {
+    pub(super) unsafe fn record_bridge(&self, guard_cell: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> Continuation {
         let (portal, token) = {
             let mut guard = guard_cell.borrow_mut();
             guard.exits = 0;
@@ -111,8 +107,8 @@ impl Engine {
             let mut program = RecordedProgram { recorder, exit_values };
             let mut stack = Stack::default();
             resume.rebuild(&*self.source, &mut program, &mut stack);
+            program.record_below(&known.below);
             let mut recorder = program.recorder;
-            record_below(&mut recorder, &known.below, exit_values);
             if !exit.may_be_forced {
                 recorder.known_branch = known_branch(resume, &stack);
             }
@@ -131,7 +127,10 @@ impl Engine {
             self.count_abort(reason, &format!("guard {:#x}", exit.guard.0));
         }
         let compile_ns = start.elapsed().as_nanos() as u64;
-        (concrete(outcome), WayOut::Recording { operations, compile_ns })
+        Continuation {
+            outcome: concrete(outcome),
+            way_out: WayOut::Recording { operations, compile_ns },
+        }
     }
 
     pub(super) fn count_recording(&self, recorder: &Recorder<'_>) {
@@ -200,27 +199,23 @@ impl RecordedProgram<'_> {
         let operand = Value::constant(Kind::Int, operand);
         self.recorder.record(opcode, &[value, operand], None, bits)
     }
-}
 
-/// A bridge begins with what the guards in front of its own have proved.
-fn record_below(recorder: &mut Recorder<'_>, known: &[Below], exit_values: &[u64]) {
-    for &Below { value, distance, bound } in known {
-        let input = |recorder: &Recorder<'_>, n: usize| {
-            let trace = &recorder.trace;
-            Value::traced(trace.inputs[n], exit_values[n], trace.input(n))
-        };
-        let (value, bound) = (input(recorder, value), input(recorder, bound));
-        let place = match distance {
-            0 => value,
-            _ => {
-                let distance = Value::constant(Kind::Int, distance as u64);
-                let sum = value.bits.wrapping_add(distance.bits);
-                recorder.record(Opcode::IntAdd, &[value, distance], None, sum)
-            }
-        };
-        debug_assert!(place.bits < bound.bits, "{place:?} was below {bound:?}");
-        let is_below = recorder.record(Opcode::UintLt, &[place, bound], None, 1);
-        recorder.record(Opcode::RecordTrue, &[is_below], None, 0);
+    /// A bridge begins with what the guards in front of its own have proved.
+    fn record_below(&mut self, known: &[Below]) {
+        for &Below { value, distance, bound } in known {
+            let (value, bound) = (self.exit(value), self.exit(bound));
+            let place = match distance {
+                0 => value,
+                _ => {
+                    let distance = Value::constant(Kind::Int, distance as u64);
+                    let sum = value.bits.wrapping_add(distance.bits);
+                    self.recorder.record(Opcode::IntAdd, &[value, distance], None, sum)
+                }
+            };
+            debug_assert!(place.bits < bound.bits, "{place:?} was below {bound:?}");
+            let is_below = self.recorder.record(Opcode::UintLt, &[place, bound], None, 1);
+            self.recorder.record(Opcode::RecordTrue, &[is_below], None, 0);
+        }
     }
 }
 

@@ -13,7 +13,8 @@
 //! are constants.
 
 use metatrace_ir::{Op, Opcode, Ref, Trace};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 /// A value at a distance from another, which wraps around.
 #[derive(Clone, Copy)]
@@ -40,8 +41,15 @@ pub(super) struct Bounds<'a> {
     sums: Vec<Sum>,
     /// The first operation behind the last label.
     part: usize,
-    /// By value and bound: the distances at which the value is below it, the nearest and the farthest.
-    known: Vec<(Ref, Ref, [i64; 2])>,
+    /// By value: what it is below.
+    known: FxHashMap<Ref, SmallVec<[Known; 2]>>,
+}
+
+/// At which distances a value is below a bound: the nearest and the farthest.
+struct Known {
+    bound: Ref,
+    low: i64,
+    high: i64,
 }
 
 impl Bounds<'_> {
@@ -54,7 +62,7 @@ impl Bounds<'_> {
             trace,
             sums: (0..trace.value_count()).map(itself).collect(),
             part: 0,
-            known: Vec::new(),
+            known: FxHashMap::default(),
         }
     }
 
@@ -65,25 +73,25 @@ impl Bounds<'_> {
             return inherited;
         }
         let places: FxHashMap<Ref, usize> = exit.iter().enumerate().map(|(n, value)| (*value, n)).collect();
-        for (value, bound, distances) in &self.known {
-            let Some(&bound) = places.get(bound) else { continue };
-            let near = places.get(value).map(|n| (*n, 0));
-            // or another sum of it
-            let found = near.or_else(|| {
-                let sums = exit.iter().enumerate();
-                let mut sums = sums.map(|(n, other)| (n, self.sums[other.as_value().expect("no constant")]));
-                let (n, sum) = sums.find(|(_, sum)| sum.of == *value)?;
-                Some((n, sum.distance))
-            });
-            let Some((value, offset)) = found else { continue };
-            let below = |distance: &i64| Below {
-                value,
-                distance: distance.wrapping_sub(offset),
-                bound,
+        let mut told = FxHashSet::default();
+        for (n, value) in exit.iter().enumerate() {
+            let Sum { of, distance } = self.sums[value.as_value().expect("no constant")];
+            let Some(bounds) = self.known.get(&of).filter(|_| told.insert(of)) else {
+                continue;
             };
-            inherited.push(below(&distances[0]));
-            if distances[0] != distances[1] {
-                inherited.push(below(&distances[1]));
+            // as seen from itself, or from this sum of it
+            let (value, offset) = places.get(&of).map_or((n, distance), |itself| (*itself, 0));
+            for Known { bound, low, high } in bounds {
+                let Some(&bound) = places.get(bound) else { continue };
+                let below = |distance: i64| Below {
+                    value,
+                    distance: distance.wrapping_sub(offset),
+                    bound,
+                };
+                inherited.push(below(*low));
+                if low != high {
+                    inherited.push(below(*high));
+                }
             }
         }
         inherited
@@ -117,7 +125,7 @@ impl Bounds<'_> {
 
     fn learn(&mut self, op: &Op) {
         // a comparison that comes in through a label says nothing of what its operands are there
-        let tested = self.trace.defining_op(op.args[0]).filter(|n| *n >= self.part);
+        let tested = self.trace.defining_op_in(op.args[0], self.part);
         let tested = tested.map(|n| &self.trace.ops[n]);
         let Some(tested) = tested.filter(|tested| tested.opcode == Opcode::UintLt) else {
             return;
@@ -126,14 +134,17 @@ impl Bounds<'_> {
             return;
         };
         let Sum { of, distance } = self.sums[a];
-        let pair = self
-            .known
-            .iter_mut()
-            .find(|(value, of_bound, _)| (*value, *of_bound) == (of, bound));
-        match pair {
-            Some((_, _, [low, high])) => (*low, *high) = ((*low).min(distance), (*high).max(distance)),
-            None if bound.is_const() => {}
-            None => self.known.push((of, bound, [distance; 2])),
+        if bound.is_const() {
+            return;
+        }
+        let bounds = self.known.entry(of).or_default();
+        match bounds.iter_mut().find(|known| known.bound == bound) {
+            Some(known) => (known.low, known.high) = (known.low.min(distance), known.high.max(distance)),
+            None => bounds.push(Known {
+                bound,
+                low: distance,
+                high: distance,
+            }),
         }
     }
 }
