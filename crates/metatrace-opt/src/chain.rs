@@ -15,7 +15,8 @@
 //!
 //! Absent: tests of a field of the value.
 
-use crate::edits::{Edit, edited};
+use crate::edits::Edit;
+use crate::range::Range;
 use crate::{Pass, Rewrites};
 use metatrace_ir::eval::eval;
 use metatrace_ir::{Kind, Opcode, Ref, Trace};
@@ -30,13 +31,41 @@ impl Pass for Chain {
         true
     }
 
-    fn finish(&mut self, trace: Trace, rewrites: &mut Rewrites) -> Trace {
-        let edits = edits(&trace);
-        edited(trace, &edits, rewrites, |edit| match edit {
-            Edit::Remove => "chain_implied",
-            Edit::Value(..) => "chain_value",
-            Edit::Keep | Edit::Below(..) | Edit::Above(..) => unreachable!("not of this pass: {edit:?}"),
-        })
+    fn plan(&mut self, trace: &Trace, _born: &[Range], edits: &mut [Edit], rewrites: &mut Rewrites) {
+        let mut row: Vec<(usize, Question)> = Vec::new();
+        let mut part = 0;
+        for (n, op) in trace.ops.iter().enumerate() {
+            if op.opcode == Opcode::Label {
+                part = n + 1;
+                row.clear();
+            }
+            if !op.opcode.is_guard() || edits[n] == Edit::Remove {
+                continue;
+            }
+            // a guard that is to ask something else stands in no row
+            let question = question(trace, n, part).filter(|_| edits[n] == Edit::Keep);
+            let Some(question) = question else {
+                row.clear();
+                continue;
+            };
+            if row.last().is_some_and(|(_, last)| last.value != question.value) {
+                row.clear();
+            }
+            if let (Test::Is(constant), Some((first, _))) = (question.test, row.first())
+                && row.iter().all(|(_, question)| holds(trace, question, constant))
+            {
+                edits[*first] = Edit::Value(question.value, constant);
+                rewrites.count("chain_value");
+                for implied in row.iter().skip(1).map(|(n, _)| *n).chain([n]) {
+                    edits[implied] = Edit::Remove;
+                    rewrites.count("chain_implied");
+                }
+                // whatever else is asked of it is known
+                row.clear();
+                continue;
+            }
+            row.push((n, question));
+        }
     }
 }
 
@@ -54,40 +83,6 @@ enum Test {
     Compares(usize, bool),
     /// Whether it is not zero, or zero.
     IsTrue(bool),
-}
-
-fn edits(trace: &Trace) -> Vec<Edit> {
-    let mut edits = vec![Edit::Keep; trace.ops.len()];
-    let mut row: Vec<(usize, Question)> = Vec::new();
-    let mut part = 0;
-    for (n, op) in trace.ops.iter().enumerate() {
-        if op.opcode == Opcode::Label {
-            part = n + 1;
-            row.clear();
-        }
-        if !op.opcode.is_guard() {
-            continue;
-        }
-        let Some(question) = question(trace, n, part) else {
-            row.clear();
-            continue;
-        };
-        if row.last().is_some_and(|(_, last)| last.value != question.value) {
-            row.clear();
-        }
-        if let (Test::Is(constant), Some((first, _))) = (question.test, row.first())
-            && row.iter().all(|(_, question)| holds(trace, question, constant))
-        {
-            edits[*first] = Edit::Value(question.value, constant);
-            row.iter().skip(1).for_each(|(n, _)| edits[*n] = Edit::Remove);
-            edits[n] = Edit::Remove;
-            // whatever else is asked of it is known
-            row.clear();
-            continue;
-        }
-        row.push((n, question));
-    }
-    edits
 }
 
 /// What guard `n` asks, if it is about one value; `part` is the first operation behind the last label.

@@ -22,7 +22,7 @@
 use crate::context::Context;
 use crate::peel::Carry;
 use crate::{Pass, Rewrites};
-use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Trace};
+use metatrace_ir::{Class, FramesOnce, Kind, Op, Opcode, Ref, Trace};
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["mask_for_nobody"];
@@ -45,17 +45,17 @@ impl Pass for Demand {
         self.is_peeled = true;
     }
 
-    fn finish(&mut self, mut trace: Trace, rewrites: &mut Rewrites) -> Trace {
-        let masks = trace.ops.iter().any(|op| mask(&trace, op).is_some());
+    fn finish(&mut self, trace: &mut Trace, rewrites: &mut Rewrites) {
+        let masks = trace.ops.iter().any(|op| mask(trace, op).is_some());
         if !masks {
-            return trace;
+            return;
         }
-        let demanded = demanded(&trace, self.is_peeled);
+        let demanded = demanded(trace, self.is_peeled);
         let labels: Vec<&Op> = trace.ops.iter().filter(|op| op.opcode == Opcode::Label).collect();
         let mut values: Vec<Ref> = (0..trace.value_count()).map(Ref::value).collect();
         for n in 0..trace.ops.len() {
             let result = trace.result(n).as_value().expect("a value");
-            let mask = mask(&trace, &trace.ops[n]);
+            let mask = mask(trace, &trace.ops[n]);
             let is_for_nobody = mask.is_some_and(|mask| demanded[result] & !mask == 0);
             // what nobody needs at all is dropped behind the last pass
             if is_for_nobody && demanded[result] != 0 {
@@ -75,7 +75,6 @@ impl Pass for Demand {
                 }
             }
         }
-        trace
     }
 }
 
@@ -131,9 +130,12 @@ fn demanded(trace: &Trace, is_peeled: bool) -> Vec<u64> {
 /// As [`demanded`], when these bits are asked for of the arguments of the jump.
 fn scan(trace: &Trace, asked: &[u64]) -> Vec<u64> {
     let mut demanded = vec![0; trace.value_count()];
-    let in_frames = trace.snapshots.iter().flat_map(|snapshot| &snapshot.values);
-    for n in in_frames.filter_map(|value| value.as_value()) {
-        demanded[n] = u64::MAX;
+    let mut frames = FramesOnce::new(trace);
+    for op in trace.ops.iter().filter(|op| op.opcode.can_exit()) {
+        let values = frames.of(trace, op).flat_map(|frame| &frame.values);
+        for n in values.filter_map(|value| value.as_value()) {
+            demanded[n] = u64::MAX;
+        }
     }
     for n in (0..trace.ops.len()).rev() {
         let op = &trace.ops[n];

@@ -5,7 +5,8 @@
 //! real since, for then what was sunk is another object. Those that no operation has any more are gone.
 
 use crate::context::Context;
-use crate::dead::drop_dead;
+use crate::dead::dead;
+use crate::edits::edited;
 use crate::{Decision, Pass, Rewrites, SunkOrNew, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
@@ -71,15 +72,16 @@ impl<'a> Driver<'a> {
     /// The new trace, and what was done.
     pub(crate) fn finish(mut self) -> (Trace, Rewrites) {
         let (trace, born) = self.context.into_trace();
-        let (mut trace, born) = drop_dead(trace, born);
+        let mut edits = dead(&trace);
         for pass in &mut self.passes {
-            pass.written(&trace, &born);
+            pass.plan(&trace, &born, &mut edits, &mut self.rewrites);
         }
+        let mut trace = edited(trace, &edits);
         for pass in &mut self.passes {
-            trace = pass.finish(trace, &mut self.rewrites);
+            pass.finish(&mut trace, &mut self.rewrites);
         }
-        let facts = vec![(); trace.value_count()];
-        let (trace, _) = drop_dead(trace, facts);
+        let edits = dead(&trace);
+        let trace = edited(trace, &edits);
         if cfg!(debug_assertions)
             && let Err(error) = metatrace_ir::verify(&trace)
         {

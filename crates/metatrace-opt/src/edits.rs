@@ -1,13 +1,16 @@
-//! Writes a trace anew with some of its guards gone, and others testing something else: for passes that decide over the
-//! whole of a trace that is written.
+//! Writes a trace anew with some of its operations gone, and guards testing something else: for what is decided over the whole
+//! of a trace that is written.
 //!
 //! Sums that a guard's test needs are made once, and what is the same sum in the given trace is taken from there. What only
 //! the guards needed that are gone is dropped behind the last pass.
+//!
+//! Operations are moved, not copied, and all that stays keeps its order: so frames and lists of pending stores get other
+//! numbers where they are.
 
-use crate::Rewrites;
-use metatrace_ir::{Const, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
+use metatrace_ir::{Const, Op, Opcode, Ref, Trace};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
+use std::rc::Rc;
 
 /// A value as a sum of another and a constant.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,120 +32,130 @@ pub(crate) enum Edit {
     Value(Ref, Ref),
 }
 
-/// The trace with these edits, one for each of its operations; each that changes something counts for the rule that `rule`
-/// names.
-pub(crate) fn edited(trace: Trace, edits: &[Edit], rewrites: &mut Rewrites, rule: fn(Edit) -> &'static str) -> Trace {
-    let changes: Vec<Edit> = edits.iter().copied().filter(|edit| *edit != Edit::Keep).collect();
-    if changes.is_empty() {
+/// The trace with these edits, one for each of its operations. Nobody needs the result of one that is removed.
+pub(crate) fn edited(mut trace: Trace, edits: &[Edit]) -> Trace {
+    if edits.iter().all(|edit| *edit == Edit::Keep) {
         return trace;
     }
-    changes.into_iter().for_each(|edit| rewrites.count(rule(edit)));
-    Writer::new(&trace, edits).write()
+    let given = std::mem::take(&mut trace.ops);
+    trace.ops.reserve(given.len());
+    let inputs = trace.inputs.len();
+    let mut numbers = Vec::with_capacity(inputs + given.len());
+    numbers.extend((0..inputs).map(Ref::value));
+    let mut writer = Writer {
+        trace,
+        numbers,
+        sums: FxHashMap::default(),
+        has_sums: edits
+            .iter()
+            .any(|edit| matches!(edit, Edit::Below(..) | Edit::Above(..))),
+        pending: None,
+    };
+    for (op, edit) in given.into_iter().zip(edits) {
+        writer.write(op, *edit);
+    }
+    let Writer { mut trace, numbers, .. } = writer;
+    for snapshot in &mut trace.snapshots {
+        renumber(&numbers, &mut snapshot.values);
+    }
+    trace
 }
 
-struct Writer<'a> {
-    given: &'a Trace,
-    edits: &'a [Edit],
+struct Writer {
     trace: Trace,
-    /// By value of the given trace.
-    values: Vec<Option<Ref>>,
-    /// By constant of the given trace.
-    constants: Vec<Option<Ref>>,
-    /// By snapshot of the given trace.
-    snapshots: Vec<Option<SnapshotId>>,
-    /// Sums that are executed in line, of values of the given trace; of this part.
+    /// By value of the given trace, up to the operation that is written now: the value in the new one.
+    numbers: Vec<Ref>,
+    /// Sums that are executed in line, of values of the given trace; of this part. Kept only where tests need some.
     sums: FxHashMap<Term, Ref>,
+    has_sums: bool,
+    /// The list of pending stores that was met last, and what it has become: neighbours share one.
+    pending: Option<[Rc<[Ref]>; 2]>,
 }
 
-impl<'a> Writer<'a> {
-    fn new(given: &'a Trace, edits: &'a [Edit]) -> Writer<'a> {
-        let trace = Trace::like(given);
-        let inputs = given.inputs.len();
-        let mut values = vec![None; given.value_count()];
-        (0..inputs).for_each(|n| values[n] = Some(Ref::value(n)));
-        Writer {
-            given,
-            edits,
-            trace,
-            values,
-            constants: Vec::new(),
-            snapshots: vec![None; given.snapshots.len()],
-            sums: FxHashMap::default(),
+fn renumber(numbers: &[Ref], values: &mut [Ref]) {
+    for value in values {
+        if let Some(n) = value.as_value() {
+            *value = numbers[n];
         }
     }
+}
 
-    fn write(mut self) -> Trace {
-        for (n, edit) in self.edits.iter().enumerate() {
-            let op = &self.given.ops[n];
-            match *edit {
-                Edit::Remove => {}
-                Edit::Keep => self.copy(n),
-                Edit::Below(term, bound) => {
-                    let sum = self.sum(term);
-                    let bound = self.value(bound);
-                    let tested = self.trace.push(Op::new(Opcode::UintLt, &[sum, bound]));
-                    self.guard(op, Opcode::GuardTrue, &[tested]);
-                }
-                Edit::Above(term, width) => {
-                    let sum = self.sum(term);
-                    let width = self.trace.constant(Const::int(width));
-                    let tested = self.trace.push(Op::new(Opcode::UintGt, &[sum, width]));
-                    self.guard(op, Opcode::GuardTrue, &[tested]);
-                }
-                Edit::Value(value, constant) => {
-                    let args = [value, constant].map(|arg| self.value(arg));
-                    self.guard(op, Opcode::GuardValue, &args);
-                }
+impl Writer {
+    fn write(&mut self, op: Op, edit: Edit) {
+        // of what is removed nobody reads the number
+        let next = Ref::value(self.trace.value_count());
+        let number = match edit {
+            Edit::Remove => next,
+            Edit::Keep => self.keep(op),
+            Edit::Below(term, bound) => {
+                let sum = self.sum(term);
+                let bound = self.value(bound);
+                let tested = self.trace.push(Op::new(Opcode::UintLt, &[sum, bound]));
+                self.guard(op, Opcode::GuardTrue, &[tested])
             }
-        }
-        self.trace
+            Edit::Above(term, width) => {
+                let sum = self.sum(term);
+                let width = self.trace.constant(Const::int(width));
+                let tested = self.trace.push(Op::new(Opcode::UintGt, &[sum, width]));
+                self.guard(op, Opcode::GuardTrue, &[tested])
+            }
+            Edit::Value(value, constant) => {
+                let args = [value, constant].map(|arg| self.value(arg));
+                self.guard(op, Opcode::GuardValue, &args)
+            }
+        };
+        self.numbers.push(number);
     }
 
-    fn copy(&mut self, n: usize) {
-        let op = &self.given.ops[n];
+    fn keep(&mut self, mut op: Op) -> Ref {
+        if !self.has_sums {
+            self.translate(&mut op);
+            return self.trace.push(op);
+        }
         if op.opcode == Opcode::Label {
             self.sums.clear();
         }
         let sum = match (op.opcode, &op.args[..]) {
             (Opcode::IntAdd, &[x, c]) if !op.sunk && !x.is_const() => {
-                self.given.as_const(c).map(|c| Term { x, c: c.bits as i64 })
+                self.trace.as_const(c).map(|c| Term { x, c: c.bits as i64 })
             }
             _ => None,
         };
-        let known = sum.and_then(|sum| self.sums.get(&sum).copied());
-        let value = known.unwrap_or_else(|| {
-            let op = self.translated(op);
-            self.trace.push(op)
-        });
-        self.values[self.given.inputs.len() + n] = Some(value);
+        if let Some(known) = sum.and_then(|sum| self.sums.get(&sum)) {
+            return *known;
+        }
+        self.translate(&mut op);
+        let value = self.trace.push(op);
         if let Some(sum) = sum {
             self.sums.insert(sum, value);
         }
+        value
     }
 
-    fn translated(&mut self, op: &Op) -> Op {
-        let mut op = op.clone();
-        for arg in &mut op.args {
-            *arg = self.value(*arg);
+    fn translate(&mut self, op: &mut Op) {
+        renumber(&self.numbers, &mut op.args);
+        let Some(pending) = &mut op.pending else { return };
+        if let Some([met, renumbered]) = &self.pending
+            && Rc::ptr_eq(met, pending)
+        {
+            *pending = renumbered.clone();
+            return;
         }
-        op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
-        if let Some(stores) = &mut op.pending {
-            *stores = stores.iter().map(|store| self.value(*store)).collect();
-        }
-        op
+        let mut stores: SmallVec<[Ref; 8]> = SmallVec::from_slice(pending);
+        renumber(&self.numbers, &mut stores);
+        let renumbered: Rc<[Ref]> = Rc::from(&stores[..]);
+        let met = std::mem::replace(pending, renumbered.clone());
+        self.pending = Some([met, renumbered]);
     }
 
     /// The guard with another test, which it fails early.
-    fn guard(&mut self, guard: &Op, opcode: Opcode, args: &[Ref]) {
-        let untested = Op {
-            opcode,
-            args: SmallVec::new(),
-            early: true,
-            ..guard.clone()
-        };
-        let mut guard = self.translated(&untested);
+    fn guard(&mut self, mut guard: Op, opcode: Opcode, args: &[Ref]) -> Ref {
+        guard.args.clear();
+        self.translate(&mut guard);
+        guard.opcode = opcode;
         guard.args.extend_from_slice(args);
-        self.trace.push(guard);
+        guard.early = true;
+        self.trace.push(guard)
     }
 
     /// The sum, computed now if it is not there.
@@ -160,33 +173,7 @@ impl<'a> Writer<'a> {
         sum
     }
 
-    fn value(&mut self, value: Ref) -> Ref {
-        match value.as_value() {
-            None => self.trace.constant_from(self.given, value, &mut self.constants),
-            Some(n) => self.values[n].expect("defined before it is used"),
-        }
-    }
-
-    fn snapshot(&mut self, id: SnapshotId) -> SnapshotId {
-        let mut missing: SmallVec<[SnapshotId; 8]> = SmallVec::new();
-        let mut next = Some(id);
-        while let Some(id) = next.filter(|id| self.snapshots[id.0 as usize].is_none()) {
-            missing.push(id);
-            next = self.given.snapshots[id.0 as usize].parent;
-        }
-        for id in missing.into_iter().rev() {
-            let Snapshot { frame, values, parent } = &self.given.snapshots[id.0 as usize];
-            let mut values = SmallVec::from_slice(values);
-            for value in &mut values {
-                *value = self.value(*value);
-            }
-            let snapshot = Snapshot {
-                frame: *frame,
-                values,
-                parent: parent.and_then(|parent| self.snapshots[parent.0 as usize]),
-            };
-            self.snapshots[id.0 as usize] = Some(self.trace.add_snapshot(snapshot));
-        }
-        self.snapshots[id.0 as usize].expect("just translated")
+    fn value(&self, value: Ref) -> Ref {
+        value.as_value().map_or(value, |n| self.numbers[n])
     }
 }

@@ -32,10 +32,10 @@
 //!
 //! What a bridge [records](metatrace_ir::Opcode::RecordTrue) as known is learnt as from a guard.
 //!
-//! The first thing that is done with a trace that is written. Sunk operations take no part: they are not executed in line.
+//! The first thing that is planned for a trace that is written. Sunk operations take no part: they are not executed in line.
 
 use crate::context::Context;
-use crate::edits::{Edit, Term, edited};
+use crate::edits::{Edit, Term};
 use crate::peel::Carry;
 use crate::range::Range;
 use crate::{Pass, Rewrites};
@@ -163,7 +163,6 @@ impl Facts {
 pub(crate) struct Group {
     /// The last label is that of a peeled loop.
     is_peeled: bool,
-    questions: Option<Questions>,
 }
 
 impl Pass for Group {
@@ -175,22 +174,18 @@ impl Pass for Group {
         self.is_peeled = true;
     }
 
-    fn written(&mut self, trace: &Trace, born: &[Range]) {
-        self.questions = Some(Questions::of(trace, born, self.is_peeled));
-    }
-
-    fn finish(&mut self, trace: Trace, rewrites: &mut Rewrites) -> Trace {
-        let questions = self
-            .questions
-            .take()
-            .expect("the trace is written before it is changed");
-        let edits = Plan::new(&trace, questions).edits();
-        edited(trace, &edits, rewrites, |edit| match edit {
-            Edit::Remove => "group_implied",
-            Edit::Below(..) => "group_below",
-            Edit::Above(..) => "group_nonzero",
-            Edit::Keep | Edit::Value(..) => unreachable!("not of this pass: {edit:?}"),
-        })
+    fn plan(&mut self, trace: &Trace, born: &[Range], edits: &mut [Edit], rewrites: &mut Rewrites) {
+        let questions = Questions::of(trace, born, self.is_peeled);
+        for (n, edit) in Plan::new(trace, questions).edits().into_iter().enumerate() {
+            rewrites.count(match edit {
+                Edit::Keep => continue,
+                Edit::Remove => "group_implied",
+                Edit::Below(..) => "group_below",
+                Edit::Above(..) => "group_nonzero",
+                Edit::Value(..) => unreachable!("not of this pass: {edit:?}"),
+            });
+            edits[n] = edit;
+        }
     }
 }
 
@@ -213,19 +208,28 @@ struct Plan<'a> {
     trace: &'a Trace,
     conditions: Vec<Option<Condition>>,
     back: Option<Back>,
-    /// By value: the bounds it is checked against.
-    bounds: FxHashMap<Ref, SmallVec<[Ref; 2]>>,
+    bounds: BoundsOf,
     facts: Facts,
     edits: Vec<Edit>,
+}
+
+/// By value: the bounds it is checked against.
+#[derive(Default)]
+struct BoundsOf(FxHashMap<Ref, SmallVec<[Ref; 2]>>);
+
+impl BoundsOf {
+    fn of(&self, x: Ref) -> &[Ref] {
+        self.0.get(&x).map_or(&[], |bounds| bounds)
+    }
 }
 
 impl<'a> Plan<'a> {
     fn new(trace: &'a Trace, questions: Questions) -> Plan<'a> {
         let Questions { conditions, back } = questions;
-        let mut bounds: FxHashMap<Ref, SmallVec<[Ref; 2]>> = FxHashMap::default();
+        let mut bounds = BoundsOf::default();
         for condition in conditions.iter().flatten() {
             if let Condition::Below(Term { x, .. }, n) = condition {
-                let known = bounds.entry(*x).or_default();
+                let known = bounds.0.entry(*x).or_default();
                 // more are rare, and would cost time
                 if !known.contains(n) && known.len() < 4 {
                     known.push(*n);
@@ -240,11 +244,6 @@ impl<'a> Plan<'a> {
             bounds,
             facts: Facts::default(),
         }
-    }
-
-    fn bounds(&self, x: Ref) -> SmallVec<[Ref; 2]> {
-        let known = self.bounds.get(&x);
-        known.map_or_else(SmallVec::new, |bounds| SmallVec::from_slice(bounds))
     }
 
     fn edits(mut self) -> Vec<Edit> {
@@ -298,14 +297,14 @@ impl<'a> Plan<'a> {
 
     /// Decides over the guards of a part of the trace.
     fn walk(&mut self, part: std::ops::Range<usize>) {
-        let mut stretch = Vec::new();
+        let mut stretch = Vec::with_capacity(part.len() / 2);
         for n in part {
             let op = &self.trace.ops[n];
             let grouped = self.conditions[n].filter(|condition| match condition {
                 Condition::Below(term, bound) | Condition::NotEnd(term, bound) | Condition::Room(term, bound, _) => {
-                    self.bounds(term.x).contains(bound)
+                    self.bounds.of(term.x).contains(bound)
                 }
-                Condition::NonZero(term) | Condition::AtLeast(term, _) => self.bounds.contains_key(&term.x),
+                Condition::NonZero(term) | Condition::AtLeast(term, _) => !self.bounds.of(term.x).is_empty(),
             });
             if let Some(condition) = grouped {
                 stretch.push((n, condition));
@@ -328,15 +327,15 @@ impl<'a> Plan<'a> {
             })
             .collect();
         for &(n, condition) in guards {
-            let bounds = self.bounds(condition.term().x);
+            let bounds = self.bounds.of(condition.term().x);
             if self.trace.ops[n].opcode == Opcode::RecordTrue {
-                self.facts.learn(condition, &bounds);
-            } else if self.facts.implies(condition, &bounds) {
+                self.facts.learn(condition, bounds);
+            } else if self.facts.implies(condition, bounds) {
                 self.edits[n] = Edit::Remove;
             } else {
                 self.edits[n] = self.stronger(n, condition, &goal, &nonzero);
                 if self.edits[n] == Edit::Keep {
-                    self.facts.learn(condition, &bounds);
+                    self.facts.learn(condition, self.bounds.of(condition.term().x));
                 }
             }
         }
@@ -347,14 +346,14 @@ impl<'a> Plan<'a> {
         let mut facts = Facts::default();
         for (_, condition) in guards {
             let x = condition.term().x;
-            for n in self.bounds(x) {
+            for &n in self.bounds.of(x) {
                 if let Some(hull) = self.facts.hulls.get(&(x, n)) {
                     facts.hulls.insert((x, n), *hull);
                 }
             }
         }
         for (_, condition) in guards {
-            facts.learn(*condition, &self.bounds(condition.term().x));
+            facts.learn(*condition, self.bounds.of(condition.term().x));
         }
         facts.hulls
     }
@@ -397,7 +396,7 @@ impl<'a> Plan<'a> {
             Condition::NonZero(_) => {
                 let visible = |bound: &&Ref| self.trace.defining_op(**bound).is_none_or(|definition| definition < n);
                 let reaches = |bound: &&Ref| to(**bound).is_some_and(|(low, _)| low < c);
-                match self.bounds(x).iter().filter(visible).find(reaches) {
+                match self.bounds.of(x).iter().filter(visible).find(reaches) {
                     None => return self.run_of_nonzero(Term { x, c }, nonzero),
                     Some(&bound) => {
                         let (low, _) = to(bound).expect("just found");
@@ -416,7 +415,7 @@ impl<'a> Plan<'a> {
 
     /// A bound below which `x + c` is already, and how far down the guards of the stretch take it, if that is `k` at least.
     fn lower_end(&self, Term { x, c }: Term, k: i64, goal: &FxHashMap<(Ref, Ref), Hull>) -> Option<(Ref, i64)> {
-        self.bounds(x).into_iter().find_map(|bound| {
+        self.bounds.of(x).iter().find_map(|&bound| {
             let (_, h) = self.facts.hulls.get(&(x, bound))?;
             let (low, _) = goal.get(&(x, bound))?;
             (c <= *h && *low <= c - k).then_some((bound, *low))
@@ -435,9 +434,8 @@ impl<'a> Plan<'a> {
         if l == h {
             return Edit::Keep;
         }
-        let bounds = self.bounds(x);
         for c in l..=h {
-            self.facts.learn(Condition::NonZero(Term { x, c }), &bounds);
+            self.facts.learn(Condition::NonZero(Term { x, c }), self.bounds.of(x));
         }
         Edit::Above(Term { x, c: h }, h - l)
     }

@@ -16,10 +16,11 @@
 //! - `context` is what passes may ask: definitions, constants, ranges and known bits, what guards have proved;
 //! - the passes, in their order: `guards` (what guards prove), `fold` (constants, and the rules of `rules`),
 //!   `pure` (common subexpressions), `virtuals` (allocations that nobody else sees), `heap` (loads and stores);
-//! - `group` goes over the trace once more when it is written: a bounds guard takes over the work of those behind it; so does
-//!   `chain`: of several tests of one value the first asks what the last does (both by way of `edits`);
-//! - `demand` goes over it, too: masks whose cleared bits nobody looks at;
-//! - `sink` too: what only exits need is left to these; what nobody needs is `dead`, and dropped.
+//! - when the trace is written, passes *plan* what becomes of its guards: with `group` a bounds guard takes over the work of
+//!   those behind it, with `chain` the first of several tests of one value asks what the last does. What nobody needs is
+//!   `dead`. All that is done in one rewriting (`edits`);
+//! - then `demand` drops masks whose cleared bits nobody looks at, and `sink` leaves to exits what only they need. What has
+//!   become dead by all this goes in a last rewriting.
 //!
 //! **The contract of a pass.** `Pass::visit` sees an operation whose operands are values of the new trace and says what
 //! becomes of it: `Decision`. A replacement makes the way through all passes again. `Pass::emitted` sees what is kept,
@@ -52,6 +53,7 @@ mod virtuals;
 
 use context::Context;
 use driver::Driver;
+use edits::Edit;
 use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
@@ -359,11 +361,10 @@ trait Pass {
         false
     }
 
-    /// The trace is written, and no pass has changed it since. `born`: where each of its values lies, wherever it is visible.
-    fn written(&mut self, _trace: &Trace, _born: &[Range]) {}
+    /// The trace is written. The pass's turn to say what else becomes of its operations, of which dead ones are already to be
+    /// removed. `born`: where each of its values lies, wherever it is visible.
+    fn plan(&mut self, _trace: &Trace, _born: &[Range], _edits: &mut [Edit], _rewrites: &mut Rewrites) {}
 
-    /// The pass's turn to change the trace that is written.
-    fn finish(&mut self, trace: Trace, _rewrites: &mut Rewrites) -> Trace {
-        trace
-    }
+    /// The pass's turn to change operations of the trace in their places, when all has been done that was planned.
+    fn finish(&mut self, _trace: &mut Trace, _rewrites: &mut Rewrites) {}
 }

@@ -27,13 +27,13 @@ impl Pass for Sink {
         true
     }
 
-    fn finish(&mut self, mut trace: Trace, rewrites: &mut Rewrites) -> Trace {
-        let mut needs = Needs::of_exits(&trace);
+    fn finish(&mut self, trace: &mut Trace, rewrites: &mut Rewrites) {
+        let mut needs = Needs::of_exits(trace);
         let mut uses = Uses(vec![0; trace.value_count()]);
-        let mut frames = FramesOnce::new(&trace);
+        let mut frames = FramesOnce::new(trace);
         for n in (0..trace.ops.len()).rev() {
             let exit = &trace.ops[n];
-            for frame in frames.of(&trace, exit) {
+            for frame in frames.of(trace, exit) {
                 uses.add(&frame.values, n);
             }
             uses.add(exit.pending.as_deref().unwrap_or_default(), n);
@@ -58,7 +58,6 @@ impl Pass for Sink {
             let last = if op.sunk { uses.last(result) } else { n };
             uses.add(&op.args, last);
         }
-        trace
     }
 }
 
