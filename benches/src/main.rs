@@ -112,7 +112,7 @@ fn run(options: &Options) -> Result<(), String> {
         .filter(|program| options.only.is_empty() || program.stem() == options.only)
         .collect();
     let rpython = match options.rpython && !options.gate {
-        true => rpython::interpreter(&root.join("benches/rpython/bf.py"), &bin.join("rpython-peer")),
+        true => rpython::interpreter(&root.join("benches/rpython/bf.py"), &rpython::folder()),
         false => Err("not asked for (--rpython)".to_owned()),
     };
     if let (Err(why), false) = (&rpython, options.gate) {

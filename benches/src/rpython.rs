@@ -11,6 +11,12 @@ use std::process::Command;
 /// What is installed.
 const PACKAGES: [&str; 3] = ["rpython==0.2.1", "py==1.11.0", "pytest<5"];
 
+/// Where it is kept: beside this program.
+pub fn folder() -> PathBuf {
+    let this = std::env::current_exe().expect("a program has a file");
+    this.with_file_name("rpython-peer")
+}
+
 /// The translated interpreter, in `folder`.
 ///
 /// # Errors

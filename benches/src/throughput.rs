@@ -3,11 +3,14 @@
 //!
 //! The traces are loops that interpreters have recorded (`benches/traces`), each round behind the one before until the
 //! wanted length is reached. Stages: the optimiser, the optimiser with peeling (of which one cost is for twice the work),
-//! resume data, the x86-64 backend. A second table has what whole programs say of themselves (`jit-summary`).
+//! resume data, the x86-64 backend. A second table has what interpreters say of whole programs (`jit-summary`), with
+//! `--rpython` the same interpreter in RPython beside ours.
 //!
 //! For instructions: `valgrind --tool=callgrind --toggle-collect='*throughput::stage_*' target/release/throughput --once
 //! STAGE SHAPE OPERATIONS`.
 #![forbid(unsafe_code)]
+
+mod rpython;
 
 use metatrace_backend::{Backend, LoopToken};
 use metatrace_ir::{GuardId, Op, Opcode, Ref, Snapshot, SnapshotId, TargetToken, Trace};
@@ -15,6 +18,7 @@ use metatrace_metainterp::resume;
 use metatrace_opt::Options;
 use metatrace_x64::X64Backend;
 use rustc_hash::FxHashMap;
+use std::fs::File;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -220,45 +224,85 @@ fn table() {
     }
 }
 
-/// What a program's `jit-summary` says, if it can be run.
-fn summary(bf: &Path, program: &Path) -> Option<String> {
-    let log = tempfile::NamedTempFile::new().ok()?;
-    let status = Command::new(bf)
-        .arg(program)
-        .env("PYPYLOG", format!("jit-summary:{}", log.path().display()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .ok()?;
-    let text = std::fs::read_to_string(log.path()).ok()?;
-    let fields = |name: &str| -> Option<Vec<f64>> {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        Some(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
-    };
-    let (tracing, backend) = (fields("Tracing:")?, fields("Backend:")?);
-    let recorded = *fields("recorded ops:")?.first()?;
-    let rate = |time: &[f64]| Some(recorded / time.last()? / 1e6);
-    status.success().then_some(())?;
-    Some(format!(
-        "{recorded:>10} {:>10.4} {:>10.2} {:>10.4} {:>10.2}",
-        tracing.last()?,
-        rate(&tracing)?,
-        backend.last()?,
-        rate(&backend)?
-    ))
+/// What an interpreter's `jit-summary` says of a run: recorded operations, and the seconds that tracing and assembling took.
+/// RPython and metatrace alike count optimising as tracing.
+struct Summary {
+    recorded: f64,
+    tracing: f64,
+    backend: f64,
 }
 
-fn summaries(programs: &[PathBuf]) {
-    let bf = std::env::current_exe().map(|path| path.with_file_name("bf"));
-    let Ok(bf) = bf else { return };
-    println!("\nwhole programs: recorded operations, seconds and M ops/s of tracing, of optimising and assembling");
+impl Summary {
+    /// # Errors
+    /// Why the interpreter does not run the program, or does not say.
+    fn of(interpreter: &Path, program: &Path) -> Result<Summary, String> {
+        let log = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+        let input = File::open(program.with_extension("in")).map_or_else(|_| Stdio::null(), Stdio::from);
+        let output = Command::new(interpreter)
+            .arg(program)
+            .env("PYPYLOG", format!("jit-summary:{}", log.path().display()))
+            .stdin(input)
+            .stdout(Stdio::null())
+            .output()
+            .map_err(|error| format!("{}: {error}", interpreter.display()))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why = said.lines().last().unwrap_or_default();
+            return Err(format!("{}: {} {why}", interpreter.display(), output.status));
+        }
+        let text = std::fs::read_to_string(log.path()).map_err(|error| error.to_string())?;
+        let last = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            let field = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+            field.ok_or_else(|| format!("{} says nothing of {name}", interpreter.display()))
+        };
+        Ok(Summary {
+            recorded: last("recorded ops:")?,
+            tracing: last("Tracing:")?,
+            backend: last("Backend:")?,
+        })
+    }
+
+    /// Millions of recorded operations a second.
+    fn rate(&self) -> f64 {
+        self.recorded / (self.tracing + self.backend) / 1e6
+    }
+
+    /// The run with the median rate of some; the first error.
+    fn median(interpreter: &Path, program: &Path) -> Result<Summary, String> {
+        let runs = (0..5).map(|_| Summary::of(interpreter, program));
+        let mut runs: Vec<Summary> = runs.collect::<Result<_, _>>()?;
+        runs.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
+        Ok(runs.swap_remove(2))
+    }
+}
+
+/// `rpython`: the peer, or why it is absent.
+fn summaries(programs: &[PathBuf], rpython: Result<PathBuf, String>) {
+    let bin = std::env::current_exe().expect("a program has a file");
+    let mut interpreters = vec![("metatrace", bin.with_file_name("bf"))];
+    match rpython {
+        Ok(binary) => interpreters.push(("rpython", binary)),
+        Err(why) => println!("\nRPython is absent: {why}"),
+    }
+    println!(
+        "\nwhole programs, median of 5: recorded operations, seconds to record and optimise and to assemble them, M ops/s"
+    );
     for program in programs {
-        let line = summary(&bf, program);
-        let line = line.unwrap_or_else(|| format!("absent: {} cannot run it", bf.display()));
-        println!(
-            "{:24} {line}",
-            program.file_name().unwrap_or_default().to_string_lossy()
-        );
+        for (name, interpreter) in &interpreters {
+            let line = match Summary::median(interpreter, program) {
+                Err(why) => format!("absent: {why}"),
+                Ok(summary) => format!(
+                    "{:>10} {:>10.4} {:>10.4} {:>9.3}",
+                    summary.recorded,
+                    summary.tracing,
+                    summary.backend,
+                    summary.rate()
+                ),
+            };
+            let file = program.file_name().unwrap_or_default().to_string_lossy();
+            println!("{file:16} {name:10} {line}");
+        }
     }
 }
 
@@ -272,22 +316,32 @@ fn once(words: &[String]) -> Option<()> {
     Some(())
 }
 
+const USAGE: &str = "usage: throughput [--rpython] [PROGRAM.b…] | --once STAGE SHAPE OPERATIONS";
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match words.split_first() {
-        Some((flag, words)) if flag == "--once" => {
-            if once(words).is_none() {
-                eprintln!("usage: throughput [PROGRAM.b…] | --once STAGE SHAPE OPERATIONS");
-                return ExitCode::FAILURE;
+    if let Some((_, words)) = words.split_first().filter(|(first, _)| *first == "--once") {
+        return match once(words) {
+            Some(()) => ExitCode::SUCCESS,
+            None => {
+                eprintln!("{USAGE}");
+                ExitCode::FAILURE
             }
-        }
-        _ => {
-            table();
-            let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interpreters/brainfuck/programs/e.b");
-            let mut programs = vec![own];
-            programs.extend(words.iter().map(PathBuf::from));
-            summaries(&programs);
-        }
+        };
     }
+    let (flags, files): (Vec<String>, Vec<String>) = words.into_iter().partition(|word| word.starts_with('-'));
+    if flags.iter().any(|flag| flag != "--rpython") {
+        eprintln!("{USAGE}");
+        return ExitCode::FAILURE;
+    }
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rpython = match flags.is_empty() {
+        true => Err("not asked for (--rpython)".to_owned()),
+        false => rpython::interpreter(&benches.join("rpython/bf.py"), &rpython::folder()),
+    };
+    table();
+    let own = benches.join("../interpreters/brainfuck/programs/e.b");
+    let programs: Vec<PathBuf> = [own].into_iter().chain(files.iter().map(PathBuf::from)).collect();
+    summaries(&programs, rpython);
     ExitCode::SUCCESS
 }

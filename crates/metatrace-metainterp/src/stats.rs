@@ -39,9 +39,9 @@ pub struct Stats {
     pub opt_ops: u64,
     /// Of these, guards.
     pub opt_guards: u64,
-    /// Nanoseconds spent recording.
+    /// Nanoseconds from the starts of recordings until code has come of them, or nothing.
     pub tracing_ns: u64,
-    /// Nanoseconds spent optimising and assembling.
+    /// Of these, nanoseconds in the backend, which assembles.
     pub backend_ns: u64,
 }
 
@@ -51,7 +51,7 @@ impl Stats {
         self.aborts.values().sum()
     }
 
-    /// As the log has them; `total_ns`: since the driver was made.
+    /// As the log has them: RPython's summary counts optimising as tracing. `total_ns`: since the driver was made.
     pub fn summary(&self, total_ns: u64) -> Summary {
         let aborts = |reasons: &[Abort]| reasons.iter().filter_map(|reason| self.aborts.get(reason)).sum();
         let too_long = aborts(&[Abort::TraceTooLong]);
@@ -59,7 +59,8 @@ impl Stats {
         Summary {
             tracing: Counters {
                 count: self.tracings,
-                ns: self.tracing_ns,
+                // a recording under way is not counted yet
+                ns: self.tracing_ns.saturating_sub(self.backend_ns),
             },
             backend: Counters {
                 count: self.backend_runs,

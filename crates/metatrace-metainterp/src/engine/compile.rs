@@ -83,7 +83,6 @@ impl Engine {
         recorded: &Trace,
         assemble: impl FnOnce(&dyn Backend, &Trace) -> Result<Assembled, BackendError>,
     ) -> Result<(), Abort> {
-        let start = Instant::now();
         self.log("jit-log-noopt", || trace_text(recorded, &TraceKind::Recorded, None));
         check(recorded);
         let mut trace = self.optimized(recorded);
@@ -94,7 +93,10 @@ impl Engine {
         }
         check(&trace);
         let resume = resume::encode(&trace);
-        let assembled = assemble(self.backend()?, &trace)?;
+        let backend = self.backend()?;
+        let start = Instant::now();
+        let assembled = assemble(backend, &trace)?;
+        let backend_ns = start.elapsed().as_nanos() as u64;
         self.log_compiled(kind, &trace, &assembled);
         let guard = |resume| Guard {
             portal,
@@ -111,7 +113,7 @@ impl Engine {
         self.state.borrow_mut().guards.extend(guards);
         let stats = &mut *self.stats.borrow_mut();
         stats.backend_runs += 1;
-        stats.backend_ns += start.elapsed().as_nanos() as u64;
+        stats.backend_ns += backend_ns;
         stats.opt_ops += trace.ops.len() as u64;
         stats.opt_guards += trace.ops.iter().filter(|op| op.opcode.is_guard()).count() as u64;
         Ok(())

@@ -35,6 +35,7 @@ impl Engine {
     /// # Safety
     /// `words` are those of the portal's parameters at the merge point.
     pub(super) unsafe fn record_loop(&self, portal: PortalId, greens: &[u64], words: &[u64]) -> Outcome<u64> {
+        let start = Instant::now();
         let code = self.portal_code(portal);
         let kinds = code.red_kinds();
         let mut trace = Trace::new(kinds.clone());
@@ -66,6 +67,7 @@ impl Engine {
         if let Err(reason) = self.finish_loop(portal, &recorder) {
             self.abort_at(portal, greens, reason);
         }
+        self.count_time(start);
         concrete(outcome)
     }
 
@@ -79,17 +81,19 @@ impl Engine {
         }
         self.tracing.set(true);
         self.stats.borrow_mut().tracings += 1;
-        let start = Instant::now();
-        let reset = Reset(&self.tracing);
-        let result = execution();
-        drop(reset);
+        let _reset = Reset(&self.tracing);
+        execution()
+    }
+
+    /// Counts the time since a recording's start.
+    fn count_time(&self, start: Instant) {
         self.stats.borrow_mut().tracing_ns += start.elapsed().as_nanos() as u64;
-        result
     }
 
     /// # Safety
     /// As for [`exit`](Self::exit).
     pub(super) unsafe fn record_bridge(&self, guard_cell: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> Continuation {
+        let start = Instant::now();
         let (portal, token) = {
             let mut guard = guard_cell.borrow_mut();
             guard.exits = 0;
@@ -121,12 +125,13 @@ impl Engine {
         let recorder = interp.domain;
         self.count_recording(&recorder);
         let operations = recorder.trace.ops.len() as u64;
-        let start = Instant::now();
+        let recorded = Instant::now();
         if let Err(reason) = self.finish_bridge(portal, token, guard_cell, exit.guard, recorder) {
             guard_cell.borrow_mut().backoff.abort(reason);
             self.count_abort(reason, &format!("guard {:#x}", exit.guard.0));
         }
-        let compile_ns = start.elapsed().as_nanos() as u64;
+        let compile_ns = recorded.elapsed().as_nanos() as u64;
+        self.count_time(start);
         Continuation {
             outcome: concrete(outcome),
             way_out: WayOut::Recording { operations, compile_ns },
