@@ -114,6 +114,9 @@ macro_rules! ops {
             class: Class::$class,
             commutative: commutes!($($commutes)?),
         }),*];
+
+        /// By opcode, as in its row: asked for at every turn, so they stand together.
+        static CLASSES: &[Class] = &[$(Class::$class),*];
     };
 }
 
@@ -275,7 +278,7 @@ impl Opcode {
     /// Effect class.
     #[inline]
     pub fn class(self) -> Class {
-        self.info().class
+        CLASSES[self as usize]
     }
 
     /// Whether it is a guard.

@@ -11,8 +11,9 @@ use std::ops::Range;
 /// The live registers of a function's resumable instructions.
 #[derive(Clone, Debug, Default)]
 pub struct Liveness {
-    /// Sorted by instruction.
     entries: Vec<Entry>,
+    /// By instruction: its place among the entries, and one; 0 if nothing resumes there.
+    places: Vec<u32>,
     pool: Vec<Reg>,
     /// The greens that are live at a portal's header.
     greens_at_header: Vec<Reg>,
@@ -20,7 +21,6 @@ pub struct Liveness {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    pc: Pc,
     before: Range<u32>,
     calling: Range<u32>,
     unwinding: Range<u32>,
@@ -32,11 +32,9 @@ impl Liveness {
     /// # Panics
     /// If execution cannot resume at `pc`: a bug of whoever made the snapshot.
     pub fn at(&self, pc: Pc, position: Position) -> &[Reg] {
-        let index = self
-            .entries
-            .binary_search_by_key(&pc, |entry| entry.pc)
-            .unwrap_or_else(|_| panic!("nothing resumes at {pc}"));
-        let entry = &self.entries[index];
+        let place = self.places.get(pc as usize).and_then(|place| place.checked_sub(1));
+        let place = place.unwrap_or_else(|| panic!("nothing resumes at {pc}"));
+        let entry = &self.entries[place as usize];
         let range = match position {
             Position::Before => &entry.before,
             Position::Calling => &entry.calling,
@@ -169,10 +167,12 @@ impl<'a> Analysis<'a> {
     }
 
     fn collect(self) -> Liveness {
-        let mut liveness = Liveness::default();
+        let mut liveness = Liveness {
+            places: vec![0; self.code.insns.len()],
+            ..Liveness::default()
+        };
         let mut known: FxHashMap<Vec<Reg>, Range<u32>> = FxHashMap::default();
         for block in 0..self.starts.len() {
-            let mut entries = Vec::new();
             self.walk(block, |pc, behind, before| {
                 let insn = self.code.insns[pc as usize];
                 if !insn.is_resumable() {
@@ -200,15 +200,14 @@ impl<'a> Analysis<'a> {
                 let mut calling = behind.clone();
                 for_each_def(self.code, insn, |reg| calling.remove(reg));
                 calling.union(unwinding);
-                entries.push(Entry {
-                    pc,
+                let entry = Entry {
                     before: intern(before),
                     calling: intern(&calling),
                     unwinding: intern(unwinding),
-                });
+                };
+                liveness.entries.push(entry);
+                liveness.places[pc as usize] = liveness.entries.len() as u32;
             });
-            entries.reverse();
-            liveness.entries.extend(entries);
         }
         liveness
     }

@@ -47,9 +47,10 @@ struct Pool {
 }
 
 impl Code {
-    pub(crate) fn new() -> Code {
+    /// With room for the code of about so many operations.
+    pub(crate) fn for_ops(count: usize) -> Code {
         Code {
-            ops: VecAssembler::new(0),
+            ops: VecAssembler::new_with_capacity(0, 16 * count, 0, 0, 0, 0, 0),
             pool: Pool::default(),
             sites: Vec::new(),
             fixups: Vec::new(),

@@ -195,7 +195,7 @@ pub(crate) fn compile(trace: &Trace, context: &Context<'_>, entry: Entry<'_>) ->
         trace,
         context,
         live: Liveness::scan(trace, forced_results),
-        code: Code::new(),
+        code: Code::for_ops(trace.ops.len()),
         at: 0,
         places: vec![Place::default(); trace.value_count()],
         holders: [None; 32],

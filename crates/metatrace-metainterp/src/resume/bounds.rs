@@ -13,7 +13,7 @@
 //! are constants.
 
 use metatrace_ir::{Op, Opcode, Ref, Trace};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 /// A value at a distance from another, which wraps around.
@@ -43,6 +43,8 @@ pub(super) struct Bounds<'a> {
     part: usize,
     /// By value: what it is below.
     known: FxHashMap<Ref, SmallVec<[Known; 2]>>,
+    /// By value: its place in the exit that had it last.
+    places: Vec<usize>,
 }
 
 /// At which distances a value is below a bound: the nearest and the farthest.
@@ -63,26 +65,32 @@ impl Bounds<'_> {
             sums: (0..trace.value_count()).map(itself).collect(),
             part: 0,
             known: FxHashMap::default(),
+            places: vec![0; trace.value_count()],
         }
     }
 
     /// Of the exit's values, which become the inputs of a bridge.
-    pub(super) fn inherited(&self, exit: &[Ref]) -> Vec<Below> {
+    pub(super) fn inherited(&mut self, exit: &[Ref]) -> Vec<Below> {
         let mut inherited = Vec::new();
         if self.known.is_empty() {
             return inherited;
         }
-        let places: FxHashMap<Ref, usize> = exit.iter().enumerate().map(|(n, value)| (*value, n)).collect();
-        let mut told = FxHashSet::default();
+        let number = |value: Ref| value.as_value().expect("no constant");
         for (n, value) in exit.iter().enumerate() {
-            let Sum { of, distance } = self.sums[value.as_value().expect("no constant")];
-            let Some(bounds) = self.known.get(&of).filter(|_| told.insert(of)) else {
+            self.places[number(*value)] = n;
+        }
+        let place = |value: Ref| Some(self.places[number(value)]).filter(|n| exit.get(*n) == Some(&value));
+        let mut told: SmallVec<[Ref; 8]> = SmallVec::new();
+        for (n, value) in exit.iter().enumerate() {
+            let Sum { of, distance } = self.sums[number(*value)];
+            let Some(bounds) = self.known.get(&of).filter(|_| !told.contains(&of)) else {
                 continue;
             };
+            told.push(of);
             // as seen from itself, or from this sum of it
-            let (value, offset) = places.get(&of).map_or((n, distance), |itself| (*itself, 0));
+            let (value, offset) = place(of).map_or((n, distance), |itself| (itself, 0));
             for Known { bound, low, high } in bounds {
-                let Some(&bound) = places.get(bound) else { continue };
+                let Some(bound) = place(*bound) else { continue };
                 let below = |distance: i64| Below {
                     value,
                     distance: distance.wrapping_sub(offset),
