@@ -15,7 +15,6 @@ use crate::types::Type;
 use metatrace_ir::{Class, Const, Descr, DescrRef, Kind, Memory, Opcode, SizeDescr, eval};
 use metatrace_jitcode::Unstageable;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// A value: its type and words.
@@ -34,10 +33,28 @@ pub(crate) struct ValueId(pub(crate) u32);
 /// What runs of a twin learn for the next.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Learnt {
-    /// Roots that need an address.
-    pub(crate) addressed: BTreeSet<u32>,
-    /// Parts that are moved out of roots.
-    pub(crate) parts: BTreeMap<u32, BTreeSet<Path>>,
+    /// Roots that need an address, in order.
+    addressed: Vec<u32>,
+    /// Parts that are moved out of roots, in order.
+    parts: Vec<(u32, Path)>,
+}
+
+impl Learnt {
+    /// The root needs an address.
+    pub(crate) fn address(&mut self, root: u32) {
+        insert_in_order(&mut self.addressed, root);
+    }
+
+    /// The part is moved out of the root.
+    pub(crate) fn part(&mut self, root: u32, path: Path) {
+        insert_in_order(&mut self.parts, (root, path));
+    }
+}
+
+fn insert_in_order<T: Ord>(list: &mut Vec<T>, value: T) {
+    if let Err(n) = list.binary_search(&value) {
+        list.insert(n, value);
+    }
 }
 
 /// A scope of locals or of temporaries.
@@ -203,12 +220,15 @@ impl Builder {
 
     /// Whether earlier runs found that this root needs an address.
     pub(crate) fn is_addressed(&self, root: u32) -> bool {
-        self.known.addressed.contains(&root)
+        self.known.addressed.binary_search(&root).is_ok()
     }
 
-    /// The parts that earlier runs found to be moved out of this root.
-    pub(crate) fn known_parts(&self, root: u32) -> BTreeSet<Path> {
-        self.known.parts.get(&root).cloned().unwrap_or_default()
+    /// The parts that earlier runs found to be moved out of this root, in order.
+    pub(crate) fn known_parts(&self, root: u32) -> &[(u32, Path)] {
+        let parts = &self.known.parts;
+        let start = parts.partition_point(|(of, _)| *of < root);
+        let end = parts.partition_point(|(of, _)| *of <= root);
+        &parts[start..end]
     }
 
     /// The author's function cannot be staged.

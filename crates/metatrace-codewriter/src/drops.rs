@@ -12,7 +12,6 @@ use crate::builder::{Builder, ValueId};
 use crate::graph::{Op, Operand, OwnerId};
 use crate::place::{PlaceId, PlaceKind};
 use crate::types::{Type, TypeShape};
-use std::collections::BTreeSet;
 
 /// Something to drop.
 #[derive(Clone, Debug)]
@@ -68,7 +67,6 @@ impl Builder {
     fn owners_of_root(&mut self, root: u32) -> Vec<OwnerId> {
         let ty = self.roots[root as usize].ty;
         let mut parts = Vec::new();
-        let moved = self.known_parts(root);
         parts_of(
             ty,
             Part {
@@ -76,7 +74,7 @@ impl Builder {
                 path: Vec::new(),
                 except: Vec::new(),
             },
-            &moved,
+            self.known_parts(root),
             &mut parts,
         );
         parts
@@ -214,7 +212,7 @@ impl Builder {
         }
         if let Some((root, path, owners)) = self.owners_of_place(place) {
             if owners.is_empty() && !self.roots[root as usize].owners.is_empty() {
-                self.learnt.parts.entry(root).or_default().insert(path);
+                self.learnt.part(root, path);
             }
             self.moved(&owners);
             return;
@@ -241,16 +239,18 @@ fn is_only_dropped_field(ty: Type, variant: u32, index: u32) -> bool {
     fields.all(|(n, field)| n == index as usize || field.ty.drop.is_none())
 }
 
-/// The parts of a value of which `moved` ones may be gone, in the order of drops.
-fn parts_of(ty: Type, whole: Part, moved: &BTreeSet<Path>, parts: &mut Vec<(Type, Part)>) {
+/// The parts of a value of which `moved` ones may be gone, in the order of drops. `moved` is in order.
+fn parts_of(ty: Type, whole: Part, moved: &[(u32, Path)], parts: &mut Vec<(Type, Part)>) {
     if ty.drop.is_none() {
         return;
     }
     let depth = whole.path.len();
     let inside = moved
         .iter()
+        .map(|(_, path)| path)
         .filter(|path| path.len() > depth && path.starts_with(&whole.path));
-    let variants: BTreeSet<u32> = inside.map(|path| path[depth].0).collect();
+    let mut variants: Vec<u32> = inside.map(|path| path[depth].0).collect();
+    variants.dedup();
     if variants.is_empty() {
         parts.push((ty, whole));
         return;
@@ -267,7 +267,7 @@ fn parts_of(ty: Type, whole: Part, moved: &BTreeSet<Path>, parts: &mut Vec<(Type
         parts.push((
             ty,
             Part {
-                except: variants.into_iter().collect(),
+                except: variants,
                 ..whole
             },
         ));

@@ -283,8 +283,10 @@ pub(crate) fn is_binary(op: Opcode) -> bool {
 }
 
 impl Op {
+    // visitors are called through pointers: the matches are long, and the callers many
+
     /// The register that it writes, calls of jitcode excepted.
-    pub(crate) fn for_each_def(&self, mut visit: impl FnMut(VReg)) {
+    pub(crate) fn for_each_def(&self, visit: &mut dyn FnMut(VReg)) {
         match self {
             Op::Move { dst, .. }
             | Op::Distinct { dst, .. }
@@ -301,7 +303,7 @@ impl Op {
     }
 
     /// Its destinations, to be renamed.
-    pub(crate) fn for_each_def_mut(&mut self, mut visit: impl FnMut(&mut VReg)) {
+    pub(crate) fn for_each_def_mut(&mut self, visit: &mut dyn FnMut(&mut VReg)) {
         match self {
             Op::Move { dst, .. }
             | Op::Distinct { dst, .. }
@@ -318,7 +320,7 @@ impl Op {
     }
 
     /// The operands that it reads; the merge point's are the graph's.
-    pub(crate) fn for_each_use_mut(&mut self, mut visit: impl FnMut(&mut Operand)) {
+    pub(crate) fn for_each_use_mut(&mut self, visit: &mut dyn FnMut(&mut Operand)) {
         match self {
             Op::Move { src, .. } | Op::Distinct { src, .. } => visit(src),
             Op::Pure { op, a, b, .. } => {
@@ -356,7 +358,7 @@ impl Op {
     }
 
     /// The registers that it reads, in a graph whose drops are explicit.
-    pub(crate) fn for_each_use(&self, merge: Option<&MergeWords>, mut visit: impl FnMut(VReg)) {
+    pub(crate) fn for_each_use(&self, merge: Option<&MergeWords>, visit: &mut dyn FnMut(VReg)) {
         let mut operand = |operand: &Operand| {
             if let Operand::Reg(reg) = operand {
                 visit(*reg);
@@ -429,7 +431,7 @@ impl Op {
 
 impl Term {
     /// The blocks that control may go to.
-    pub(crate) fn for_each_target_mut(&mut self, mut visit: impl FnMut(&mut Blk)) {
+    pub(crate) fn for_each_target_mut(&mut self, visit: &mut dyn FnMut(&mut Blk)) {
         match self {
             Term::Goto(to) => visit(to),
             Term::If { then, or, .. } | Term::Compare { then, or, .. } => {
@@ -448,7 +450,7 @@ impl Term {
         }
     }
 
-    pub(crate) fn for_each_target(&self, mut visit: impl FnMut(Blk)) {
+    pub(crate) fn for_each_target(&self, visit: &mut dyn FnMut(Blk)) {
         match self {
             Term::Goto(to) => visit(*to),
             Term::If { then, or, .. } | Term::Compare { then, or, .. } => {
@@ -467,7 +469,7 @@ impl Term {
         }
     }
 
-    pub(crate) fn for_each_use_mut(&mut self, mut visit: impl FnMut(&mut Operand)) {
+    pub(crate) fn for_each_use_mut(&mut self, visit: &mut dyn FnMut(&mut Operand)) {
         match self {
             Term::If { cond, .. } => visit(cond),
             Term::Compare { op, a, b, .. } => {
@@ -486,7 +488,7 @@ impl Term {
         }
     }
 
-    pub(crate) fn for_each_use(&self, mut visit: impl FnMut(VReg)) {
+    pub(crate) fn for_each_use(&self, visit: &mut dyn FnMut(VReg)) {
         let mut operand = |operand: &Operand| {
             if let Operand::Reg(reg) = operand {
                 visit(*reg);

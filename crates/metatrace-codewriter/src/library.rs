@@ -221,7 +221,7 @@ impl PortalSource for Library {
             let jitcode = self.try_jitcode(key)?;
             twins.functions.push(jitcode.name.clone());
             for call in jitcode.native_calls.iter().filter(|call| natives::is_accessor(call)) {
-                *twins.accessors.entry(call.call_descr().name.clone()).or_default() += 1;
+                twins.count_accessor(&call.call_descr().name);
             }
             for call in &jitcode.inline_calls {
                 if !reached.contains(&call.callee.key) {

@@ -6,7 +6,6 @@
 //! Where a panic ends the process, or the thread is panicking already, the build's `debug_assertions` decide.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::panic::{PanicHookInfo, UnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,15 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Whether arithmetic is checked in the crate of the module. `add` is compiled there; `assertions` says whether
 /// `debug_assertions` are on there.
 pub fn overflow_checks(module: &'static str, assertions: bool, add: fn(u8, u8) -> u8) -> bool {
-    static KNOWN: Mutex<BTreeMap<&str, bool>> = Mutex::new(BTreeMap::new());
+    static KNOWN: Mutex<Vec<(&str, bool)>> = Mutex::new(Vec::new());
     if cfg!(panic = "abort") || std::thread::panicking() {
         return assertions;
     }
     let name = module.split("::").next().unwrap_or(module);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    *known
-        .entry(name)
-        .or_insert_with(|| panics(|| add(black_box(u8::MAX), black_box(1))))
+    if let Some((_, checks)) = known.iter().find(|(known, _)| *known == name) {
+        return *checks;
+    }
+    let checks = panics(|| add(black_box(u8::MAX), black_box(1)));
+    known.push((name, checks));
+    checks
 }
 
 /// Whether the function panics, of which nothing is reported.

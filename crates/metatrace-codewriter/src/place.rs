@@ -279,7 +279,7 @@ impl Builder {
 
     /// The root must live in memory: says so for the next run. Until then the place is anywhere.
     pub(crate) fn need_address(&mut self, root: u32) -> Mem {
-        self.learnt.addressed.insert(root);
+        self.learnt.address(root);
         let nowhere = Operand::Const(Const::ptr(0));
         Mem::behind(nowhere, self.roots[root as usize].ty.name.as_str().into())
     }

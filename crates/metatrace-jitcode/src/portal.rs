@@ -5,7 +5,6 @@
 
 use crate::{CalleeKey, JitCode, JitCodeSource, SmallCode, Words};
 use metatrace_ir::{Kind, RootKind, Word};
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Display};
 use std::rc::Rc;
@@ -78,14 +77,22 @@ pub struct Twins {
     /// The functions, the portal first.
     pub functions: Vec<Rc<str>>,
     /// Calls of generated native code that reads or writes a layout which is std's own, and how often each stands in the
-    /// functions: every one is a call in traces, too.
-    pub accessors: BTreeMap<String, usize>,
+    /// functions: every one is a call in traces, too. By name.
+    pub accessors: Vec<(String, usize)>,
 }
 
 impl Twins {
     /// How many accessors there are.
     pub fn accessor_count(&self) -> usize {
-        self.accessors.values().sum()
+        self.accessors.iter().map(|(_, count)| count).sum()
+    }
+
+    /// One more such call.
+    pub fn count_accessor(&mut self, name: &str) {
+        match self.accessors.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(n) => self.accessors[n].1 += 1,
+            Err(n) => self.accessors.insert(n, (name.to_owned(), 1)),
+        }
     }
 }
 

@@ -376,7 +376,7 @@ impl Engine {
     }
 
     fn count_abort(&self, reason: Abort, place: &str) {
-        *self.stats.borrow_mut().aborts.entry(reason).or_default() += 1;
+        self.stats.borrow_mut().aborts.count(reason);
         self.log("jit-abort", || format!("{place}: {reason}"));
         if self.params.borrow().strict && !reason.is_the_guests() {
             panic!("strict: a trace at {place} was given up: {reason}");

@@ -30,6 +30,7 @@ pub struct Parameters {
     pub count: bool,
     /// In how many worlds every optimised trace is compared with what was recorded; a difference is a panic that shows both;
     /// 0: none. For tests.
+    #[cfg(feature = "check")]
     pub check: u32,
     /// Guards forced to fail about once in so many executions; 0: none. For tests.
     pub force_exits: u32,
@@ -57,6 +58,7 @@ impl Default for Parameters {
             demotion: true,
             strict: false,
             count: false,
+            #[cfg(feature = "check")]
             check: 0,
             force_exits: 0,
             seed: 1,
@@ -83,6 +85,8 @@ pub enum ConfigError {
     },
     /// Not of the form `name=value`.
     NoValue(String),
+    /// The parameter needs the feature of this name, without which the framework was built.
+    NotBuilt(&'static str),
 }
 
 impl fmt::Display for ConfigError {
@@ -101,6 +105,10 @@ impl fmt::Display for ConfigError {
             ConfigError::NoValue(text) => write!(
                 f,
                 "JIT parameter '{text}' is neither 'off' nor 'default' nor of the form 'name=value'"
+            ),
+            ConfigError::NotBuilt(name) => write!(
+                f,
+                "JIT parameter '{name}' is not in this build: it needs the feature '{name}' of the crate 'metatrace'"
             ),
         }
     }
@@ -164,7 +172,12 @@ impl Parameters {
             "demotion" => self.demotion = choice(name, value, &[("1", true), ("0", false)])?,
             "strict" => self.strict = choice(name, value, &[("1", true), ("0", false)])?,
             "count" => self.count = choice(name, value, &[("1", true), ("0", false)])?,
+            #[cfg(feature = "check")]
             "check" => self.check = number(name, value, 0)?,
+            #[cfg(not(feature = "check"))]
+            "check" if number(name, value, 0)? > 0 => return Err(ConfigError::NotBuilt("check")),
+            #[cfg(not(feature = "check"))]
+            "check" => {}
             "force_exits" => self.force_exits = number(name, value, 0)?,
             "seed" => self.seed = number(name, value, 0)?.into(),
             "force_guard" => self.force_guard = Some(number(name, value, 0)?),
@@ -223,6 +236,15 @@ mod tests {
                 ..Parameters::default()
             }
         );
+    }
+
+    #[cfg(not(feature = "check"))]
+    #[test]
+    fn a_parameter_that_was_not_built_says_what_it_needs() {
+        let mut params = Parameters::default();
+        params.apply("check=0").expect("nothing is asked for");
+        let error = params.apply("check=5").expect_err("it is not there").to_string();
+        assert!(error.contains("the feature 'check'"), "{error}");
     }
 
     #[test]

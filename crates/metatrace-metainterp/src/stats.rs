@@ -2,7 +2,7 @@
 
 use crate::abort::Abort;
 use metatrace_log::{Counters, Summary};
-use std::collections::BTreeMap;
+use std::fmt;
 
 /// Counters of a driver.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Stats {
     /// Loops given up because their exits cost more than their code saved.
     pub demotions: u64,
     /// Traces given up, by reason.
-    pub aborts: BTreeMap<Abort, u64>,
+    pub aborts: Aborts,
     /// Recordings begun.
     pub tracings: u64,
     /// Traces handed to the backend.
@@ -45,15 +45,42 @@ pub struct Stats {
     pub backend_ns: u64,
 }
 
+/// How often traces were given up, by reason.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Aborts([u64; Abort::ALL.len()]);
+
+impl Aborts {
+    /// For this reason.
+    pub fn of(&self, reason: Abort) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// The reasons for which traces were given up, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Abort, u64)> {
+        let counts = Abort::ALL.iter().map(|reason| (*reason, self.of(*reason)));
+        counts.filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn count(&mut self, reason: Abort) {
+        self.0[reason as usize] += 1;
+    }
+}
+
+impl fmt::Debug for Aborts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
 impl Stats {
     /// Aborts of all reasons.
     pub fn total_aborts(&self) -> u64 {
-        self.aborts.values().sum()
+        self.aborts.iter().map(|(_, count)| count).sum()
     }
 
     /// As the log has them: RPython's summary counts optimising as tracing. `total_ns`: since the driver was made.
     pub fn summary(&self, total_ns: u64) -> Summary {
-        let aborts = |reasons: &[Abort]| reasons.iter().filter_map(|reason| self.aborts.get(reason)).sum();
+        let aborts = |reasons: &[Abort]| reasons.iter().map(|reason| self.aborts.of(*reason)).sum();
         let too_long = aborts(&[Abort::TraceTooLong]);
         let bad_loop = aborts(&[Abort::NoMergePoint, Abort::InliningTooDeep, Abort::Panic]);
         Summary {

@@ -428,7 +428,7 @@ fn too_long_a_trace_is_given_up_for_good_in_the_end() {
     let (result, stats) = run(100_000, "threshold=3,trace_limit=2");
     assert_eq!(result, expected(100_000));
     assert_eq!(stats.loops, 0);
-    assert_eq!(stats.aborts[&Abort::TraceTooLong], 6, "{stats:?}");
+    assert_eq!(stats.aborts.of(Abort::TraceTooLong), 6, "{stats:?}");
 }
 
 #[test]

@@ -83,8 +83,10 @@ type Hull = (i64, i64);
 #[derive(Clone, Default)]
 struct Facts {
     hulls: FxHashMap<(Ref, Ref), Hull>,
-    not_end: FxHashMap<(Ref, Ref), FxHashSet<i64>>,
-    nonzero: FxHashMap<Ref, FxHashSet<i64>>,
+    /// Sums that are not the bound.
+    not_end: FxHashSet<(Term, Ref)>,
+    /// Sums that are not zero.
+    nonzero: FxHashSet<Term>,
 }
 
 impl Facts {
@@ -92,13 +94,11 @@ impl Facts {
         let hull = |x, n| self.hulls.get(&(x, n)).copied();
         match condition {
             Condition::Below(Term { x, c }, n) => hull(x, n).is_some_and(|(l, h)| l <= c && c <= h),
-            Condition::NotEnd(Term { x, c }, n) => {
-                hull(x, n).is_some_and(|(_, h)| c <= h)
-                    || self.not_end.get(&(x, n)).is_some_and(|known| known.contains(&c))
+            Condition::NotEnd(term @ Term { x, c }, n) => {
+                hull(x, n).is_some_and(|(_, h)| c <= h) || self.not_end.contains(&(term, n))
             }
-            Condition::NonZero(Term { x, c }) => {
-                bounds.iter().any(|n| hull(x, *n).is_some_and(|(l, _)| l < c))
-                    || self.nonzero.get(&x).is_some_and(|known| known.contains(&c))
+            Condition::NonZero(term @ Term { x, c }) => {
+                bounds.iter().any(|n| hull(x, *n).is_some_and(|(l, _)| l < c)) || self.nonzero.contains(&term)
             }
             // below the bound at `h` there are `h - c` more above `c`, and one
             Condition::Room(Term { x, c }, n, k) => hull(x, n).is_some_and(|(_, h)| c + k <= h),
@@ -118,13 +118,13 @@ impl Facts {
     fn learn(&mut self, condition: Condition, bounds: &[Ref]) {
         match condition {
             Condition::Below(term, n) => self.below(term, n),
-            Condition::NotEnd(Term { x, c }, n) => {
-                self.not_end.entry((x, n)).or_default().insert(c);
-                self.widen(x, n);
+            Condition::NotEnd(term, n) => {
+                self.not_end.insert((term, n));
+                self.widen(term.x, n);
             }
-            Condition::NonZero(Term { x, c }) => {
-                self.nonzero.entry(x).or_default().insert(c);
-                bounds.iter().for_each(|n| self.widen(x, *n));
+            Condition::NonZero(term) => {
+                self.nonzero.insert(term);
+                bounds.iter().for_each(|n| self.widen(term.x, *n));
             }
             Condition::Room(term @ Term { x, c }, n, k) => {
                 if self.implies(Condition::Below(term, n), bounds) {
@@ -146,15 +146,11 @@ impl Facts {
         let Some((l, h)) = self.hulls.get_mut(&(x, n)) else {
             return;
         };
-        if let Some(not_end) = self.not_end.get(&(x, n)) {
-            while not_end.contains(&(*h + 1)) {
-                *h += 1;
-            }
+        while self.not_end.contains(&(Term { x, c: *h + 1 }, n)) {
+            *h += 1;
         }
-        if let Some(nonzero) = self.nonzero.get(&x) {
-            while nonzero.contains(l) {
-                *l -= 1;
-            }
+        while self.nonzero.contains(&Term { x, c: *l }) {
+            *l -= 1;
         }
     }
 }

@@ -57,7 +57,6 @@ use edits::Edit;
 use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// Which passes take part.
@@ -235,11 +234,10 @@ impl Rewrites {
 
     /// The rules that have, and how often, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        let mut by_name = BTreeMap::new();
-        for name in &self.applied {
-            *by_name.entry(*name).or_insert(0) += 1;
-        }
-        by_name.into_iter()
+        let mut names = self.applied.clone();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().map(|name| (name, self.of(name)))
     }
 }
 

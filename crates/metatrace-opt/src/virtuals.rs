@@ -35,7 +35,6 @@ use crate::peel::Carry;
 use crate::{Decision, Pass, SunkOrNew};
 use metatrace_ir::{Class, Const, Descr, Memory, Op, Opcode, Ref, Word};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::BTreeMap;
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &[
@@ -78,14 +77,15 @@ struct View {
 struct Virtual {
     allocation: Op,
     size: i64,
-    /// By offset. They do not overlap.
-    fields: BTreeMap<i64, Field>,
+    /// In the order of their offsets. They do not overlap.
+    fields: Vec<Field>,
     /// The operations that compute views, with their sunk results, in order.
     views: Vec<(Ref, Op)>,
 }
 
 /// A word that a virtual holds.
 struct Field {
+    offset: i64,
     word: Word,
     value: Ref,
     /// What stores it; `None` if the allocation itself does.
@@ -168,16 +168,16 @@ impl Virtuals {
             sunk: true,
             ..op.clone()
         });
-        let mut fields = BTreeMap::new();
+        let mut fields = Vec::new();
         if let (Opcode::NewWithVtable, Descr::Size(descr)) = (op.opcode, &**op.descr()) {
             let vtable = descr.vtable.expect("the verifier wants one");
-            let field = Field {
+            fields.push(Field {
+                offset: 0,
                 word: Word::U64,
                 value: context.int(vtable as i64),
                 store: None,
                 sunk: None,
-            };
-            fields.insert(0, field);
+            });
         }
         let allocation = op.clone();
         let views = Vec::new();
@@ -232,13 +232,13 @@ impl Virtuals {
             Bytes::Zero if of.fields.len() == MAX_FIELDS => return None,
             Bytes::Zero | Bytes::Field(_) => {}
         }
-        let field = Field {
+        of.set(Field {
+            offset: place.offset,
             word,
             value,
             store: Some(op.clone()),
             sunk: None,
-        };
-        of.fields.insert(place.offset, field);
+        });
         Some(Decision::Remove("virtual_store"))
     }
 
@@ -321,7 +321,7 @@ impl Virtuals {
                         && seen.insert(view.of)
                     {
                         steps.push(Step::Leave(view.of));
-                        let fields = self.virtuals[&view.of].fields.values().rev();
+                        let fields = self.virtuals[&view.of].fields.iter().rev();
                         steps.extend(fields.map(|field| Step::Enter(field.value)));
                     }
                 }
@@ -335,7 +335,7 @@ impl Virtuals {
         let mut stores = Vec::new();
         for of in self.reached(values) {
             let fields = &mut self.virtuals.get_mut(&of).expect("reached").fields;
-            for field in fields.values_mut() {
+            for field in fields {
                 let Some(store) = &mut field.store else { continue };
                 let value = context.resolve(field.value);
                 if value != field.value {
@@ -373,7 +373,7 @@ impl Virtuals {
             made.insert(of);
             ops.push((Some(of), allocation));
             ops.extend(views.into_iter().map(|(value, op)| (Some(value), op)));
-            for field in fields.into_values() {
+            for field in fields {
                 let Some(store) = field.store else { continue };
                 // virtuals that hold each other
                 let is_made = self.views.get(&field.value).is_none_or(|view| made.contains(&view.of));
@@ -387,20 +387,32 @@ impl Virtuals {
     }
 }
 
+impl Field {
+    fn end(&self) -> i64 {
+        self.offset + i64::from(self.word.size())
+    }
+}
+
 impl Virtual {
     fn bytes(&self, at: i64, word: Word) -> Bytes<'_> {
         let size = i64::from(word.size());
         if at < 0 || at > self.size - size {
             return Bytes::Other;
         }
-        let mut overlapping = self.fields.range(at - 7..at + size).filter(|(start, field)| {
-            let end = **start + i64::from(field.word.size());
-            at < end
-        });
-        match (overlapping.next(), overlapping.next()) {
-            (None, _) => Bytes::Zero,
-            (Some((start, field)), None) if *start == at && field.word.size() == word.size() => Bytes::Field(field),
+        let start = self.fields.partition_point(|field| field.end() <= at);
+        let end = self.fields.partition_point(|field| field.offset < at + size);
+        match &self.fields[start..end] {
+            [] => Bytes::Zero,
+            [field] if field.offset == at && field.word.size() == word.size() => Bytes::Field(field),
             _ => Bytes::Other,
+        }
+    }
+
+    /// A field that overlaps no other, or one that is all of it.
+    fn set(&mut self, field: Field) {
+        match self.fields.binary_search_by_key(&field.offset, |known| known.offset) {
+            Ok(n) => self.fields[n] = field,
+            Err(n) => self.fields.insert(n, field),
         }
     }
 }

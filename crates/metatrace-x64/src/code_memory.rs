@@ -21,7 +21,6 @@
 use libc::{
     MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
 };
-use std::collections::BTreeMap;
 use std::io;
 use std::ptr::{null_mut, slice_from_raw_parts_mut};
 
@@ -294,40 +293,51 @@ impl Drop for Mapping {
     }
 }
 
-/// Free ranges, by their start; neighbours are merged.
+/// Free ranges, in their order; neighbours are merged.
 struct FreeList {
-    ranges: BTreeMap<usize, usize>,
+    ranges: Vec<Chunk>,
 }
 
 impl FreeList {
     fn new(size: usize) -> FreeList {
         FreeList {
-            ranges: BTreeMap::from([(0, size)]),
+            ranges: vec![Chunk { start: 0, len: size }],
         }
     }
 
     /// The first range that fits, so that the far end stays untouched.
     fn allocate(&mut self, len: usize) -> Option<Chunk> {
-        let (&start, &found) = self.ranges.iter().find(|(_, found)| **found >= len)?;
-        self.ranges.remove(&start);
-        if found > len {
-            self.ranges.insert(start + len, found - len);
+        let n = self.ranges.iter().position(|range| range.len >= len)?;
+        let found = &mut self.ranges[n];
+        let start = found.start;
+        if found.len == len {
+            self.ranges.remove(n);
+        } else {
+            *found = Chunk {
+                start: start + len,
+                len: found.len - len,
+            };
         }
         Some(Chunk { start, len })
     }
 
-    fn release(&mut self, Chunk { mut start, mut len }: Chunk) {
-        if let Some((&before, &size)) = self.ranges.range(..start).next_back() {
-            assert!(before + size <= start, "a chunk is released once");
-            if before + size == start {
-                self.ranges.remove(&before);
-                (start, len) = (before, size + len);
-            }
-        }
-        if let Some(size) = self.ranges.remove(&(start + len)) {
-            len += size;
-        }
-        self.ranges.insert(start, len);
+    fn release(&mut self, chunk: Chunk) {
+        let end = chunk.start + chunk.len;
+        let n = self.ranges.partition_point(|range| range.start < chunk.start);
+        let before = self.ranges[..n].last().map(|range| range.start + range.len);
+        let behind = self.ranges.get(n).map(|range| range.start);
+        assert!(
+            before.is_none_or(|before| before <= chunk.start) && behind.is_none_or(|behind| end <= behind),
+            "a chunk is released once"
+        );
+        // the ranges that it becomes one with
+        let first = n - usize::from(before == Some(chunk.start));
+        let last = n + usize::from(behind == Some(end));
+        let joined = self.ranges[first..last].iter().fold(chunk, |all, range| Chunk {
+            start: all.start.min(range.start),
+            len: all.len + range.len,
+        });
+        self.ranges.splice(first..last, [joined]);
     }
 }
 
@@ -412,10 +422,16 @@ mod tests {
         for n in [3, 5, 4, 0] {
             free.release(chunks[n]);
         }
-        assert_eq!(free.ranges, BTreeMap::from([(0, 100), (300, 300)]));
+        let ranges = |free: &FreeList| {
+            free.ranges
+                .iter()
+                .map(|range| (range.start, range.len))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ranges(&free), [(0, 100), (300, 300)]);
         assert_eq!(free.allocate(250), Some(Chunk { start: 300, len: 250 }));
         assert_eq!(free.allocate(60), Some(Chunk { start: 0, len: 60 }));
-        assert_eq!(free.ranges, BTreeMap::from([(60, 40), (550, 50)]));
+        assert_eq!(ranges(&free), [(60, 40), (550, 50)]);
     }
 
     /// Code written to each sort of memory runs, also after a patch and after the chunk was used for something else.

@@ -137,8 +137,8 @@ fn accessors_of_layouts_that_are_std_s_are_counted() {
     assert!(
         twins
             .accessors
-            .keys()
-            .all(|name| name.contains("<Result<NonZero<u8>;NonZero<u8>>>")),
+            .iter()
+            .all(|(name, _)| name.contains("<Result<NonZero<u8>;NonZero<u8>>>")),
         "{twins}"
     );
 }

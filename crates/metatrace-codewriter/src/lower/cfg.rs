@@ -14,7 +14,7 @@ pub(crate) fn reachable(graph: &Graph) -> Vec<bool> {
             continue;
         }
         let block = &graph.blocks[block.0 as usize];
-        block.term.for_each_target(|to| work.push(to));
+        block.term.for_each_target(&mut |to| work.push(to));
         work.extend(block.ops.iter().filter_map(Op::unwind_block));
     }
     seen
@@ -39,7 +39,7 @@ pub(crate) fn predecessors(graph: &Graph) -> Vec<Vec<Blk>> {
     for (n, block) in graph.blocks.iter().enumerate() {
         block
             .term
-            .for_each_target(|to| preds[to.0 as usize].push(Blk(n as u32)));
+            .for_each_target(&mut |to| preds[to.0 as usize].push(Blk(n as u32)));
         for to in block.ops.iter().filter_map(Op::unwind_block) {
             preds[to.0 as usize].push(Blk(n as u32));
         }
@@ -52,9 +52,9 @@ pub(crate) fn uses(graph: &Graph) -> Vec<u32> {
     let mut uses = vec![0; graph.kinds.len()];
     for block in &graph.blocks {
         for op in &block.ops {
-            op.for_each_use(graph.merge_point.as_ref(), |reg| uses[reg.0 as usize] += 1);
+            op.for_each_use(graph.merge_point.as_ref(), &mut |reg| uses[reg.0 as usize] += 1);
         }
-        block.term.for_each_use(|reg| uses[reg.0 as usize] += 1);
+        block.term.for_each_use(&mut |reg| uses[reg.0 as usize] += 1);
     }
     uses
 }
@@ -217,7 +217,7 @@ fn take_definition(block: &mut Block, reg: VReg, uses: &[u32]) -> Option<(Opcode
 
 pub(crate) fn defines(op: &Op, reg: VReg) -> bool {
     let mut found = false;
-    op.for_each_def(|def| found |= def == reg);
+    op.for_each_def(&mut |def| found |= def == reg);
     found || matches!(op, Op::Promote { reg: promoted } if *promoted == reg)
 }
 
@@ -230,7 +230,7 @@ pub(crate) fn thread_jumps(graph: &mut Graph) {
     let preds: Vec<usize> = predecessors(graph).iter().map(Vec::len).collect();
     for n in 0..graph.blocks.len() {
         let mut term = graph.blocks[n].term.clone();
-        term.for_each_target_mut(|to| *to = skip_empty(graph, *to));
+        term.for_each_target_mut(&mut |to| *to = skip_empty(graph, *to));
         graph.blocks[n].term = term;
         for _ in 0..16 {
             let Term::Goto(to) = graph.blocks[n].term else { break };
@@ -359,7 +359,7 @@ fn learn(op: &Op, known: &mut FxHashMap<VReg, Operand>, never: &FxHashMap<VReg, 
         }
         _ => None,
     };
-    op.for_each_def(|dst| {
+    op.for_each_def(&mut |dst| {
         match value {
             Some(value) => known.insert(dst, value),
             None => known.remove(&dst),

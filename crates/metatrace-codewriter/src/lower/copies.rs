@@ -23,7 +23,7 @@ pub(crate) fn definitions(graph: &Graph) -> Vec<u32> {
     }
     for block in &graph.blocks {
         for op in &block.ops {
-            op.for_each_def(|def| count[def.0 as usize] += 1);
+            op.for_each_def(&mut |def| count[def.0 as usize] += 1);
             if let Op::Promote { reg } = op {
                 count[reg.0 as usize] += 1;
             }
@@ -49,7 +49,7 @@ pub(crate) fn single_definitions(graph: &mut Graph) {
             }
         }
     }
-    let resolve = |operand: &mut Operand| {
+    let resolve = &mut |operand: &mut Operand| {
         for _ in 0..replaced.len() + 1 {
             match operand.as_reg().and_then(|reg| replaced.get(&reg)) {
                 Some(other) => *operand = *other,
@@ -81,7 +81,7 @@ pub(crate) fn coalesce(graph: &mut Graph) {
                 && !touches(&ops[made + 1..at], dst)
                 && unwinds_clear(&ops[made..at])
             {
-                ops[made].for_each_def_mut(|def| {
+                ops[made].for_each_def_mut(&mut |def| {
                     if *def == temp {
                         *def = dst;
                     }
@@ -104,7 +104,7 @@ fn touches(ops: &[Op], reg: VReg) -> bool {
             frozen: Vec::new(),
             reds: Vec::new(),
         };
-        op.for_each_use(Some(&merge), |used| read |= used == reg);
+        op.for_each_use(Some(&merge), &mut |used| read |= used == reg);
         read || defines(op, reg)
     })
 }

@@ -61,7 +61,7 @@ fn order(graph: &Graph) -> Vec<Blk> {
             let mut targets = Vec::new();
             graph.blocks[block.0 as usize]
                 .term
-                .for_each_target(|to| targets.push(to));
+                .for_each_target(&mut |to| targets.push(to));
             let free = |to: &&Blk| !placed[to.0 as usize] && !cold[to.0 as usize];
             next = targets.iter().find(free).copied();
             for to in targets.into_iter().rev() {
@@ -87,7 +87,7 @@ fn cold_blocks(graph: &Graph) -> Vec<bool> {
         let mut changed = false;
         for (n, block) in graph.blocks.iter().enumerate() {
             let (mut any, mut all) = (false, true);
-            block.term.for_each_target(|to| {
+            block.term.for_each_target(&mut |to| {
                 any = true;
                 all &= cold[to.0 as usize];
             });
@@ -168,14 +168,14 @@ impl Registers {
         let block = &graph.blocks[block.0 as usize];
         let mut last: FxHashMap<VReg, usize> = FxHashMap::default();
         for (at, op) in block.ops.iter().enumerate() {
-            op.for_each_use(graph.merge_point.as_ref(), |reg| {
+            op.for_each_use(graph.merge_point.as_ref(), &mut |reg| {
                 last.insert(reg, at);
             });
-            op.for_each_def(|reg| {
+            op.for_each_def(&mut |reg| {
                 last.insert(reg, at);
             });
         }
-        block.term.for_each_use(|reg| {
+        block.term.for_each_use(&mut |reg| {
             last.insert(reg, block.ops.len());
         });
         block.term.def().into_iter().for_each(|reg| {
@@ -207,7 +207,7 @@ impl Registers {
                     free.entry(graph.kinds[reg.0 as usize]).or_default().push(*number);
                 }
             }
-            op.for_each_def(|reg| define(reg, self, &mut free));
+            op.for_each_def(&mut |reg| define(reg, self, &mut free));
         }
         block
             .term

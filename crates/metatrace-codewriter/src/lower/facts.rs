@@ -208,7 +208,7 @@ impl Known {
 
     /// Rewrites the operation with what is known, and learns from it.
     fn step(&mut self, op: &mut Op, slots: &Slots) {
-        op.for_each_use_mut(|operand| self.substitute(operand));
+        op.for_each_use_mut(&mut |operand| self.substitute(operand));
         fold(op);
         self.access_directly(op);
         if let Some((fact, dst)) = Fact::of(op)
@@ -232,7 +232,7 @@ impl Known {
             Op::Promote { reg } => self.kill(*reg),
             _ => {}
         }
-        op.for_each_def(|def| self.kill(def));
+        op.for_each_def(&mut |def| self.kill(def));
         self.note_address(op, slots);
         match op {
             Op::Move { dst, src } if *src != Operand::Reg(*dst) => self.insert(Fact::Copy(*dst), *src),
@@ -396,7 +396,7 @@ pub(crate) fn apply(graph: &mut Graph) {
 
 fn through(block: &mut Block, known: &mut Known, slots: &Slots) {
     block.ops.iter_mut().for_each(|op| known.step(op, slots));
-    block.term.for_each_use_mut(|operand| known.substitute(operand));
+    block.term.for_each_use_mut(&mut |operand| known.substitute(operand));
     if let Term::Compare { op, a, b, then, or } = block.term
         && let Some(Operand::Const(truth)) = known.facts.get(&Fact::pure(op, a, b))
     {
@@ -419,7 +419,7 @@ fn analyse(graph: &Graph, slots: &Slots) -> Vec<Option<Known>> {
             through_without_deciding(&mut block, &mut known, slots);
             let mut edges = Vec::new();
             let mut first = true;
-            block.term.for_each_target(|to| {
+            block.term.for_each_target(&mut |to| {
                 edges.push((to, known.behind(&block.term, first)));
                 first = false;
             });
@@ -438,7 +438,7 @@ fn analyse(graph: &Graph, slots: &Slots) -> Vec<Option<Known>> {
 
 fn through_without_deciding(block: &mut Block, known: &mut Known, slots: &Slots) {
     block.ops.iter_mut().for_each(|op| known.step(op, slots));
-    block.term.for_each_use_mut(|operand| known.substitute(operand));
+    block.term.for_each_use_mut(&mut |operand| known.substitute(operand));
 }
 
 fn flow_into(start: &mut Option<Known>, known: Known) -> bool {
@@ -471,7 +471,7 @@ fn reverse_postorder(graph: &Graph) -> Vec<usize> {
         work.push((block, true));
         graph.blocks[block]
             .term
-            .for_each_target(|to| work.push((to.0 as usize, false)));
+            .for_each_target(&mut |to| work.push((to.0 as usize, false)));
         work.extend(
             graph.blocks[block]
                 .ops

@@ -32,18 +32,18 @@ impl Set {
 
 /// What is live before an operation, from what is live behind it.
 pub(crate) fn before_op(graph: &Graph, live_in: &[Set], op: &Op, live: &mut Set) {
-    op.for_each_def(|def| live.remove(def));
+    op.for_each_def(&mut |def| live.remove(def));
     if let Some(cleanup) = op.unwind_block() {
         live.union(&live_in[cleanup.0 as usize]);
     }
-    op.for_each_use(graph.merge_point.as_ref(), |reg| live.insert(reg));
+    op.for_each_use(graph.merge_point.as_ref(), &mut |reg| live.insert(reg));
 }
 
 /// What is live at the end of a block, before its last branch reads its operands.
 pub(crate) fn at_end(graph: &Graph, live_in: &[Set], block: usize) -> Set {
     let mut live = Set::new(graph.kinds.len());
     let term = &graph.blocks[block].term;
-    term.for_each_target(|to| live.union(&live_in[to.0 as usize]));
+    term.for_each_target(&mut |to| live.union(&live_in[to.0 as usize]));
     if let Some(def) = term.def() {
         live.remove(def);
         // Where it overflows, the register keeps its value.
@@ -51,7 +51,7 @@ pub(crate) fn at_end(graph: &Graph, live_in: &[Set], block: usize) -> Set {
             live.union(&live_in[overflow.0 as usize]);
         }
     }
-    term.for_each_use(|reg| live.insert(reg));
+    term.for_each_use(&mut |reg| live.insert(reg));
     live
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn remove_dead(graph: &mut Graph) {
         ops.reverse();
         ops.retain(|op| {
             let mut used = false;
-            op.for_each_def(|def| used |= live.contains(def));
+            op.for_each_def(&mut |def| used |= live.contains(def));
             if op.is_removable() && (!used || matches!(op, Op::Move { dst, src } if src.as_reg() == Some(*dst))) {
                 return false;
             }

@@ -87,7 +87,7 @@ impl Expansion<'_> {
                 step(op, &mut state);
             }
             let mut targets = Vec::new();
-            block.term.for_each_target(|to| targets.push(to));
+            block.term.for_each_target(&mut |to| targets.push(to));
             for to in targets {
                 match &mut self.at_start[to.0 as usize] {
                     Some(known) => {

@@ -43,7 +43,7 @@ fn targets(graph: &Graph, block: usize) -> Vec<Blk> {
     let mut targets = Vec::new();
     let term = &graph.blocks[block].term;
     if let Term::If { .. } | Term::Compare { .. } | Term::Switch { .. } = term {
-        term.for_each_target(|to| targets.push(to));
+        term.for_each_target(&mut |to| targets.push(to));
         targets.sort_unstable();
         targets.dedup();
     }
@@ -73,13 +73,13 @@ fn may_pass(graph: &Graph, live_in: &[Set], block: usize, at: usize, dst: VReg) 
     let block = &graph.blocks[block];
     let (op, later) = (&block.ops[at], &block.ops[at + 1..]);
     let mut operands = Vec::new();
-    op.for_each_use(None, |reg| operands.push(reg));
+    op.for_each_use(None, &mut |reg| operands.push(reg));
     let is_load = matches!(op, Op::Load { .. } | Op::LoadItem { .. });
     let mut wanted = false;
-    block.term.for_each_use(|reg| wanted |= reg == dst);
+    block.term.for_each_use(&mut |reg| wanted |= reg == dst);
     let matters = |op: &Op| {
         let mut reads = false;
-        op.for_each_use(graph.merge_point.as_ref(), |reg| reads |= reg == dst);
+        op.for_each_use(graph.merge_point.as_ref(), &mut |reg| reads |= reg == dst);
         let cleanup = op.unwind_block();
         reads
             || cleanup.is_some_and(|cleanup| live_in[cleanup.0 as usize].contains(dst))

@@ -120,21 +120,19 @@ impl Engine {
     }
 
     fn optimized(&self, recorded: &Trace) -> Trace {
-        let (optimize, limit, worlds) = {
-            let params = self.params.borrow();
-            (params.optimize, params.disable_unrolling as usize, params.check)
-        };
-        if !optimize {
+        let params = self.params.borrow().clone();
+        if !params.optimize {
             return recorded.clone();
         }
         let options = metatrace_opt::Options {
-            peel: (recorded.ops.len() < limit).then(|| self.new_target()),
+            peel: (recorded.ops.len() < params.disable_unrolling as usize).then(|| self.new_target()),
             ..metatrace_opt::Options::default()
         };
-        match worlds {
-            0 => metatrace_opt::optimize(recorded, &options),
-            worlds => optimized_and_checked(recorded, &options, worlds),
+        #[cfg(feature = "check")]
+        if params.check > 0 {
+            return optimized_and_checked(recorded, &options, params.check);
         }
+        metatrace_opt::optimize(recorded, &options)
     }
 
     pub(super) fn log_compiled(&self, kind: &TraceKind, trace: &Trace, assembled: &Assembled) {
@@ -199,6 +197,7 @@ impl Engine {
 ///
 /// # Panics
 /// If they differ: a bug of the optimiser. The message has both, and the smallest world in which they do.
+#[cfg(feature = "check")]
 fn optimized_and_checked(recorded: &Trace, options: &metatrace_opt::Options, worlds: u32) -> Trace {
     let recorded = metatrace_check::numbered(recorded);
     let trace = metatrace_opt::optimize(&recorded, options);
