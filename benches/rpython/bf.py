@@ -5,7 +5,7 @@ of input leaves 0. Greens: pc, program, bracket map; reds: tape, streams. Transl
 """
 import os
 
-from rpython.rlib.jit import JitDriver
+from rpython.rlib.jit import JitDriver, elidable
 
 CELLS = 30000
 
@@ -69,6 +69,13 @@ def location(pc, program, brackets):
     return "%d %s" % (pc, program[pc])
 
 
+@elidable
+def matching(brackets, pc):
+    """The map never changes. A load from it would be heap knowledge of the trace, whose index RPython keeps in 16 bits:
+    programs of more than 32767 commands would abort."""
+    return brackets[pc]
+
+
 driver = JitDriver(greens=["pc", "program", "brackets"], reds=["tape", "streams"], get_printable_location=location)
 
 
@@ -113,10 +120,10 @@ def interpret(program, brackets, streams):
             tape.set(streams.get())
         elif op == "[":
             if tape.get() == 0:
-                pc = brackets[pc]
+                pc = matching(brackets, pc)
         elif op == "]":
             if tape.get() != 0:
-                pc = brackets[pc] + 1
+                pc = matching(brackets, pc) + 1
                 driver.can_enter_jit(pc=pc, program=program, brackets=brackets, tape=tape, streams=streams)
                 continue
         pc += 1

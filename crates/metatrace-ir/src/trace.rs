@@ -293,15 +293,16 @@ impl Trace {
 
     /// An empty trace with the inputs of another, what is known of them, and room for as much as that has and a bit more.
     pub fn like(other: &Trace) -> Trace {
+        let consts = other.consts.len() + 8;
         let mut const_index = FxHashMap::default();
-        const_index.reserve(other.consts.len());
+        const_index.reserve(consts);
         Trace {
             inputs: other.inputs.clone(),
             roots: other.roots.clone(),
             derived: other.derived.clone(),
             words: other.words.clone(),
             ops: Vec::with_capacity(other.ops.len() + other.ops.len() / 8),
-            consts: Vec::with_capacity(other.consts.len()),
+            consts: Vec::with_capacity(consts),
             const_index,
             snapshots: Vec::with_capacity(other.snapshots.len()),
         }

@@ -143,7 +143,7 @@ impl Parameters {
     /// Names the part that cannot be used; nothing has changed then.
     pub fn apply(&mut self, text: &str) -> Result<(), ConfigError> {
         let mut changed = self.clone();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text.split(',').map(str::trim) {
             match part {
                 "off" => changed.enabled = false,
                 "default" => changed = Parameters::default(),
@@ -194,7 +194,9 @@ fn number(name: &str, value: &str, least: u32) -> Result<u32, ConfigError> {
         value: value.to_owned(),
         expected,
     };
-    let number: u32 = value.parse().map_err(|_| bad("a whole number below 2^32"))?;
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    let number: Option<u32> = value.parse().ok().filter(|_| is_number);
+    let number = number.ok_or_else(|| bad("a whole number below 2^32"))?;
     if number < least {
         Err(bad("a number above 0"))
     } else {
@@ -256,6 +258,9 @@ mod tests {
             ("threshold=0", "above 0"),
             ("threshold", "name=value"),
             ("OFF", "neither 'off' nor"),
+            ("", "'' is neither"),
+            ("threshold=3,", "'' is neither"),
+            ("threshold=+3", "a whole number"),
             ("strict=yes", "0 or 1"),
         ] {
             let error = params.apply(text).expect_err("a bad text").to_string();

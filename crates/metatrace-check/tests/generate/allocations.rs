@@ -82,6 +82,9 @@ impl Generator {
             0..=2 => {
                 let (holder, _) = self.find(|role| role == Role::Own).expect("one at least");
                 self.set(holder, own, counted());
+                if self.random.one_in(3) {
+                    self.set(own, holder, counted());
+                }
                 let load = Op::with_descr(Opcode::GetfieldGcR, &[own], counted());
                 if self.random.one_in(2) {
                     self.push(load, Role::Unknown);

@@ -316,7 +316,7 @@ impl Generator {
     // ---- steps
 
     fn step(&mut self) {
-        match self.random.below(33) {
+        match self.random.below(34) {
             0..=3 => self.arithmetic(),
             4 => self.overflow(),
             5..=8 => self.guard(),
@@ -332,6 +332,7 @@ impl Generator {
             27 => self.pass_in_memory(),
             28 => self.constant_pointer(),
             30..=32 => self.use_own(),
+            33 => self.bounds(),
             _ if !self.is_bridge() && self.random.one_in(4) => self.label(),
             _ => self.floats(),
         }
@@ -453,6 +454,38 @@ impl Generator {
         let condition = self.push(Op::new(opcode, &args), Role::Number);
         let guard = *self.random.pick(&[GuardTrue, GuardTrue, GuardFalse]);
         self.exit(guard, &[condition]);
+    }
+
+    /// Tests of places around one, as a guest's pointer has them that moves over an array.
+    fn bounds(&mut self) {
+        use Opcode::*;
+        let (start, bound) = (self.number(), self.of_word(Word::Length));
+        let mut distance = 0;
+        for _ in 0..2 + self.random.below(5) {
+            distance += self.random.below(5) as i64 - 1;
+            let moved = self.constant(distance);
+            let place = match distance {
+                0 => start,
+                _ => self.push(Op::new(IntAdd, &[start, moved]), Role::Number),
+            };
+            let small = self.random.below(4) as i64;
+            let small = self.constant(small);
+            let (opcode, args, guard) = match self.random.below(8) {
+                0..=2 => (UintLt, [place, bound], GuardTrue),
+                3 | 4 => (IntEq, [place, bound], GuardFalse),
+                5 => {
+                    self.exit(GuardTrue, &[place]);
+                    continue;
+                }
+                6 => {
+                    let room = self.push(Op::new(IntSub, &[bound, place]), Role::Number);
+                    (UintGt, [room, small], GuardTrue)
+                }
+                _ => (IntGe, [place, small], GuardTrue),
+            };
+            let condition = self.push(Op::new(opcode, &args), Role::Number);
+            self.exit(guard, &[condition]);
+        }
     }
 
     fn exit(&mut self, opcode: Opcode, args: &[Ref]) {
@@ -674,7 +707,13 @@ impl Generator {
             .push(Op::with_descr(Opcode::SetfieldGc, &[pointer, item], buffer()));
         let other = self.index();
         let load = Op::with_descr(Opcode::GetarrayitemRawI, &[owners, other], self::owners());
-        self.push(load, Role::Buffer);
+        let held = self.push(load, Role::Buffer);
+        if self.random.one_in(2) {
+            let descr = items(&mut self.random);
+            let (index, value) = (self.index(), self.of_word(descr.array().word));
+            self.trace
+                .push(Op::with_descr(Opcode::SetarrayitemRaw, &[held, index, value], descr));
+        }
     }
 
     /// An access through the address of a field.

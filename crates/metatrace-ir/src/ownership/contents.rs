@@ -80,8 +80,8 @@ pub struct Contents {
     age: u32,
     /// What never changes.
     frozen: FxHashMap<(Place, Word), Ref>,
-    /// The constants that held values were proved to be.
-    learned: FxHashMap<Ref, Ref>,
+    /// By value: the constant that it was proved to be.
+    learned: Vec<Option<Ref>>,
 }
 
 impl Contents {
@@ -120,7 +120,8 @@ impl Contents {
     /// What is known to be at exactly this place, if possible as a value of the same kind.
     pub fn at(&self, access: &Access) -> Option<Content> {
         let mut found = self.held_at(access)?;
-        found.value = self.learned.get(&found.value).copied().unwrap_or(found.value);
+        let learned = found.value.as_value().and_then(|n| *self.learned.get(n)?);
+        found.value = learned.unwrap_or(found.value);
         Some(found)
     }
 
@@ -190,7 +191,12 @@ impl Contents {
     /// A guard has proved that `value` is `constant`.
     pub fn learned(&mut self, value: Ref, constant: Ref) {
         self.ownership.learned(value, constant);
-        self.learned.insert(value, constant);
+        let Some(n) = value.as_value() else { return };
+        if self.learned.len() <= n {
+            // in steps that are enough for most traces
+            self.learned.resize((n + 1).next_multiple_of(256), None);
+        }
+        self.learned[n] = Some(constant);
     }
 
     fn remember(&mut self, access: Access, value: Ref, stored: bool) {

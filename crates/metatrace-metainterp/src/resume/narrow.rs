@@ -5,15 +5,12 @@
 
 use crate::assemble::is_narrow;
 use metatrace_ir::{Class, Descr, InputWord, Opcode, Ref, Trace, Word};
-use rustc_hash::FxHashSet;
 
 /// What is known while a walk goes over a trace.
 pub(super) struct Narrow<'a> {
     trace: &'a Trace,
     /// By value.
     words: Vec<Option<Word>>,
-    /// The values whose word is declared: that goes over labels.
-    declared: FxHashSet<Ref>,
 }
 
 impl Narrow<'_> {
@@ -22,11 +19,7 @@ impl Narrow<'_> {
         for InputWord { value, word } in trace.words.iter().filter(|narrow| is_narrow(narrow.word)) {
             words[value.as_value().expect("an input")] = Some(*word);
         }
-        Narrow {
-            trace,
-            words,
-            declared: trace.words.iter().map(|narrow| narrow.value).collect(),
-        }
+        Narrow { trace, words }
     }
 
     /// Of the exit's values, which become the inputs of a bridge.
@@ -76,7 +69,8 @@ impl Narrow<'_> {
 
     /// Behind a label only what is declared of its arguments is known.
     fn forget(&mut self, args: &[Ref]) {
-        for arg in args.iter().filter(|arg| !self.declared.contains(arg)) {
+        let is_declared = |arg: &&Ref| self.trace.words.iter().any(|narrow| narrow.value == **arg);
+        for arg in args.iter().filter(|arg| !is_declared(arg)) {
             self.words[arg.as_value().expect("no constant")] = None;
         }
     }
