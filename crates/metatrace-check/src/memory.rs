@@ -193,17 +193,19 @@ impl Memory {
             value.taint.add(Taint::of(cell.taint[lane as usize]));
         }
         value.bits = access.word.extend(bits);
-        let owning = matches!(access.pointee, Pointee::Owned | Pointee::Exclusive) && access.frozen;
         let is_apart = self.class(region, out.world) == Class::Exclusive && access.sort == Sort::Rust;
-        if access.value.is_some()
-            && owning
-            && is_apart
-            && value.bits != 0
-            && self.led_to(value.bits, out.world).is_none()
-        {
-            return Err("a load of an owning pointer that owns nothing");
+        if access.value.is_none() || !is_apart || !access.frozen {
+            return Ok(value);
         }
-        Ok(value)
+        match (access.pointee, self.led_to(value.bits, out.world)) {
+            (Pointee::Owned | Pointee::Exclusive, None) if value.bits != 0 => {
+                Err("a load of an owning pointer that owns nothing")
+            }
+            (Pointee::Unknown, Some(_)) if access.word != Word::Ref && !access.is_address => {
+                Err("a load of a number where an owning pointer is")
+            }
+            _ => Ok(value),
+        }
     }
 
     pub(crate) fn store(&mut self, access: &Access, value: Value, out: &mut Outside<'_>) -> Result<(), Undefined> {
@@ -258,7 +260,7 @@ impl Memory {
     fn new_cell(&mut self, region: RegionId, at: i64, access: &Access, out: &mut Outside<'_>) -> Cell {
         let is_pointer = access.word.size() == 8
             && (access.word == Word::Ref || access.pointee != Pointee::Unknown || access.is_address);
-        let owning = matches!(access.pointee, Pointee::Owned | Pointee::Exclusive) && access.sort == Sort::Rust;
+        let owning = access.pointee.may_own() && access.sort == Sort::Rust;
         let holds = if is_pointer {
             let pointee = access.pointee;
             Holds::Pointer { pointee, owning }

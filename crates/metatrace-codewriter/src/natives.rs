@@ -468,7 +468,7 @@ fn image_word(b: &mut Builder, granule: &[usize], shape: &Shape, words: &[Operan
     image.unwrap_or(Operand::int(0))
 }
 
-/// `size` bytes at `offset`, which may be no power of two.
+/// `size` bytes at `offset`, which may be no power of two. Owning pointers may be among them.
 fn load_image(b: &mut Builder, memory: &Mem, offset: u32, size: u32) -> Operand {
     let (mut image, mut at) = (Operand::int(0), 0);
     for piece in [8, 4, 2, 1] {
@@ -479,7 +479,7 @@ fn load_image(b: &mut Builder, memory: &Mem, offset: u32, size: u32) -> Operand 
                 word,
                 offset + at,
                 &format!(".@{}", offset + at),
-                (false, Pointee::Unknown),
+                (false, Pointee::Mixed),
             );
             let part = b.pure(Opcode::IntLshift, part, Operand::int(u64::from(at) * 8));
             image = if at == 0 {

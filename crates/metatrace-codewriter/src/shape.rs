@@ -194,7 +194,7 @@ impl Shape {
                     rest.push(ShapeWord {
                         word: unsigned(size),
                         offset,
-                        pointee: Pointee::Unknown,
+                        pointee: field.pointee.or(Pointee::Unknown),
                         ..field.clone()
                     });
                 };
@@ -262,9 +262,7 @@ impl Shape {
                         if shared.word != own.word {
                             shared.word = Word::U64;
                         }
-                        if shared.pointee != own.pointee {
-                            shared.pointee = Pointee::Unknown;
-                        }
+                        shared.pointee = shared.pointee.or(own.pointee);
                         shared.frozen &= own.frozen;
                         shared.image &= own.image;
                     }
@@ -497,11 +495,7 @@ fn clusters(mut fields: Vec<ShapeWord>) -> Vec<ShapeWord> {
         let (group, behind) = rest.split_at(count);
         rest = behind;
         let same = |field: &ShapeWord| field.word == first.word && field.offset == start;
-        let pointee = if group.iter().all(|field| field.pointee == first.pointee) {
-            first.pointee
-        } else {
-            Pointee::Unknown
-        };
+        let pointee = group.iter().fold(first.pointee, |all, field| all.or(field.pointee));
         let frozen = group.iter().all(|field| field.frozen);
         let image = group.iter().all(|field| field.image);
         let make = |kind, offset| ShapeWord {

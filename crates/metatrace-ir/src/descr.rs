@@ -101,6 +101,27 @@ pub enum Pointee {
     Shared,
     /// A counted reference (`Rc`, `Arc`).
     Counted,
+    /// An owning pointer at times, at others anything else: a word that variants of an enum share, or of a memory image.
+    Mixed,
+}
+
+impl Pointee {
+    /// Whether the word may own what it leads to.
+    pub fn may_own(self) -> bool {
+        match self {
+            Pointee::Owned | Pointee::Exclusive | Pointee::Mixed => true,
+            Pointee::Unknown | Pointee::Shared | Pointee::Counted => false,
+        }
+    }
+
+    /// Of a word that is at times one of these, at others the other.
+    pub fn or(self, other: Pointee) -> Pointee {
+        match (self, other) {
+            (one, same) if one == same => one,
+            (one, other) if one.may_own() || other.may_own() => Pointee::Mixed,
+            _ => Pointee::Unknown,
+        }
+    }
 }
 
 /// A field at a fixed offset from an object's start.

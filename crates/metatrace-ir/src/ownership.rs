@@ -416,11 +416,19 @@ impl Ownership {
         let Some(access) = self.access_of(op, values) else {
             return unknown(value);
         };
-        let owning = is_owning(op) && access.memory == Memory::Rust;
-        let is_frozen = access.is_frozen && (owning || pointee(op) == Pointee::Shared);
-        if !owning {
+        let pointee = pointee(op);
+        let may_own = pointee.may_own() && access.memory == Memory::Rust;
+        let is_frozen = access.is_frozen && (may_own || pointee == Pointee::Shared);
+        if !may_own {
             return Pointer {
                 is_frozen,
+                ..unknown(value)
+            };
+        }
+        if pointee == Pointee::Mixed {
+            return Pointer {
+                regions: self.owned_from(access.regions) | Regions::UNKNOWN,
+                depth: Depth::Any,
                 ..unknown(value)
             };
         }
@@ -622,7 +630,7 @@ impl Ownership {
                 let stored = *op.args.last().expect("a store has a value");
                 let leaves = self.leaving(stored, &access);
                 self.escape(self.pointer(stored).regions);
-                if is_owning(op) && values.may_be_address(stored) {
+                if pointee(op).may_own() && values.may_be_address(stored) {
                     self.moved(stored, &access);
                 }
                 for n in access.regions.numbers() {
@@ -897,11 +905,6 @@ fn sum(mut value: Ref, values: &dyn Values) -> (Ref, i64) {
 /// What the word that a load or store names leads to, as its type has it.
 fn pointee(op: &Op) -> Pointee {
     op.descr.as_deref().expect("an access has a descriptor").pointee()
-}
-
-/// Whether that word owns what it leads to.
-fn is_owning(op: &Op) -> bool {
-    matches!(pointee(op), Pointee::Owned | Pointee::Exclusive)
 }
 
 /// Whether two accesses with one origin may touch a common byte.

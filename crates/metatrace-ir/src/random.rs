@@ -463,7 +463,9 @@ impl Generator<'_> {
 
     fn pointee(&mut self) -> Pointee {
         use Pointee::*;
-        *self.random.pick(&[Unknown, Unknown, Owned, Exclusive, Shared, Counted])
+        *self
+            .random
+            .pick(&[Unknown, Unknown, Owned, Exclusive, Shared, Counted, Mixed])
     }
 
     fn name(&mut self) -> String {

@@ -71,7 +71,7 @@ words!(words: Word {
 words!(memories: Memory { Memory::Rust => "rust", Memory::Raw => "raw", Memory::Gc => "gc" });
 words!(pointees: Pointee {
     Pointee::Unknown => "unknown", Pointee::Owned => "owned", Pointee::Exclusive => "exclusive",
-    Pointee::Shared => "shared", Pointee::Counted => "counted",
+    Pointee::Shared => "shared", Pointee::Counted => "counted", Pointee::Mixed => "mixed",
 });
 words!(effects: Effect {
     Effect::Elidable => "elidable", Effect::Arguments => "arguments", Effect::Any => "any",

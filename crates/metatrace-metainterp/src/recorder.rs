@@ -432,7 +432,7 @@ impl Domain for Recorder<'_> {
         let (kind, is_frozen_path) = layout(descr);
         if Self::is_frozen(base, index, is_frozen_path) {
             self.executed += 1;
-            let is_pointer = kind == Kind::Ref || descr.pointee() != Pointee::Unknown;
+            let is_pointer = kind == Kind::Ref || !matches!(descr.pointee(), Pointee::Unknown | Pointee::Mixed);
             return if is_pointer {
                 frozen(kind, result)
             } else {

@@ -224,3 +224,149 @@ fn elidable_of_version(numbers: &mut Numbers, _: usize) -> i64 {
     looked_up(numbers, numbers.y)
 }
 portal!(version_read, elidable_of_version, Numbers, Numbers { x: 0, y: 0 });
+
+#[jit]
+#[repr(u8)]
+enum Held {
+    Number(i64),
+    Owned(Box<Numbers>),
+}
+
+#[jit]
+struct Slot {
+    held: Held,
+    seen: i64,
+}
+
+/// Doubles what is behind an owner, wherever that is.
+#[jit::dont_look_inside]
+fn doubled(held: Held) -> Held {
+    match held {
+        Held::Number(n) => Held::Number(n * 2 % 1001),
+        Held::Owned(mut numbers) => {
+            numbers.x = numbers.x * 2 % 1001;
+            Held::Owned(numbers)
+        }
+    }
+}
+
+#[jit]
+fn owner_in_a_word_that_numbers_share(slot: &mut Slot, i: usize) -> i64 {
+    if let Held::Owned(numbers) = &mut slot.held {
+        numbers.x += 1 + i as i64;
+    }
+    slot.held = doubled(std::mem::replace(&mut slot.held, Held::Number(0)));
+    if let Held::Owned(numbers) = &mut slot.held {
+        slot.seen += numbers.x;
+    }
+    slot.seen
+}
+portal!(
+    shared_word,
+    owner_in_a_word_that_numbers_share,
+    Slot,
+    Slot {
+        held: Held::Owned(Box::new(Numbers { x: 3, y: 0 })),
+        seen: 0
+    }
+);
+
+#[jit]
+struct Pair {
+    pair: (u32, Box<Numbers>),
+    seen: i64,
+}
+
+#[jit::dont_look_inside]
+fn doubled_in_a_pair(pair: (u32, Box<Numbers>)) -> (u32, Box<Numbers>) {
+    let (n, mut numbers) = pair;
+    numbers.x = numbers.x * 2 % 1001;
+    (n ^ 1, numbers)
+}
+
+#[jit]
+fn owner_in_an_image_of_two_words(state: &mut Pair, i: usize) -> i64 {
+    state.pair.1.x += 1 + i as i64;
+    let empty = (7u32, Box::new(Numbers { x: 0, y: 0 }));
+    state.pair = doubled_in_a_pair(std::mem::replace(&mut state.pair, empty));
+    state.seen += state.pair.1.x + state.pair.0 as i64;
+    state.seen
+}
+portal!(
+    pair,
+    owner_in_an_image_of_two_words,
+    Pair,
+    Pair { pair: (1, Box::new(Numbers { x: 3, y: 0 })), seen: 0 }
+);
+
+#[jit]
+#[repr(u8)]
+enum Wide {
+    Numbers(i64, i64, i64),
+    Owners(Box<Numbers>, i64, Box<Numbers>),
+}
+
+#[jit]
+struct WideSlot {
+    wide: Wide,
+    seen: i64,
+}
+
+#[jit::dont_look_inside]
+fn doubled_wide(wide: Wide) -> Wide {
+    match wide {
+        Wide::Numbers(a, b, c) => Wide::Numbers(b, c, a),
+        Wide::Owners(mut a, n, mut b) => {
+            (a.x, b.x) = (b.x * 2 % 1001, a.x + 1);
+            Wide::Owners(b, n + 1, a)
+        }
+    }
+}
+
+#[jit]
+fn owners_in_a_value_passed_by_address(slot: &mut WideSlot, i: usize) -> i64 {
+    if let Wide::Owners(a, _, b) = &mut slot.wide {
+        a.x += 1 + i as i64;
+        b.x += 3;
+    }
+    slot.wide = doubled_wide(std::mem::replace(&mut slot.wide, Wide::Numbers(1, 2, 3)));
+    if let Wide::Owners(a, n, b) = &mut slot.wide {
+        slot.seen += a.x * 2 + *n + b.x;
+    }
+    slot.seen
+}
+portal!(
+    wide,
+    owners_in_a_value_passed_by_address,
+    WideSlot,
+    WideSlot {
+        wide: Wide::Owners(Box::new(Numbers { x: 3, y: 0 }), 1, Box::new(Numbers { x: 4, y: 0 })),
+        seen: 0
+    }
+);
+
+#[jit]
+fn owner_moved_between_shared_words(slots: &mut (Slot, Slot), i: usize) -> i64 {
+    if let Held::Owned(numbers) = &mut slots.0.held {
+        numbers.x += 1 + i as i64;
+    }
+    std::mem::swap(&mut slots.0.held, &mut slots.1.held);
+    if let Held::Owned(numbers) = &mut slots.1.held {
+        numbers.x += 5;
+    }
+    slots.1.held = doubled(std::mem::replace(&mut slots.1.held, Held::Number(0)));
+    std::mem::swap(&mut slots.0.held, &mut slots.1.held);
+    if let Held::Owned(numbers) = &slots.0.held {
+        slots.0.seen += numbers.x;
+    }
+    slots.0.seen
+}
+portal!(
+    shared_words,
+    owner_moved_between_shared_words,
+    (Slot, Slot),
+    (
+        Slot { held: Held::Owned(Box::new(Numbers { x: 3, y: 0 })), seen: 0 },
+        Slot { held: Held::Number(4), seen: 0 }
+    )
+);

@@ -659,7 +659,8 @@ impl Generator {
         }
     }
 
-    /// Exchanges what two objects own, or gives what one owns to the other; both names stay in use.
+    /// Exchanges what two objects own, or gives what one owns to the other; both names stay in use. A call may get the new
+    /// owner, and so what it owns.
     fn move_owner(&mut self) {
         let exclusive = |role: Role| matches!(role, Role::Exclusive | Role::Root(RootKind::Exclusive, Kind::Ref));
         let (Some((a, _)), Some((b, _))) = (self.find(exclusive), self.find(exclusive)) else {
@@ -676,9 +677,21 @@ impl Generator {
             generator.push(Op::with_descr(Opcode::getfield(kind), &[from], descr.clone()), role)
         };
         let (of_a, of_b) = (load(self, a), load(self, b));
+        let held = (kind == Kind::Ref && self.random.one_in(2)).then(|| number(&mut self.random));
+        let look = |generator: &mut Generator| {
+            let Some(descr) = held.clone() else { return };
+            let word = descr.field().word;
+            let role = if word == Word::F64 { Role::Float } else { Role::Number };
+            generator.push(Op::with_descr(Opcode::getfield(word.kind()), &[of_a], descr), role);
+        };
+        look(self);
         self.trace
             .push(Op::with_descr(Opcode::SetfieldGc, &[a, of_b], descr.clone()));
         self.trace.push(Op::with_descr(Opcode::SetfieldGc, &[b, of_a], descr));
+        if held.is_some() {
+            self.record_call(Effect::Arguments, &[b], None);
+        }
+        look(self);
     }
 
     /// A buffer that an item owns: loaded, or exchanged for what an object owns. Which item it is may not be known.
