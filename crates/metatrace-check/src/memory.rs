@@ -175,11 +175,13 @@ impl Memory {
     fn place(&self, access: &Access, world: &World) -> Option<(RegionId, i64)> {
         let (region, at) = world.resolve(access.address)?;
         let (led_to, _) = world.resolve(access.pointer)?;
-        let exists = region
-            .0
-            .checked_sub(FRESH)
-            .is_none_or(|n| (n as usize) < self.allocations.len());
-        (region == led_to && exists).then_some((region, at))
+        (region == led_to && self.exists(region)).then_some((region, at))
+    }
+
+    /// Whether it is no allocation, or one that was made.
+    fn exists(&self, region: RegionId) -> bool {
+        let allocation = region.0.checked_sub(FRESH);
+        allocation.is_none_or(|n| (n as usize) < self.allocations.len())
     }
 
     pub(crate) fn load(&mut self, access: &Access, out: &mut Outside<'_>) -> Result<Value, Undefined> {
@@ -189,8 +191,15 @@ impl Memory {
         for n in 0..i64::from(access.word.size()) {
             let cell = self.cell(region, at + n, access, out)?;
             let lane = (at + n).rem_euclid(8);
-            bits |= (cell.now >> (8 * lane) & 0xff) << (8 * n);
-            value.taint.add(Taint::of(cell.taint[lane as usize]));
+            let (now, taint) = (cell.now, cell.taint[lane as usize]);
+            let is_part = now != cell.clean && (access.word.size() < 8 || at % 8 != 0);
+            let leads_to = out.world.resolve(now).filter(|_| is_part);
+            if leads_to.is_some_and(|(led_to, _)| led_to.0 >= FRESH && self.exists(led_to)) {
+                // it has another address in each run
+                return Err("a load of a part of an allocation's address");
+            }
+            bits |= (now >> (8 * lane) & 0xff) << (8 * n);
+            value.taint.add(Taint::of(taint));
         }
         value.bits = access.word.extend(bits);
         let is_apart = self.class(region, out.world) == Class::Exclusive && access.sort == Sort::Rust;
@@ -201,8 +210,9 @@ impl Memory {
             (Pointee::Owned | Pointee::Exclusive, None) if value.bits != 0 => {
                 Err("a load of an owning pointer that owns nothing")
             }
-            (Pointee::Unknown, Some(_)) if access.word != Word::Ref && !access.is_address => {
-                Err("a load of a number where an owning pointer is")
+            // what one place of a type owns is at no place of another type
+            (pointee, Some((led_to, _))) if !pointee.may_own() && self.class(led_to, out.world) == Class::Exclusive => {
+                Err("a load of something else where an owning pointer is")
             }
             _ => Ok(value),
         }
@@ -213,6 +223,9 @@ impl Memory {
         if access.word == Word::Ref && at % 8 != 0 {
             // a part of an own allocation's address could not be compared
             return Err("a store of a pointer at an odd place");
+        }
+        if access.pointee.may_own() && access.on_frozen_path() && self.owns(value.bits, region, out.world) {
+            return Err("a store that makes an owner own itself");
         }
         let class = self.class(region, out.world);
         let from = value.taint.choices().next().unwrap_or(0);
@@ -228,6 +241,30 @@ impl Memory {
             cell.taint[lane as usize] = from;
         }
         Ok(())
+    }
+
+    /// Whether memory that a word leads to is this region, or leads to it in turn.
+    fn owns(&self, bits: u64, region: RegionId, world: &World) -> bool {
+        let mut found = Vec::from_iter(self.led_to(bits, world).map(|(led_to, _)| led_to));
+        let mut next = 0;
+        while let Some(owner) = found.get(next).copied() {
+            if owner == region {
+                return true;
+            }
+            let cells = self
+                .contents
+                .get(&owner)
+                .into_iter()
+                .flat_map(|contents| contents.cells.values());
+            let below = cells.filter_map(|cell| self.led_to(cell.now, world));
+            let new: Vec<RegionId> = below
+                .map(|(led_to, _)| led_to)
+                .filter(|led_to| !found.contains(led_to))
+                .collect();
+            found.extend(new);
+            next += 1;
+        }
+        false
     }
 
     /// The cell that a byte lies in, made if need be. What one access takes for owned, and another for a place that others
