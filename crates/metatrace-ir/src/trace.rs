@@ -134,7 +134,8 @@ impl FramesOnce {
         }
     }
 
-    /// Those of the frames at an operation that were at none before; none if it has no exit.
+    /// Those of the frames at an operation that were at none before; none if it has no exit. To be gone through to its end:
+    /// what is left out is not visited again.
     pub fn of<'a>(&mut self, trace: &'a Trace, op: &Op) -> impl Iterator<Item = &'a Snapshot> {
         let frames = op.snapshot.into_iter().flat_map(|innermost| trace.frame_ids(innermost));
         // a frame's callers are visited with it
@@ -278,7 +279,7 @@ pub struct Trace {
     /// The constants, without repetition.
     consts: Vec<Const>,
     const_index: FxHashMap<Const, Ref>,
-    /// Snapshots; a parent comes before its children.
+    /// Snapshots; a parent comes before its children. Those that no operation leads to mean nothing.
     pub snapshots: Vec<Snapshot>,
 }
 

@@ -27,7 +27,7 @@ pub(crate) const RULES: &[&str] = &["chain_value", "chain_implied"];
 pub(crate) struct Chain;
 
 impl Pass for Chain {
-    fn only_finishes(&self) -> bool {
+    fn only_behind_walk(&self) -> bool {
         true
     }
 

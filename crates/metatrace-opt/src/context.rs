@@ -61,8 +61,6 @@ pub(crate) struct Context {
     words: Vec<InputWord>,
     /// The operation before was one that sets the overflow flag and is no longer there: whether it overflows.
     pub(crate) overflow: Option<bool>,
-    /// The operation before was a call and is no longer there.
-    pub(crate) call_removed: bool,
 }
 
 impl Context {
@@ -87,7 +85,6 @@ impl Context {
             roots: trace.roots.clone(),
             words: trace.words.clone(),
             overflow: None,
-            call_removed: false,
             trace,
         };
         context.start_words();

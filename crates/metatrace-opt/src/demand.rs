@@ -37,7 +37,7 @@ pub(crate) struct Demand {
 }
 
 impl Pass for Demand {
-    fn only_finishes(&self) -> bool {
+    fn only_behind_walk(&self) -> bool {
         true
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Snapshots are translated when the first guard that has them is written, and shared as before; a frame that two guards
 //! share so keeps the values it had at the first, which are the same. They are translated anew when an allocation has become
-//! real since, for then what was sunk is another object. Those that no operation has any more are gone.
+//! real since, for then what was sunk is another object. Snapshots that no operation has any more mean nothing: what they
+//! held may be gone.
 
 use crate::context::Context;
 use crate::dead::dead;
@@ -14,6 +15,13 @@ use smallvec::SmallVec;
 
 /// More replacements of one operation than that are a cycle of rules.
 const MAX_REPLACEMENTS: usize = 64;
+
+/// The rules of the driver: a guard goes with the operation that it stands right behind.
+pub(crate) const RULES: &[&str] = &[
+    "overflow_guard_holds",
+    "overflow_guard_fails",
+    "exception_guard_of_common_call",
+];
 
 /// How long a translation of a snapshot is valid: the number of labels passed, and of sunk values that were replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +43,8 @@ pub(crate) struct Driver<'a> {
     snapshots: Vec<Option<(Moment, SnapshotId)>>,
     /// The number of labels passed.
     pub(crate) part: u32,
+    /// The operation before was a call and is no longer there.
+    call_removed: bool,
     rewrites: Rewrites,
 }
 
@@ -50,11 +60,12 @@ impl<'a> Driver<'a> {
         Driver {
             input,
             context,
-            walking: passes.iter().take_while(|pass| !pass.only_finishes()).count(),
+            walking: passes.iter().take_while(|pass| !pass.only_behind_walk()).count(),
             passes,
             values,
             snapshots: vec![None; input.snapshots.len()],
             part: 0,
+            call_removed: false,
             rewrites: Rewrites {
                 applied: Vec::with_capacity(input.ops.len()),
             },
@@ -105,10 +116,21 @@ impl<'a> Driver<'a> {
         if !matches!(op.opcode, Opcode::GuardNoOverflow | Opcode::GuardOverflow) {
             self.context.overflow = None;
         }
-        if op.opcode != Opcode::GuardNoException {
-            self.context.call_removed = false;
-        }
+        let call_removed = std::mem::take(&mut self.call_removed);
         let mut op = op.clone();
+        match (op.opcode, self.context.overflow) {
+            (Opcode::GuardNoException, _) if call_removed => {
+                return self.rewrites.count("exception_guard_of_common_call");
+            }
+            (Opcode::GuardNoOverflow, Some(false)) | (Opcode::GuardOverflow, Some(true)) => {
+                return self.rewrites.count("overflow_guard_holds");
+            }
+            (Opcode::GuardNoOverflow, Some(true)) | (Opcode::GuardOverflow, Some(false)) => {
+                self.rewrites.count("overflow_guard_fails");
+                op.opcode = Opcode::GuardAlwaysFails;
+            }
+            _ => {}
+        }
         for arg in &mut op.args {
             *arg = self.value(*arg);
         }
@@ -197,7 +219,7 @@ impl<'a> Driver<'a> {
                 }
                 Decision::Equal(rule, value) => {
                     self.rewrites.count(rule);
-                    self.context.call_removed = class == Class::Call;
+                    self.call_removed = class == Class::Call;
                     if class == Class::Overflow {
                         self.context.overflow.get_or_insert(false);
                     }
@@ -256,6 +278,10 @@ impl<'a> Driver<'a> {
             pass.before(op, &mut self.context);
         }
         let value = self.context.push(op.clone());
+        if op.opcode == Opcode::GuardValue {
+            // whatever passes take part: the trace goes on with the constant
+            self.context.learn(op.args[0], op.args[1]);
+        }
         for pass in &mut *passes {
             pass.emitted(op, value, &mut self.context);
         }

@@ -37,6 +37,7 @@ pub(crate) fn edited(mut trace: Trace, edits: &[Edit]) -> Trace {
     if edits.iter().all(|edit| *edit == Edit::Keep) {
         return trace;
     }
+    debug_assert_ne!(edits.last(), Some(&Edit::Remove), "a trace ends as it did");
     let given = std::mem::take(&mut trace.ops);
     trace.ops.reserve(given.len());
     let inputs = trace.inputs.len();
@@ -61,12 +62,20 @@ pub(crate) fn edited(mut trace: Trace, edits: &[Edit]) -> Trace {
     trace
 }
 
+/// A sum that is there.
+struct Sum {
+    value: Ref,
+    /// Whether it was put in for a test, and no operation of the given trace is that sum yet. Only one is, so that equal
+    /// sums of the given trace stay different values.
+    is_free: bool,
+}
+
 struct Writer {
     trace: Trace,
     /// By value of the given trace, up to the operation that is written now: the value in the new one.
     numbers: Vec<Ref>,
     /// Sums that are executed in line, of values of the given trace; of this part. Kept only where tests need some.
-    sums: FxHashMap<Term, Ref>,
+    sums: FxHashMap<Term, Sum>,
     has_sums: bool,
     /// The list of pending stores that was met last, and what it has become: neighbours share one.
     pending: Option<[Rc<[Ref]>; 2]>,
@@ -121,13 +130,16 @@ impl Writer {
             }
             _ => None,
         };
-        if let Some(known) = sum.and_then(|sum| self.sums.get(&sum)) {
-            return *known;
+        if let Some(known) = sum.and_then(|sum| self.sums.get_mut(&sum))
+            && std::mem::take(&mut known.is_free)
+        {
+            return known.value;
         }
         self.translate(&mut op);
         let value = self.trace.push(op);
         if let Some(sum) = sum {
-            self.sums.insert(sum, value);
+            let is_free = false;
+            self.sums.entry(sum).or_insert(Sum { value, is_free });
         }
         value
     }
@@ -165,11 +177,15 @@ impl Writer {
             return x;
         }
         if let Some(known) = self.sums.get(&term) {
-            return *known;
+            return known.value;
         }
         let c = self.trace.constant(Const::int(term.c));
         let sum = self.trace.push(Op::new(Opcode::IntAdd, &[x, c]));
-        self.sums.insert(term, sum);
+        let known = Sum {
+            value: sum,
+            is_free: true,
+        };
+        self.sums.insert(term, known);
         sum
     }
 

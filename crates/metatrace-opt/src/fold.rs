@@ -14,14 +14,7 @@ use metatrace_ir::{Class, Const, Kind, Op, Opcode, Ref};
 use smallvec::SmallVec;
 
 /// The rules that are not in the table.
-pub(crate) const RULES: &[&str] = &[
-    "constant",
-    "known",
-    "constant_right",
-    "comparison_constant_right",
-    "overflow_guard_holds",
-    "overflow_guard_fails",
-];
+pub(crate) const RULES: &[&str] = &["constant", "known", "constant_right", "comparison_constant_right"];
 
 pub(crate) struct Fold;
 
@@ -38,9 +31,6 @@ impl Pass for Fold {
         }
         if let Some(constant) = known(op, context) {
             return Decision::Equal("known", constant);
-        }
-        if let Some(guard) = overflow_guard(op, context) {
-            return guard;
         }
         if let [a, b] = op.args[..]
             && a.is_const()
@@ -91,27 +81,6 @@ fn known(op: &Op, context: &mut Context) -> Option<Ref> {
         op.opcode.class() == Class::Pure && op.opcode.result() == Some(Kind::Int) && !op.opcode.is_comparison();
     let (range, _) = is_number.then(|| context.knowledge_of(op))?;
     Some(context.int(range.single()?))
-}
-
-/// A guard on an overflow flag that is known.
-fn overflow_guard(op: &Op, context: &Context) -> Option<Decision> {
-    let overflow = context.overflow?;
-    let holds = match op.opcode {
-        Opcode::GuardNoOverflow => !overflow,
-        Opcode::GuardOverflow => overflow,
-        _ => return None,
-    };
-    Some(if holds {
-        Decision::Remove("overflow_guard_holds")
-    } else {
-        Decision::Replace(
-            "overflow_guard_fails",
-            Op {
-                opcode: Opcode::GuardAlwaysFails,
-                ..op.clone()
-            },
-        )
-    })
 }
 
 /// The operation with its operands exchanged.

@@ -281,7 +281,8 @@ pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) 
 
 /// The names of all rules.
 pub fn rule_names() -> impl Iterator<Item = &'static str> {
-    PASSES.iter().flat_map(|pass| (pass.rules)())
+    let of_passes = PASSES.iter().flat_map(|pass| (pass.rules)());
+    of_passes.chain(driver::RULES.iter().copied())
 }
 
 /// What becomes of an operation, and by which rule.
@@ -354,13 +355,13 @@ trait Pass {
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
 
-    /// Whether it takes no part in the walk but for its labels.
-    fn only_finishes(&self) -> bool {
+    /// Whether it takes no part in the walk but for its labels, and only plans and finishes.
+    fn only_behind_walk(&self) -> bool {
         false
     }
 
     /// The trace is written. The pass's turn to say what else becomes of its operations, of which dead ones are already to be
-    /// removed. `born`: where each of its values lies, wherever it is visible.
+    /// removed; what another pass has planned stays as it is. `born`: where each of its values lies, wherever it is visible.
     fn plan(&mut self, _trace: &Trace, _born: &[Range], _edits: &mut [Edit], _rewrites: &mut Rewrites) {}
 
     /// The pass's turn to change operations of the trace in their places, when all has been done that was planned.

@@ -19,12 +19,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 /// The rules of this pass.
-pub(crate) const RULES: &[&str] = &[
-    "common_subexpression",
-    "common_overflow_check",
-    "common_call",
-    "exception_guard_of_common_call",
-];
+pub(crate) const RULES: &[&str] = &["common_subexpression", "common_overflow_check", "common_call"];
 
 /// Operations with the same key have the same result.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -47,9 +42,6 @@ pub(crate) struct Pure {
 impl Pass for Pure {
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         self.visited = None;
-        if op.opcode == Opcode::GuardNoException && context.call_removed {
-            return Decision::Remove("exception_guard_of_common_call");
-        }
         self.visited = key(op);
         match self.visited.as_ref().and_then(|key| self.known.get(key)) {
             None => Decision::Keep,

@@ -23,7 +23,7 @@ pub(crate) const RULES: &[&str] = &["sunk_value"];
 pub(crate) struct Sink;
 
 impl Pass for Sink {
-    fn only_finishes(&self) -> bool {
+    fn only_behind_walk(&self) -> bool {
         true
     }
 

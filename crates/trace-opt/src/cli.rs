@@ -100,6 +100,8 @@ pub enum Failure {
     Optimized(String),
     /// The optimised trace does something else.
     Differs(Box<Mismatch>, String),
+    /// The optimised trace is not well formed.
+    Malformed(String, String),
     /// The result cannot be written.
     Write(io::Error),
 }
@@ -188,10 +190,7 @@ pub fn run(request: &Request) -> Result<Output, Failure> {
         output.notes += "trace-opt: note: in this form of a log, roots, frames and green constants are lost\n";
     }
     if let Err(error) = verify(&optimized) {
-        let _ = writeln!(
-            output.notes,
-            "trace-opt: the result is not well formed, a bug of the optimiser: {error}"
-        );
+        return Err(Failure::Malformed(error.to_string(), optimized.to_string()));
     }
     if request.stats {
         output.notes += &statistics(trace.ops.len(), optimized.ops.len(), &rewrites);
@@ -246,7 +245,7 @@ impl Failure {
         match self {
             Failure::Read(..) | Failure::Input(..) | Failure::Optimized(_) | Failure::Write(_) => 1,
             Failure::Usage(_) => 2,
-            Failure::Differs(..) => 3,
+            Failure::Differs(..) | Failure::Malformed(..) => 3,
         }
     }
 }
@@ -259,6 +258,12 @@ impl fmt::Display for Failure {
             Failure::Input(name, error) => write!(f, "{name}:{error}"),
             Failure::Optimized(name) => write!(f, "{name}: it has sunk operations, so it is optimised already"),
             Failure::Differs(mismatch, optimized) => write!(f, "the optimised trace differs: {mismatch}\n{optimized}"),
+            Failure::Malformed(error, optimized) => {
+                write!(
+                    f,
+                    "the result is not well formed, a bug of the optimiser: {error}\n{optimized}"
+                )
+            }
             Failure::Write(error) => write!(f, "cannot write: {error}"),
         }
     }
