@@ -18,6 +18,8 @@ mod jit;
 pub use jit::{Counted, Counters, Summary, TraceKind, address_text, counts_text, dump_text, trace_text};
 
 use std::cell::RefCell;
+use std::env::VarError;
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{self, BufWriter, LineWriter, Write};
@@ -31,6 +33,8 @@ pub enum LogError {
     NoFile,
     /// No section's name begins so.
     UnknownSection(String),
+    /// Not UTF-8.
+    NotUnicode(OsString),
     /// The file cannot be written.
     File(String, io::Error),
 }
@@ -47,6 +51,7 @@ impl Display for LogError {
                 "PYPYLOG: no section's name begins with '{prefix}' (sections: {})",
                 SECTIONS.join(", ")
             ),
+            LogError::NotUnicode(value) => write!(f, "PYPYLOG: {value:?} is not UTF-8"),
             LogError::File(name, error) => write!(f, "PYPYLOG: cannot write '{name}': {error}"),
         }
     }
@@ -117,11 +122,12 @@ impl Log {
     /// Opens the log that the environment variable `PYPYLOG` asks for; none where it is unset or empty.
     ///
     /// # Errors
-    /// The value names no file, or one that cannot be written, or a section that does not exist.
+    /// The value is not UTF-8, or names no file, or one that cannot be written, or a section that does not exist.
     pub fn from_env() -> Result<Option<Log>, LogError> {
         match std::env::var("PYPYLOG") {
             Ok(value) if !value.is_empty() => Log::open(&value).map(Some),
-            _ => Ok(None),
+            Ok(_) | Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(value)) => Err(LogError::NotUnicode(value)),
         }
     }
 

@@ -111,6 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn reasons_are_numbered_as_they_stand_in_the_table() {
+        for (n, reason) in Abort::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, n);
+        }
+    }
+
+    #[test]
     fn waits_double_and_end() {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.scale(10), 10);

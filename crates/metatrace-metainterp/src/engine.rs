@@ -102,7 +102,11 @@ enum Action {
 
 impl Engine {
     /// A cold engine. Nothing is staged, and no backend made, before something gets hot.
+    ///
+    /// # Panics
+    /// If the parameters ask for what is [not in this build](Parameters::are_built).
     pub fn new(params: Parameters, source: Rc<dyn PortalSource>, make_backend: BackendFactory) -> Engine {
+        params.are_built().unwrap_or_else(|error| panic!("{error}"));
         let counters = Counters::new(if params.enabled { params.threshold } else { u32::MAX });
         Engine {
             params: RefCell::new(params),
@@ -158,7 +162,11 @@ impl Engine {
     }
 
     /// Replaces the parameters. What concerns the backend has no effect once there is code.
+    ///
+    /// # Panics
+    /// If they ask for what is [not in this build](Parameters::are_built).
     pub fn set_parameters(&self, params: Parameters) {
+        params.are_built().unwrap_or_else(|error| panic!("{error}"));
         self.counters
             .set_threshold(if params.enabled { params.threshold } else { u32::MAX });
         *self.params.borrow_mut() = params;

@@ -33,4 +33,4 @@ pub use engine::{Engine, Entry, Location, Next};
 pub use metatrace_jitcode::{Twins, Unstageable};
 pub use params::{ConfigError, Parameters};
 pub use recorder::GreenKey;
-pub use stats::Stats;
+pub use stats::{Aborts, Stats};

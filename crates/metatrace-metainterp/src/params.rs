@@ -29,8 +29,7 @@ pub struct Parameters {
     /// Whether compiled code counts the merge points it passes, which slows it down: for measuring its share.
     pub count: bool,
     /// In how many worlds every optimised trace is compared with what was recorded; a difference is a panic that shows both;
-    /// 0: none. For tests.
-    #[cfg(feature = "check")]
+    /// 0: none. For tests, and only with the feature `check`.
     pub check: u32,
     /// Guards forced to fail about once in so many executions; 0: none. For tests.
     pub force_exits: u32,
@@ -58,7 +57,6 @@ impl Default for Parameters {
             demotion: true,
             strict: false,
             count: false,
-            #[cfg(feature = "check")]
             check: 0,
             force_exits: 0,
             seed: 1,
@@ -137,7 +135,18 @@ impl Parameters {
         "backend",
     ];
 
-    /// Applies a text: `off`, `default`, or `name=value` pairs separated by commas.
+    /// Whether this build has all that they ask for.
+    ///
+    /// # Errors
+    /// [`ConfigError::NotBuilt`] with the name of the feature that is missing.
+    pub fn are_built(&self) -> Result<(), ConfigError> {
+        match self.check {
+            1.. if cfg!(not(feature = "check")) => Err(ConfigError::NotBuilt("check")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies a text: `off`, `default`, or `name=value` pairs separated by commas; no part of it is empty.
     ///
     /// # Errors
     /// Names the part that cannot be used; nothing has changed then.
@@ -164,7 +173,16 @@ impl Parameters {
             "threshold" => self.threshold = number(name, value, 1)?,
             "trace_eagerness" => self.trace_eagerness = number(name, value, 1)?,
             "trace_limit" => self.trace_limit = number(name, value, 1)?,
-            "decay" => self.decay = number(name, value, 0)?.min(1000),
+            "decay" => {
+                let decay = number(name, value, 0)?;
+                self.decay = Some(decay)
+                    .filter(|decay| *decay <= 1000)
+                    .ok_or_else(|| ConfigError::BadValue {
+                        name: name.to_owned(),
+                        value: value.to_owned(),
+                        expected: "a number up to 1000",
+                    })?;
+            }
             "max_inline_depth" => self.max_inline_depth = number(name, value, 0)?,
             "max_bridges" => self.max_bridges = number(name, value, 0)?,
             "enable_opts" => self.optimize = choice(name, value, &[("all", true), ("", false), ("none", false)])?,
@@ -172,12 +190,12 @@ impl Parameters {
             "demotion" => self.demotion = choice(name, value, &[("1", true), ("0", false)])?,
             "strict" => self.strict = choice(name, value, &[("1", true), ("0", false)])?,
             "count" => self.count = choice(name, value, &[("1", true), ("0", false)])?,
-            #[cfg(feature = "check")]
-            "check" => self.check = number(name, value, 0)?,
-            #[cfg(not(feature = "check"))]
-            "check" if number(name, value, 0)? > 0 => return Err(ConfigError::NotBuilt("check")),
-            #[cfg(not(feature = "check"))]
-            "check" => {}
+            "check" => {
+                let mut changed = self.clone();
+                changed.check = number(name, value, 0)?;
+                changed.are_built()?;
+                *self = changed;
+            }
             "force_exits" => self.force_exits = number(name, value, 0)?,
             "seed" => self.seed = number(name, value, 0)?.into(),
             "force_guard" => self.force_guard = Some(number(name, value, 0)?),
@@ -262,6 +280,7 @@ mod tests {
             ("threshold=3,", "'' is neither"),
             ("threshold=+3", "a whole number"),
             ("strict=yes", "0 or 1"),
+            ("decay=1001", "up to 1000"),
         ] {
             let error = params.apply(text).expect_err("a bad text").to_string();
             assert!(error.contains(part), "{error}");

@@ -434,6 +434,14 @@ mod tests {
         assert_eq!(ranges(&free), [(60, 40), (550, 50)]);
     }
 
+    #[test]
+    #[should_panic(expected = "a chunk is released once")]
+    fn a_chunk_that_overlaps_free_memory_is_refused() {
+        let mut free = FreeList::new(100);
+        free.allocate(40);
+        free.release(Chunk { start: 20, len: 30 });
+    }
+
     /// Code written to each sort of memory runs, also after a patch and after the chunk was used for something else.
     #[test]
     fn code_runs() {

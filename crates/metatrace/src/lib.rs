@@ -35,7 +35,7 @@ pub use metatrace_log::{Log, LogError};
 #[doc(hidden)]
 pub use metatrace_macros::__JitShape;
 pub use metatrace_macros::{build_twins, jit};
-pub use metatrace_metainterp::{Abort, ConfigError, Parameters, Stats, Twins, Unstageable};
+pub use metatrace_metainterp::{Abort, Aborts, ConfigError, Parameters, Stats, Twins, Unstageable};
 
 /// The attributes beside [`macro@jit`] itself.
 pub mod jit {

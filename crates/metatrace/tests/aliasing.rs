@@ -296,7 +296,10 @@ portal!(
     pair,
     owner_in_an_image_of_two_words,
     Pair,
-    Pair { pair: (1, Box::new(Numbers { x: 3, y: 0 })), seen: 0 }
+    Pair {
+        pair: (1, Box::new(Numbers { x: 3, y: 0 })),
+        seen: 0
+    }
 );
 
 #[jit]
@@ -366,7 +369,13 @@ portal!(
     owner_moved_between_shared_words,
     (Slot, Slot),
     (
-        Slot { held: Held::Owned(Box::new(Numbers { x: 3, y: 0 })), seen: 0 },
-        Slot { held: Held::Number(4), seen: 0 }
+        Slot {
+            held: Held::Owned(Box::new(Numbers { x: 3, y: 0 })),
+            seen: 0
+        },
+        Slot {
+            held: Held::Number(4),
+            seen: 0
+        }
     )
 );

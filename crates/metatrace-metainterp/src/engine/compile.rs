@@ -93,8 +93,8 @@ impl Engine {
         }
         check(&trace);
         let resume = resume::encode(&trace);
-        let backend = self.backend()?;
         let start = Instant::now();
+        let backend = self.backend()?;
         let assembled = assemble(backend, &trace)?;
         let backend_ns = start.elapsed().as_nanos() as u64;
         self.log_compiled(kind, &trace, &assembled);

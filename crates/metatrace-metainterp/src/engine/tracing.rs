@@ -15,6 +15,25 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
+/// The time of a recording, with all recordings that begin meanwhile: what a log asks the author may run the portal again.
+struct Stopwatch {
+    start: Instant,
+    before: u64,
+}
+
+impl Stopwatch {
+    fn start(engine: &Engine) -> Stopwatch {
+        Stopwatch {
+            start: Instant::now(),
+            before: engine.stats.borrow().tracing_ns,
+        }
+    }
+
+    fn stop(self, engine: &Engine) {
+        engine.stats.borrow_mut().tracing_ns = self.before + self.start.elapsed().as_nanos() as u64;
+    }
+}
+
 impl Engine {
     pub(super) fn setting<'a>(&'a self, surroundings: &'a dyn Surroundings, code: &'a PortalCode) -> Setting<'a> {
         let params = self.params.borrow();
@@ -35,7 +54,7 @@ impl Engine {
     /// # Safety
     /// `words` are those of the portal's parameters at the merge point.
     pub(super) unsafe fn record_loop(&self, portal: PortalId, greens: &[u64], words: &[u64]) -> Outcome<u64> {
-        let start = Instant::now();
+        let stopwatch = Stopwatch::start(self);
         let code = self.portal_code(portal);
         let kinds = code.red_kinds();
         let mut trace = Trace::new(kinds.clone());
@@ -67,7 +86,7 @@ impl Engine {
         if let Err(reason) = self.finish_loop(portal, &recorder) {
             self.abort_at(portal, greens, reason);
         }
-        self.count_time(start);
+        stopwatch.stop(self);
         concrete(outcome)
     }
 
@@ -85,15 +104,10 @@ impl Engine {
         execution()
     }
 
-    /// Counts the time since a recording's start.
-    fn count_time(&self, start: Instant) {
-        self.stats.borrow_mut().tracing_ns += start.elapsed().as_nanos() as u64;
-    }
-
     /// # Safety
     /// As for [`exit`](Self::exit).
     pub(super) unsafe fn record_bridge(&self, guard_cell: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> Continuation {
-        let start = Instant::now();
+        let stopwatch = Stopwatch::start(self);
         let (portal, token) = {
             let mut guard = guard_cell.borrow_mut();
             guard.exits = 0;
@@ -131,7 +145,7 @@ impl Engine {
             self.count_abort(reason, &format!("guard {:#x}", exit.guard.0));
         }
         let compile_ns = recorded.elapsed().as_nanos() as u64;
-        self.count_time(start);
+        stopwatch.stop(self);
         Continuation {
             outcome: concrete(outcome),
             way_out: WayOut::Recording { operations, compile_ns },

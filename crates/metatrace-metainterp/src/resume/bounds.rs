@@ -45,6 +45,9 @@ pub(super) struct Bounds<'a> {
     known: FxHashMap<Ref, SmallVec<[Known; 2]>>,
     /// By value: its place in the exit that had it last.
     places: Vec<usize>,
+    /// By value: the last exit of which was told what it is below; and the number of exits.
+    told: Vec<u32>,
+    exits: u32,
 }
 
 /// At which distances a value is below a bound: the nearest and the farthest.
@@ -66,6 +69,8 @@ impl Bounds<'_> {
             part: 0,
             known: FxHashMap::default(),
             places: vec![0; trace.value_count()],
+            told: vec![0; trace.value_count()],
+            exits: 0,
         }
     }
 
@@ -80,13 +85,13 @@ impl Bounds<'_> {
             self.places[number(*value)] = n;
         }
         let place = |value: Ref| Some(self.places[number(value)]).filter(|n| exit.get(*n) == Some(&value));
-        let mut told: SmallVec<[Ref; 8]> = SmallVec::new();
+        self.exits += 1;
         for (n, value) in exit.iter().enumerate() {
             let Sum { of, distance } = self.sums[number(*value)];
-            let Some(bounds) = self.known.get(&of).filter(|_| !told.contains(&of)) else {
+            let Some(bounds) = self.known.get(&of) else { continue };
+            if std::mem::replace(&mut self.told[number(of)], self.exits) == self.exits {
                 continue;
-            };
-            told.push(of);
+            }
             // as seen from itself, or from this sum of it
             let (value, offset) = place(of).map_or((n, distance), |itself| (itself, 0));
             for Known { bound, low, high } in bounds {
