@@ -7,7 +7,8 @@
 //! allocation of the trace, and the unknown, which is all other memory. Facts hang at roots, never at the types of
 //! references: in `let r = &self.a; r.x; self.a.x = 7; (&self.a).x` two names of one place are legal Rust. What is loaded
 //! from an owning place (a `Box`, a `Vec`'s buffer, a `&mut`) leads *below* the root; the address of a field or item leads
-//! where its base does; so do sums of pointers and numbers. Everything else leads to the unknown.
+//! where its base does; so do sums of pointers and numbers. A word that owns at times only ([`Pointee::Mixed`]: variants of an
+//! enum share it) leads below the root or to the unknown. Everything else leads to the unknown.
 //!
 //! **Places.** An access is at `origin + index * item_size + offset`, where the origin is the pointer that other addresses
 //! were computed from. Two places with one origin and index differ by their offsets; with one origin and size of items,

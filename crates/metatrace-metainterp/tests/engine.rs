@@ -391,7 +391,7 @@ fn every_threshold_gives_the_same() {
     for n in [1, 2, 3, 9, 50, 1000] {
         for params in [
             "off",
-            "",
+            "default",
             "threshold=1",
             "threshold=1,trace_eagerness=1",
             "threshold=7,trace_limit=300",
