@@ -14,7 +14,7 @@ use crate::place::{PlaceData, Root};
 use crate::types::Type;
 use metatrace_ir::{Class, Const, Descr, DescrRef, Kind, Memory, Opcode, SizeDescr, eval};
 use metatrace_jitcode::Unstageable;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// A value: its type and words.
@@ -124,22 +124,34 @@ pub(crate) struct Builder {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Builder>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Box<Builder>>> = const { Cell::new(None) };
 }
 
-/// Runs `f` on the current builder.
+/// Runs `f` on the current builder. There are hundreds of callers, many of them generic: what is not `f` is a few calls.
 ///
 /// # Panics
 /// Outside of a twin's run.
 pub(crate) fn with<R>(f: impl FnOnce(&mut Builder) -> R) -> R {
-    let (mut f, mut result) = (Some(f), None);
-    with_current(&mut |builder| result = f.take().map(|f| f(builder)));
-    result.expect("it has been called once")
+    f(Lent::take().builder())
 }
 
-/// The part that authors' crates do not compile again for each caller.
-fn with_current(f: &mut dyn FnMut(&mut Builder)) {
-    CURRENT.with_borrow_mut(|current| f(current.as_mut().expect("handles are used only while a twin runs")));
+/// The current builder, until it is given back.
+struct Lent(Option<Box<Builder>>);
+
+impl Lent {
+    fn take() -> Lent {
+        Lent(CURRENT.take())
+    }
+
+    fn builder(&mut self) -> &mut Builder {
+        self.0.as_mut().expect("handles are used only while a twin runs")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
 }
 
 /// Gives a function up that cannot be staged: unwinds to the library, which has a twin run.
@@ -172,16 +184,14 @@ fn run_once(twin: fn(), known: Learnt) -> Builder {
     struct Clear;
     impl Drop for Clear {
         fn drop(&mut self) {
-            CURRENT.with_borrow_mut(|current| *current = None);
+            CURRENT.set(None);
         }
     }
-    CURRENT.with_borrow_mut(|current| {
-        assert!(current.is_none(), "a twin runs already");
-        *current = Some(Builder::new(known));
-    });
+    let before = CURRENT.replace(Some(Box::new(Builder::new(known))));
+    assert!(before.is_none(), "a twin runs already");
     let _clear = Clear;
     twin();
-    CURRENT.with_borrow_mut(|current| current.take().expect("the twin is done with it"))
+    *CURRENT.take().expect("the twin is done with it")
 }
 
 impl Builder {
