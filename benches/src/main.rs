@@ -111,10 +111,7 @@ fn run(options: &Options) -> Result<(), String> {
         .into_iter()
         .filter(|program| options.only.is_empty() || program.stem() == options.only)
         .collect();
-    let rpython = match options.rpython && !options.gate {
-        true => rpython::interpreter(&root.join("benches/rpython/bf.py"), &rpython::folder()),
-        false => Err("not asked for (--rpython)".to_owned()),
-    };
+    let rpython = rpython::interpreter(options.rpython && !options.gate);
     if let (Err(why), false) = (&rpython, options.gate) {
         println!("RPython is absent: {why}");
     }

@@ -11,17 +11,17 @@ use std::process::Command;
 /// What is installed.
 const PACKAGES: [&str; 3] = ["rpython==0.2.1", "py==1.11.0", "pytest<5"];
 
-/// Where it is kept: beside this program.
-pub fn folder() -> PathBuf {
-    let this = std::env::current_exe().expect("a program has a file");
-    this.with_file_name("rpython-peer")
-}
-
-/// The translated interpreter, in `folder`.
+/// The translated interpreter, in a folder beside this program.
 ///
 /// # Errors
-/// Why it cannot be had.
-pub fn interpreter(source: &Path, folder: &Path) -> Result<PathBuf, String> {
+/// Why it cannot be had; or that nobody has asked for it.
+pub fn interpreter(is_asked_for: bool) -> Result<PathBuf, String> {
+    if !is_asked_for {
+        return Err("not asked for (--rpython)".to_owned());
+    }
+    let source = &Path::new(env!("CARGO_MANIFEST_DIR")).join("rpython/bf.py");
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = &this.with_file_name("rpython-peer");
     let binary = folder.join("rpython-bf");
     let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
     if modified(&binary) > modified(source) {

@@ -334,13 +334,9 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::FAILURE;
     }
-    let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rpython = match flags.is_empty() {
-        true => Err("not asked for (--rpython)".to_owned()),
-        false => rpython::interpreter(&benches.join("rpython/bf.py"), &rpython::folder()),
-    };
+    let rpython = rpython::interpreter(!flags.is_empty());
     table();
-    let own = benches.join("../interpreters/brainfuck/programs/e.b");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interpreters/brainfuck/programs/e.b");
     let programs: Vec<PathBuf> = [own].into_iter().chain(files.iter().map(PathBuf::from)).collect();
     summaries(&programs, rpython);
     ExitCode::SUCCESS

@@ -55,8 +55,6 @@ pub struct OpInfo {
     pub operands: Operands,
     /// Kind of the result; `None` for operations without.
     pub result: Option<Kind>,
-    /// Effect.
-    pub class: Class,
     /// Whether the two operands may be exchanged.
     pub commutative: bool,
 }
@@ -111,11 +109,10 @@ macro_rules! ops {
             name: $name,
             operands: kinds!($($operands)*),
             result: result!($result),
-            class: Class::$class,
             commutative: commutes!($($commutes)?),
         }),*];
 
-        /// By opcode, as in its row: asked for at every turn, so they stand together.
+        /// By opcode: apart from the rows, since they are asked for at every turn.
         static CLASSES: &[Class] = &[$(Class::$class),*];
     };
 }

@@ -417,36 +417,37 @@ impl Ownership {
         let Some(access) = self.access_of(op, values) else {
             return unknown(value);
         };
-        let pointee = pointee(op);
-        let may_own = pointee.may_own() && access.memory == Memory::Rust;
-        let is_frozen = access.is_frozen && (may_own || pointee == Pointee::Shared);
-        if !may_own {
-            return Pointer {
-                is_frozen,
-                ..unknown(value)
-            };
-        }
-        if pointee == Pointee::Mixed {
-            return Pointer {
+        let is_rust = access.memory == Memory::Rust;
+        match pointee(op) {
+            Pointee::Owned | Pointee::Exclusive if is_rust => {
+                if access.regions.is_single() && access.regions != Regions::UNKNOWN {
+                    self.owned.insert(value, access);
+                }
+                let regions = self.owned_from(access.regions);
+                let depth = if regions == access.regions {
+                    Depth::Below
+                } else {
+                    Depth::Any
+                };
+                Pointer {
+                    regions,
+                    depth,
+                    is_frozen: access.is_frozen,
+                    ..unknown(value)
+                }
+            }
+            Pointee::Mixed if is_rust => Pointer {
                 regions: self.owned_from(access.regions) | Regions::UNKNOWN,
                 depth: Depth::Any,
                 ..unknown(value)
-            };
-        }
-        if access.regions.is_single() && access.regions != Regions::UNKNOWN {
-            self.owned.insert(value, access);
-        }
-        let regions = self.owned_from(access.regions);
-        let depth = if regions == access.regions {
-            Depth::Below
-        } else {
-            Depth::Any
-        };
-        Pointer {
-            regions,
-            depth,
-            is_frozen,
-            ..unknown(value)
+            },
+            Pointee::Shared => Pointer {
+                is_frozen: access.is_frozen,
+                ..unknown(value)
+            },
+            Pointee::Owned | Pointee::Exclusive | Pointee::Mixed | Pointee::Unknown | Pointee::Counted => {
+                unknown(value)
+            }
         }
     }
 

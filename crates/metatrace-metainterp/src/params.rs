@@ -164,6 +164,7 @@ impl Parameters {
                 }
             }
         }
+        changed.are_built()?;
         *self = changed;
         Ok(())
     }
@@ -173,16 +174,10 @@ impl Parameters {
             "threshold" => self.threshold = number(name, value, 1)?,
             "trace_eagerness" => self.trace_eagerness = number(name, value, 1)?,
             "trace_limit" => self.trace_limit = number(name, value, 1)?,
-            "decay" => {
-                let decay = number(name, value, 0)?;
-                self.decay = Some(decay)
-                    .filter(|decay| *decay <= 1000)
-                    .ok_or_else(|| ConfigError::BadValue {
-                        name: name.to_owned(),
-                        value: value.to_owned(),
-                        expected: "a number up to 1000",
-                    })?;
-            }
+            "decay" => match number(name, value, 0)? {
+                decay @ ..=1000 => self.decay = decay,
+                _ => return Err(bad(name, value, "a number up to 1000")),
+            },
             "max_inline_depth" => self.max_inline_depth = number(name, value, 0)?,
             "max_bridges" => self.max_bridges = number(name, value, 0)?,
             "enable_opts" => self.optimize = choice(name, value, &[("all", true), ("", false), ("none", false)])?,
@@ -190,12 +185,7 @@ impl Parameters {
             "demotion" => self.demotion = choice(name, value, &[("1", true), ("0", false)])?,
             "strict" => self.strict = choice(name, value, &[("1", true), ("0", false)])?,
             "count" => self.count = choice(name, value, &[("1", true), ("0", false)])?,
-            "check" => {
-                let mut changed = self.clone();
-                changed.check = number(name, value, 0)?;
-                changed.are_built()?;
-                *self = changed;
-            }
+            "check" => self.check = number(name, value, 0)?,
             "force_exits" => self.force_exits = number(name, value, 0)?,
             "seed" => self.seed = number(name, value, 0)?.into(),
             "force_guard" => self.force_guard = Some(number(name, value, 0)?),
@@ -206,17 +196,20 @@ impl Parameters {
     }
 }
 
-fn number(name: &str, value: &str, least: u32) -> Result<u32, ConfigError> {
-    let bad = |expected| ConfigError::BadValue {
+fn bad(name: &str, value: &str, expected: &'static str) -> ConfigError {
+    ConfigError::BadValue {
         name: name.to_owned(),
         value: value.to_owned(),
         expected,
-    };
+    }
+}
+
+fn number(name: &str, value: &str, least: u32) -> Result<u32, ConfigError> {
     let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
     let number: Option<u32> = value.parse().ok().filter(|_| is_number);
-    let number = number.ok_or_else(|| bad("a whole number below 2^32"))?;
+    let number = number.ok_or_else(|| bad(name, value, "a whole number below 2^32"))?;
     if number < least {
-        Err(bad("a number above 0"))
+        Err(bad(name, value, "a number above 0"))
     } else {
         Ok(number)
     }
@@ -229,11 +222,8 @@ fn choice(name: &str, value: &str, choices: &[(&str, bool)]) -> Result<bool, Con
         [("reference", _), ..] => "'reference' or 'native'",
         _ => "0 or 1",
     };
-    known.map(|(_, choice)| *choice).ok_or_else(|| ConfigError::BadValue {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        expected,
-    })
+    let known = known.map(|(_, choice)| *choice);
+    known.ok_or_else(|| bad(name, value, expected))
 }
 
 #[cfg(test)]

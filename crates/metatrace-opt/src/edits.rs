@@ -83,10 +83,12 @@ struct Writer {
 
 fn renumber(numbers: &[Ref], values: &mut [Ref]) {
     for value in values {
-        if let Some(n) = value.as_value() {
-            *value = numbers[n];
-        }
+        *value = number(numbers, *value);
     }
+}
+
+fn number(numbers: &[Ref], value: Ref) -> Ref {
+    value.as_value().map_or(value, |n| numbers[n])
 }
 
 impl Writer {
@@ -190,6 +192,6 @@ impl Writer {
     }
 
     fn value(&self, value: Ref) -> Ref {
-        value.as_value().map_or(value, |n| self.numbers[n])
+        number(&self.numbers, value)
     }
 }

@@ -15,9 +15,9 @@
 //! ```
 //!
 //! **What is grouped**: guards on one value `x` and a distance `c`: `x + c <u n` (*below*), `x + c != n` (*not at the end*),
-//! `x + c != 0` (*not zero*), `n - (x + c) >u k` (*room*), `x + c >= k` (*at least*). The bound `n` must be natural, so that between two places
-//! below it nothing wraps around: if `x + l <u n` and `x + h <u n`, then `x + c <u n` for all `c` from `l` to `h`, `x + c != n` for all up to `h`, and
-//! `x + c != 0` for all above `l`. What is known of a family `(x, n)` is such a *hull*, from `l` to `h`. "Not at the end" widens
+//! `x + c != 0` (*not zero*), `n - (x + c) >u k` (*room*), `x + c >= k` (*at least*). The bound `n` must be natural, so that
+//! between two places below it nothing wraps around: if `x + l <u n` and `x + h <u n`, then `x + c <u n` for all `c` from `l`
+//! to `h`, `x + c != n` for all up to `h`, and `x + c != 0` for all above `l`. What is known of a family `(x, n)` is such a *hull*, from `l` to `h`. "Not at the end" widens
 //! it by one at its upper end, "not zero" at its lower end; "room" widens it by `k` above a distance in it, "at least" below one.
 //!
 //! **Why a guard may become stronger**: it resumes at its instruction, which is evaluated again. One that fails although its

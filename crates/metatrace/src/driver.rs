@@ -39,6 +39,9 @@ impl<'p> JitDriver<'p> {
     }
 
     /// A cold driver with these parameters.
+    ///
+    /// # Panics
+    /// If they ask for what is [not in this build](Parameters::are_built).
     #[cfg(feature = "jit")]
     pub fn with_parameters(params: Parameters) -> JitDriver<'p> {
         let library = metatrace_codewriter::Library::of_thread();

@@ -35,7 +35,7 @@ Passes, in the order in which they run:
         let _ = writeln!(usage, "  {:<18}  {}", pass.name, pass.about);
     }
     usage + "\nExit status: 0, or 1 if the text is no well-formed trace, or 2 if the command line makes no sense, or 3 if the traces
-differ.\n"
+differ or the optimised one is not well formed.\n"
 }
 
 /// What the command line asks for.

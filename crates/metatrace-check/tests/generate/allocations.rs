@@ -66,9 +66,7 @@ impl Generator {
         let array = self.make(Opcode::NewArray, &[length], descr);
         let data = self.trace.push(Op::new(Opcode::CastPtrToInt, &[array]));
         for _ in 0..self.random.below(4) {
-            let descr = items(&mut self.random);
-            let (index, value) = (self.index(), self.of_word(descr.array().word));
-            self.make(Opcode::SetarrayitemRaw, &[data, index, value], descr);
+            self.store_item(data);
         }
         self.visible.extend([(array, Role::Own), (data, Role::UnknownBuffer)]);
     }

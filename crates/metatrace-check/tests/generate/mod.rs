@@ -42,6 +42,14 @@ enum Role {
 }
 
 impl Role {
+    /// Of a word that is no pointer.
+    fn of_word(word: Word) -> Role {
+        match word {
+            Word::F64 => Role::Float,
+            _ => Role::Number,
+        }
+    }
+
     fn is_object(self) -> bool {
         use Role::*;
         matches!(self, Exclusive | Root(_, Kind::Ref) | Frozen | Unknown | Own | Passing)
@@ -514,13 +522,7 @@ impl Generator {
         let accept = |role: Role| role.is_object() && (load || can_write(role));
         let Some((pointer, _)) = self.find(accept) else { return };
         if load {
-            let opcode = Opcode::getfield(facts.word.kind());
-            let role = if facts.word == Word::F64 {
-                Role::Float
-            } else {
-                Role::Number
-            };
-            self.push(Op::with_descr(opcode, &[pointer], descr), role);
+            self.load_number(pointer, descr);
         } else {
             let value = self.of_word(facts.word);
             self.push(
@@ -528,6 +530,20 @@ impl Generator {
                 Role::Number,
             );
         }
+    }
+
+    fn load_number(&mut self, pointer: Ref, descr: DescrRef) {
+        let word = descr.field().word;
+        let load = Op::with_descr(Opcode::getfield(word.kind()), &[pointer], descr);
+        self.push(load, Role::of_word(word));
+    }
+
+    /// Stores some word at some place of a buffer.
+    fn store_item(&mut self, buffer: Ref) {
+        let descr = items(&mut self.random);
+        let (index, value) = (self.index(), self.of_word(descr.array().word));
+        self.trace
+            .push(Op::with_descr(Opcode::SetarrayitemRaw, &[buffer, index, value], descr));
     }
 
     fn access_item(&mut self) {
@@ -552,8 +568,7 @@ impl Generator {
         }
         if load {
             let opcode = Opcode::getarrayitem(word.kind());
-            let role = if word == Word::F64 { Role::Float } else { Role::Number };
-            self.push(Op::with_descr(opcode, &[buffer, index], descr), role);
+            self.push(Op::with_descr(opcode, &[buffer, index], descr), Role::of_word(word));
         } else {
             let value = self.of_word(word);
             self.push(
@@ -679,10 +694,9 @@ impl Generator {
         let (of_a, of_b) = (load(self, a), load(self, b));
         let held = (kind == Kind::Ref && self.random.one_in(2)).then(|| number(&mut self.random));
         let look = |generator: &mut Generator| {
-            let Some(descr) = held.clone() else { return };
-            let word = descr.field().word;
-            let role = if word == Word::F64 { Role::Float } else { Role::Number };
-            generator.push(Op::with_descr(Opcode::getfield(word.kind()), &[of_a], descr), role);
+            if let Some(descr) = &held {
+                generator.load_number(of_a, descr.clone());
+            }
         };
         look(self);
         self.trace
@@ -722,10 +736,7 @@ impl Generator {
         let load = Op::with_descr(Opcode::GetarrayitemRawI, &[owners, other], self::owners());
         let held = self.push(load, Role::Buffer);
         if self.random.one_in(2) {
-            let descr = items(&mut self.random);
-            let (index, value) = (self.index(), self.of_word(descr.array().word));
-            self.trace
-                .push(Op::with_descr(Opcode::SetarrayitemRaw, &[held, index, value], descr));
+            self.store_item(held);
         }
     }
 
@@ -773,9 +784,7 @@ impl Generator {
     fn constant_pointer(&mut self) {
         let descr = number(&mut self.random);
         let constant = self.trace.constant(Const::ptr(0x5000)).green();
-        let word = descr.field().word;
-        let role = if word == Word::F64 { Role::Float } else { Role::Number };
-        self.push(Op::with_descr(Opcode::getfield(word.kind()), &[constant], descr), role);
+        self.load_number(constant, descr);
     }
 
     // ---- labels

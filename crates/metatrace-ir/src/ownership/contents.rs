@@ -7,6 +7,7 @@
 //! Accesses with one [base](Access::has_base_of) are kept together, in the order of their offsets: a store is compared with
 //! each base once, and where the bases are the same, with what lies close by.
 
+use super::pointers::entry;
 use super::{Access, Ownership, Place, Scope, Values};
 use crate::descr::{Descr, Memory, Word};
 use crate::op::Class;
@@ -191,12 +192,9 @@ impl Contents {
     /// A guard has proved that `value` is `constant`.
     pub fn learned(&mut self, value: Ref, constant: Ref) {
         self.ownership.learned(value, constant);
-        let Some(n) = value.as_value() else { return };
-        if self.learned.len() <= n {
-            // in steps that are enough for most traces
-            self.learned.resize((n + 1).next_multiple_of(256), None);
+        if let Some(n) = value.as_value() {
+            *entry(&mut self.learned, n) = Some(constant);
         }
-        self.learned[n] = Some(constant);
     }
 
     fn remember(&mut self, access: Access, value: Ref, stored: bool) {

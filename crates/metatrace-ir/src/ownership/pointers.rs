@@ -111,19 +111,23 @@ impl Pointers {
             self.of_constants.insert(value, pointer);
             return;
         };
-        if self.of_values.len() <= n {
-            // in steps that are enough for most traces
-            self.of_values.resize((n + 1).next_multiple_of(256), 0);
-        }
         if self.known.is_empty() {
             self.known.reserve(32);
         }
-        match self.of_values[n] {
-            0 => {
+        match entry(&mut self.of_values, n) {
+            place @ 0 => {
                 self.known.push(pointer);
-                self.of_values[n] = self.known.len() as u32;
+                *place = self.known.len() as u32;
             }
-            place => self.known[place as usize - 1] = pointer,
+            place => self.known[*place as usize - 1] = pointer,
         }
     }
+}
+
+/// The entry of value `n` in a list by value, which grows in steps that are enough for most traces.
+pub(super) fn entry<T: Clone + Default>(by_value: &mut Vec<T>, n: usize) -> &mut T {
+    if by_value.len() <= n {
+        by_value.resize((n + 1).next_multiple_of(256), T::default());
+    }
+    &mut by_value[n]
 }
