@@ -540,10 +540,28 @@ impl Generator {
 
     /// Stores some word at some place of a buffer.
     fn store_item(&mut self, buffer: Ref) {
-        let descr = items(&mut self.random);
-        let (index, value) = (self.index(), self.of_word(descr.array().word));
-        self.trace
-            .push(Op::with_descr(Opcode::SetarrayitemRaw, &[buffer, index, value], descr));
+        let place = self.item();
+        self.store_item_at(buffer, &place);
+    }
+
+    /// A place of any buffer.
+    fn item(&mut self) -> (Ref, DescrRef) {
+        (self.index(), items(&mut self.random))
+    }
+
+    fn store_item_at(&mut self, buffer: Ref, (index, descr): &(Ref, DescrRef)) {
+        let value = self.of_word(descr.array().word);
+        self.trace.push(Op::with_descr(
+            Opcode::SetarrayitemRaw,
+            &[buffer, *index, value],
+            descr.clone(),
+        ));
+    }
+
+    fn load_item_at(&mut self, buffer: Ref, (index, descr): &(Ref, DescrRef)) {
+        let word = descr.array().word;
+        let load = Op::with_descr(Opcode::getarrayitem(word.kind()), &[buffer, *index], descr.clone());
+        self.push(load, Role::of_word(word));
     }
 
     fn access_item(&mut self) {
@@ -708,7 +726,8 @@ impl Generator {
         look(self);
     }
 
-    /// A buffer that an item owns: loaded, or exchanged for what an object owns. Which item it is may not be known.
+    /// A buffer that an item owns: loaded, or exchanged for what an object owns. Which item it is may not be known. What lies in
+    /// the buffer that has moved is looked at by its first name as well, before and behind a store by another one.
     fn item_owner(&mut self) {
         let exclusive = |role: Role| matches!(role, Role::Exclusive | Role::Root(RootKind::Exclusive, Kind::Ref));
         let owners = match self.find(|role| role == Role::Owners) {
@@ -728,6 +747,8 @@ impl Generator {
             return;
         };
         let own = self.push(Op::with_descr(Opcode::GetfieldGcI, &[pointer], buffer()), Role::Buffer);
+        let place = self.item();
+        self.load_item_at(own, &place);
         let store = Op::with_descr(Opcode::SetarrayitemRaw, &[owners, index, own], self::owners());
         self.trace.push(store);
         self.trace
@@ -736,7 +757,8 @@ impl Generator {
         let load = Op::with_descr(Opcode::GetarrayitemRawI, &[owners, other], self::owners());
         let held = self.push(load, Role::Buffer);
         if self.random.one_in(2) {
-            self.store_item(held);
+            self.store_item_at(held, &place);
+            self.load_item_at(own, &place);
         }
     }
 
