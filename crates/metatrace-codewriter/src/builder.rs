@@ -9,9 +9,9 @@
 //! depend on where they live.
 
 use crate::drops::{Owner, Path};
-use crate::graph::{Blk, Graph, Op, Operand, OwnerId, Term, Unwind, VReg};
 use crate::place::{PlaceData, Root};
 use crate::types::Type;
+use metatrace_graph::{Blk, Graph, Op, Operand, OwnerId, Term, Unwind, VReg};
 use metatrace_ir::{Class, Const, Descr, DescrRef, Kind, Memory, Opcode, SizeDescr, eval};
 use metatrace_jitcode::Unstageable;
 use std::cell::Cell;

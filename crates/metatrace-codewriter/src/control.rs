@@ -4,12 +4,12 @@
 //! diverges after having recorded its edge. So divergence is rustc's own `!`.
 
 use crate::builder::{Builder, JoinState, ValueId, with};
-use crate::graph::{Blk, Op, Term, VReg};
 use crate::handles::{AnyVar, Place, Var};
 use crate::natives;
 use crate::place::{PlaceId, PlaceKind, RootHome};
 use crate::shims;
 use crate::types::Type;
+use metatrace_graph::{Blk, Op, Operand, Term, VReg};
 use std::marker::PhantomData;
 
 /// Begins the twin of a function that returns `R`.
@@ -313,7 +313,7 @@ fn join_end(join: u32) -> Option<ValueId> {
         b.truncate_scopes(depth);
         b.current = block;
         let (ty, regs) = b.joins[join as usize].value.clone()?;
-        let words = regs.into_iter().map(crate::graph::Operand::Reg).collect();
+        let words = regs.into_iter().map(Operand::Reg).collect();
         let owned = b.joins[join as usize].owned;
         Some(if owned {
             b.owned_value(ty, words)
@@ -346,7 +346,7 @@ impl Builder {
         self.params.push(ty);
         let words: Vec<VReg> = if self.portal.is_some() && ty.drop.is_some() {
             let address = self.reg(metatrace_ir::Kind::Ref);
-            let mem = crate::place::Mem::behind(crate::graph::Operand::Reg(address), ty.name.as_str().into());
+            let mem = crate::place::Mem::behind(Operand::Reg(address), ty.name.as_str().into());
             self.graph.params.push(address);
             if let Some(portal) = &mut self.portal {
                 portal.params.push(crate::builder::PortalParam {
@@ -367,7 +367,7 @@ impl Builder {
         }
         let place = self.place(PlaceKind::Root(root));
         if self.is_addressed(root) {
-            let operands: Vec<_> = words.iter().map(|reg| crate::graph::Operand::Reg(*reg)).collect();
+            let operands: Vec<_> = words.iter().map(|reg| Operand::Reg(*reg)).collect();
             self.write(place, ty, &operands);
         }
         let owners = self.roots[root as usize].owners.clone();

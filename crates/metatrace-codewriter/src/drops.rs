@@ -9,9 +9,9 @@
 //! owner of its own ([`Part`]). Which variant of an enum is there, the drop of a part finds out by the tag, which stays.
 
 use crate::builder::{Builder, ValueId};
-use crate::graph::{Op, Operand, OwnerId};
 use crate::place::{PlaceId, PlaceKind};
 use crate::types::{Type, TypeShape};
+use metatrace_graph::{Op, Operand, OwnerId};
 
 /// Something to drop.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! `for` loops: over ranges of integers and over the items of slices.
 
 use crate::builder::{Builder, ValueId, with};
-use crate::graph::{Blk, Op, Operand, VReg};
 use crate::handles::Var;
 use crate::natives::{Facts, std_call};
 use crate::place::{Base, Mem};
@@ -9,6 +8,7 @@ use crate::pointers::{deref, deref_mut};
 use crate::scalar::{Compare, JitInt};
 use crate::sequences::{array_slice, vec_slice};
 use crate::types::{KnownType, Scalar, Type, TypeIsJit, TypeShape, field};
+use metatrace_graph::{Blk, Op, Operand, VReg};
 use metatrace_ir::{Kind, Opcode};
 use std::fmt;
 use std::marker::PhantomData;

@@ -2,11 +2,11 @@
 //!
 //! A macro makes of every `#[jit]` function a *twin*, in which values of type `T` are handles [`Var<T>`](stage::Var), places
 //! [`Place<T>`](stage::Place), and operations generic calls of the functions in [`stage`]. When a twin runs, its calls
-//! record a flow graph ([`graph`](self)) in the current builder; the lowering makes jitcode of it, which the [`Library`]
+//! record a flow graph ([`metatrace_graph`]) in the current builder. `lower` has jitcode made of it, which the [`Library`]
 //! stores.
 //!
 //! ```text
-//! twin runs ─▶ builder: graph of words ─▶ ownership ─▶ simplification ─▶ linear jitcode, liveness
+//! twin runs ─▶ builder: graph of words ─▶ ownership: drops made explicit ─▶ metatrace_graph: linear jitcode, liveness
 //! ```
 //!
 //! Unsafe code is in `shims` (generated native code), `assembly` (values by address) and `library` (evaluation) only.
@@ -19,7 +19,6 @@ mod assembly;
 mod builder;
 mod control;
 mod drops;
-mod graph;
 mod handles;
 mod iter;
 mod layout;
@@ -30,6 +29,7 @@ mod memory;
 mod methods;
 mod natives;
 mod overflow;
+mod ownership;
 mod patterns;
 mod place;
 mod pointers;

@@ -2,12 +2,12 @@
 
 use crate::builder::{Builder, ValueId, with};
 use crate::control;
-use crate::graph::Operand;
 use crate::handles::{Place, Var};
 use crate::natives::{self, Callee, Facts, native, std_call};
 use crate::place::{Located, PlaceId, PlaceKind};
 use crate::pointers::deref_mut;
 use crate::types::Type;
+use metatrace_graph::Operand;
 
 /// The value in a place that something else will be put in at once.
 pub(crate) fn taken<T>(place: Place<T>) -> Var<T> {

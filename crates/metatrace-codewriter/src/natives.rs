@@ -2,13 +2,13 @@
 
 use crate::assembly::{self, Assembly, SumAccess};
 use crate::builder::{Builder, Value, ValueId, with};
-use crate::graph::{Inline, Native, Op, Operand, Term, Unwind};
 use crate::handles::Var;
 use crate::place::{Mem, held_whole};
 use crate::scalar::JitScalar;
 use crate::shape::{Shape, ShapeWord};
 use crate::shims::{Arguments, Invoke, Shim, ShimAddress, Signature, WordsArgument};
 use crate::types::Type;
+use metatrace_graph::{Inline, Native, Op, Operand, Term, Unwind};
 use metatrace_ir::{CallDescr, Descr, DescrRef, Effect, Kind, Opcode, Pointee, Word};
 use metatrace_jitcode::{CalleeKey, NativeCall};
 use std::marker::PhantomData;

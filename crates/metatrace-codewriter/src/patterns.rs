@@ -5,7 +5,6 @@
 
 use crate::assembly;
 use crate::builder::{Builder, ValueId, with};
-use crate::graph::{Blk, Operand};
 use crate::handles::{JitType, Mv, Place, Rf, RfMut, Under, Var, leak};
 use crate::methods::Probe;
 use crate::natives::Callee;
@@ -14,6 +13,7 @@ use crate::pointers::pointee;
 use crate::scalar::{Compare, JitEq, JitScalar, eq, lit_str};
 use crate::sums::variant_of_ctor;
 use crate::types::{Type, TypeIsJit, TypeShape, field};
+use metatrace_graph::{Blk, Operand};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::offset_of;

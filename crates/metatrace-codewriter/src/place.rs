@@ -7,12 +7,12 @@
 
 use crate::assembly;
 use crate::builder::{Builder, ValueId};
-use crate::graph::{Op, Operand, OwnerId, VReg};
 use crate::layout::TagLayout;
 use crate::natives;
 use crate::shape::{FieldWords, Shape, ShapeWord, Source, Tagging};
 use crate::shims;
 use crate::types::{Type, TypeShape};
+use metatrace_graph::{Op, Operand, OwnerId, VReg};
 use metatrace_ir::{ArrayDescr, Const, Descr, DescrRef, FieldDescr, Kind, Memory, Opcode, Pointee, Word};
 use std::rc::Rc;
 

@@ -4,11 +4,11 @@
 //! `Var<&[T]>`, and so on, so that `&Var<…>` arguments coerce where the author's arguments would.
 
 use crate::builder::{ValueId, with};
-use crate::graph::Operand;
 use crate::handles::{JitType, Place, Var, leak};
 use crate::layout;
 use crate::place::{Mem, PlaceId, PlaceKind, SliceData, SlicePlace};
 use crate::types::{FieldShape, KnownType, Type, TypeIsJit, TypeShape, field, name_of};
+use metatrace_graph::Operand;
 use metatrace_ir::{Const, Kind, Pointee};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ops::Deref;

@@ -1,12 +1,12 @@
 //! Portals: merge points, and the small jitcodes that carry words between native variables and registers.
 
 use crate::builder::{Builder, PortalState, ValueId, with};
-use crate::graph::{MergeWords, Op, Operand, VReg};
 use crate::handles::{AnyVar, Var};
 use crate::library::Lowered;
 use crate::lower;
 use crate::place::{Mem, RootHome};
 use crate::types::{Type, TypeShape};
+use metatrace_graph::{MergeWords, Op, Operand, Term, VReg};
 use metatrace_ir::{JitCodeId, Kind, Pointee, RootKind, Word};
 use metatrace_jitcode::JitCode;
 use metatrace_jitcode::portal::ParamWord;
@@ -226,7 +226,7 @@ pub(crate) fn load_params(params: &[NativeParam], id: JitCodeId) -> JitCode {
                 words.extend(b.load_words(&memory, param.ty));
             }
         }
-        b.end(crate::graph::Term::Return(words));
+        b.end(Term::Return(words));
     })
 }
 
@@ -246,7 +246,7 @@ pub(crate) fn store_params(params: &[NativeParam], id: JitCodeId) -> JitCode {
                 b.store_words(&memory, param.ty, &words);
             }
         }
-        b.end(crate::graph::Term::Return(Vec::new()));
+        b.end(Term::Return(Vec::new()));
     })
 }
 
@@ -258,7 +258,7 @@ pub(crate) fn store_result(ty: Type, id: JitCodeId) -> JitCode {
         let words = word_params(b, ty);
         let memory = Mem::behind(Operand::Reg(address), ty.name.as_str().into());
         b.store_words(&memory, ty, &words);
-        b.end(crate::graph::Term::Return(Vec::new()));
+        b.end(Term::Return(Vec::new()));
     })
 }
 

@@ -5,10 +5,10 @@
 
 use crate::assembly;
 use crate::builder::{Builder, ValueId, with};
-use crate::graph::{Op, Operand, Term};
 use crate::handles::{JitType, Place, Var};
 use crate::natives::{Callee, Facts, native, panic, peek, scalar_call, std_call};
 use crate::types::{Scalar, Type, TypeIsJit, TypeShape};
+use metatrace_graph::{Blk, Op, Operand, Term};
 use metatrace_ir::{Const, Kind, Opcode};
 use std::mem::ManuallyDrop;
 
@@ -268,7 +268,7 @@ impl Builder {
     }
 
     /// Adds, subtracts or multiplies `i64`s; goes to `overflow` where the result does not fit.
-    fn signed_or(&mut self, arith: Arith, a: Operand, b: Operand, overflow: crate::graph::Blk) -> Operand {
+    fn signed_or(&mut self, arith: Arith, a: Operand, b: Operand, overflow: Blk) -> Operand {
         let op = match arith {
             Arith::Add => Opcode::IntAddOvf,
             Arith::Sub => Opcode::IntSubOvf,

@@ -5,13 +5,13 @@
 
 use crate::builder::{Builder, ValueId, with};
 use crate::control;
-use crate::graph::{Op, Operand};
 use crate::handles::{AnyVar, JitType, Place, Var};
 use crate::layout::vec_layout;
 use crate::natives::{Callee, Facts, panic, std_call};
 use crate::place::{Base, Located, Mem, PlaceId, PlaceKind, SliceData, SlicePlace, WordLoc};
 use crate::scalar::{eq, lit};
 use crate::types::{KnownType, KnownWord, Type, TypeIsJit, TypeShape};
+use metatrace_graph::{Op, Operand, VReg};
 use metatrace_ir::{Const, Kind, Opcode, Pointee, Word};
 use std::ops::{Deref, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
@@ -296,7 +296,7 @@ fn vec_pop(vec: PlaceId, item: Type, option: Type) -> ValueId {
 }
 
 impl Builder {
-    pub(crate) fn move_all(&mut self, regs: &[crate::graph::VReg], words: &[Operand]) {
+    pub(crate) fn move_all(&mut self, regs: &[VReg], words: &[Operand]) {
         for (dst, src) in regs.iter().zip(words) {
             self.emit(Op::Move { dst: *dst, src: *src });
         }

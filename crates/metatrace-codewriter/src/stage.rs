@@ -4,7 +4,6 @@ pub use crate::control::{
     Join, Snapshot, again, begin, block, call, cont, cur, depth, done, drop_list, goto, leave, param, pop, ret, scope,
     scope24, snap, switch, test, test_leaving, trunc, unit, unreachable_, unwind_to,
 };
-pub use crate::graph::Blk;
 pub use crate::handles::{
     AnyVar, JitType, Mv, Place, Rf, RfMut, Var, assign, bind, bind_leaving, coerce, get, init, parts_of, peek, recv,
     tmp, typed,
@@ -48,4 +47,5 @@ pub use crate::types::{
     FieldShape, KnownType, Type, TypeIsJit, TypeShape, VariantDecl, VariantShape, ctor_name, enum_shape, field, no_ctor,
 };
 pub use crate::{ctor, edition_2024, probe, probe_value};
+pub use metatrace_graph::Blk;
 pub use std::option::Option::{self, None, Some};

@@ -6,12 +6,12 @@
 use crate::assembly::SumAccess;
 use crate::builder::{Builder, ValueId, with};
 use crate::control;
-use crate::graph::{Op, Operand};
 use crate::handles::{JitType, Place, Var, tmp};
 use crate::natives::{Callee, Facts, native, panic};
 use crate::place::{Mem, PlaceId};
 use crate::shape::{FieldWords, Source, Tagging};
 use crate::types::{Type, TypeIsJit, TypeShape, VariantShape, field};
+use metatrace_graph::{Blk, Op, Operand};
 use metatrace_ir::{Const, Kind, Opcode};
 use std::fmt;
 
@@ -234,7 +234,7 @@ impl Builder {
     }
 
     /// Branches on a variant; the other one goes to `fail`.
-    pub(crate) fn test_variant(&mut self, place: PlaceId, ty: Type, variant: u32, fail: crate::graph::Blk) {
+    pub(crate) fn test_variant(&mut self, place: PlaceId, ty: Type, variant: u32, fail: Blk) {
         let holds = self.is_variant(place, ty, variant);
         if holds.as_const() != Some(1) {
             self.test(holds, fail);

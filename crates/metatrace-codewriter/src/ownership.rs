@@ -12,10 +12,10 @@
 
 use crate::builder::Builder;
 use crate::drops::{Home, Owner, Part};
-use crate::graph::{Blk, Op, Operand, OwnerId, Term, Unwind, VReg};
 use crate::natives::{self, Facts};
 use crate::place::{Located, PlaceKind, RootHome};
 use crate::types::Type;
+use metatrace_graph::{Blk, Op, Operand, OwnerId, Term, Unwind, VReg};
 use metatrace_ir::{Const, Effect, Kind, Opcode};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;

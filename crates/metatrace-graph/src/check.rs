@@ -1,5 +1,5 @@
 //! Consistency of jitcode: kinds of registers in every instruction, and that registers are written before they are read.
-//! Runs in debug builds; what it finds is a bug of the codewriter.
+//! Runs in debug builds; what it finds is a bug of a pass or of who recorded the graph.
 
 use metatrace_ir::op::Operands;
 use metatrace_ir::{Kind, Opcode};

@@ -2,7 +2,7 @@
 //!
 //! Not in single-assignment form: a local of the author's is one virtual register per word, assigned as often as the
 //! author assigns it. Blocks end in a [`Term`]; calls sit inside blocks although they may unwind, and say what is to be
-//! dropped then. The lowering makes explicit blocks of that.
+//! dropped then, from which the codewriter makes explicit blocks.
 //!
 //! ```text
 //! b3: v7 = int_add v4 v5
@@ -14,33 +14,38 @@ use metatrace_ir::{Const, DescrRef, Kind, Opcode};
 use metatrace_jitcode::CalleeKey;
 use std::rc::Rc;
 
-/// A virtual register.
+/// A virtual register: an index into [`Graph::kinds`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub(crate) struct VReg(pub(crate) u32);
+pub struct VReg(pub u32);
 
 /// What an operation reads.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Operand {
+pub enum Operand {
+    /// The word of a register.
     Reg(VReg),
+    /// A constant.
     Const(Const),
 }
 
 impl Operand {
-    pub(crate) fn int(value: u64) -> Operand {
+    /// An integer constant.
+    pub fn int(value: u64) -> Operand {
         Operand::Const(Const {
             kind: Kind::Int,
             bits: value,
         })
     }
 
-    pub(crate) fn as_const(self) -> Option<u64> {
+    /// The bits of a constant.
+    pub fn as_const(self) -> Option<u64> {
         match self {
             Operand::Const(constant) => Some(constant.bits),
             Operand::Reg(_) => None,
         }
     }
 
-    pub(crate) fn as_reg(self) -> Option<VReg> {
+    /// The register, unless it is a constant.
+    pub fn as_reg(self) -> Option<VReg> {
         match self {
             Operand::Reg(reg) => Some(reg),
             Operand::Const(_) => None,
@@ -48,37 +53,47 @@ impl Operand {
     }
 }
 
-/// Names a block. The macro's code keeps these and hands them back.
+/// A block: an index into [`Graph::blocks`]. The macro's code keeps these and hands them back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct Blk(pub(crate) u32);
+pub struct Blk(pub u32);
 
-/// Something a frame owns and drops, see [`crate::drops`].
+/// Something a frame owns and drops. What it is, who records the graph knows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub(crate) struct OwnerId(pub(crate) u32);
+pub struct OwnerId(pub u32);
 
 /// A residual call.
 #[derive(Clone, Debug)]
-pub(crate) struct Native {
-    pub(crate) function: u64,
-    pub(crate) descr: DescrRef,
-    pub(crate) args: Vec<Operand>,
-    pub(crate) dst: Option<VReg>,
-    pub(crate) unwind: Unwind,
+pub struct Native {
+    /// Address of the shim.
+    pub function: u64,
+    /// A [`metatrace_ir::CallDescr`].
+    pub descr: DescrRef,
+    /// The argument words.
+    pub args: Vec<Operand>,
+    /// Where the result goes.
+    pub dst: Option<VReg>,
+    /// Where a panic goes.
+    pub unwind: Unwind,
 }
 
 /// A call of a function with jitcode.
 #[derive(Clone, Debug)]
-pub(crate) struct Inline {
-    pub(crate) key: CalleeKey,
-    pub(crate) name: Rc<str>,
-    pub(crate) args: Vec<Operand>,
-    pub(crate) dsts: Vec<VReg>,
-    pub(crate) unwind: Unwind,
+pub struct Inline {
+    /// Which function.
+    pub key: CalleeKey,
+    /// Readable name.
+    pub name: Rc<str>,
+    /// The argument words, in the order of the callee's parameters.
+    pub args: Vec<Operand>,
+    /// Where the result words go.
+    pub dsts: Vec<VReg>,
+    /// Where a panic goes.
+    pub unwind: Unwind,
 }
 
 /// Where a panic goes.
 #[derive(Clone, Debug)]
-pub(crate) enum Unwind {
+pub enum Unwind {
     /// What the frame may own at the call, the first to be dropped first.
     Owned(Rc<[OwnerId]>),
     /// The cleanup block; `None`: straight to the caller.
@@ -95,94 +110,86 @@ impl Unwind {
 }
 
 /// An operation.
+#[allow(missing_docs, reason = "operands bear the names that the variants' texts use")]
 #[derive(Clone, Debug)]
-pub(crate) enum Op {
-    /// The place of a receiver's loads, which become known when its method does.
+pub enum Op {
+    /// The place of a receiver's loads, which become known when its method does: an index into [`Graph::sequences`].
     Sequence(u32),
-    Move {
-        dst: VReg,
-        src: Operand,
-    },
+    /// `dst = src`, same kind.
+    Move { dst: VReg, src: Operand },
     /// A copy of `src`, which is not `never`: the payload of a variant that is told from the other one by a niche.
-    Distinct {
-        dst: VReg,
-        src: Operand,
-        never: u64,
-    },
+    Distinct { dst: VReg, src: Operand, never: u64 },
+    /// A pure or partial operation; unary ones ignore `b`.
     Pure {
         op: Opcode,
         dst: VReg,
         a: Operand,
         b: Operand,
     },
-    PtrField {
-        dst: VReg,
-        base: Operand,
-        descr: DescrRef,
-    },
+    /// Address of a field.
+    PtrField { dst: VReg, base: Operand, descr: DescrRef },
+    /// Address of an array item; `base` and `index` are integers.
     PtrItem {
         dst: VReg,
         base: Operand,
         index: Operand,
         descr: DescrRef,
     },
-    Load {
-        dst: VReg,
-        base: Operand,
-        descr: DescrRef,
-    },
+    /// Loads a field.
+    Load { dst: VReg, base: Operand, descr: DescrRef },
+    /// Stores a field.
     Store {
         base: Operand,
         src: Operand,
         descr: DescrRef,
     },
+    /// Loads an array item; `base` and `index` are integers.
     LoadItem {
         dst: VReg,
         base: Operand,
         index: Operand,
         descr: DescrRef,
     },
+    /// Stores an array item; `base` and `index` are integers.
     StoreItem {
         base: Operand,
         index: Operand,
         src: Operand,
         descr: DescrRef,
     },
-    Alloca {
-        dst: VReg,
-        descr: DescrRef,
-    },
+    /// The address of the frame slot that belongs to this operation; `descr` says its size.
+    Alloca { dst: VReg, descr: DescrRef },
+    /// A residual call.
     Native(Box<Native>),
+    /// A call of jitcode.
     Inline(Box<Inline>),
-    Promote {
-        reg: VReg,
-    },
+    /// The tracer makes a constant of the register.
+    Promote { reg: VReg },
+    /// Head of the portal's loop: the parameters outlive it.
     Header,
+    /// The merge point, of which [`Graph::merge_point`] has the registers.
     MergePoint,
+    /// A back-edge of the guest program.
     BackEdge,
     /// The owner's value is there from now on.
     Owns(OwnerId),
     /// It has moved away.
     Moved(OwnerId),
-    /// Drops it if it is there.
-    Drop {
-        owner: OwnerId,
-        unwind: Rc<[OwnerId]>,
-    },
+    /// Drops it if it is there; `unwind` is what the frame may own meanwhile.
+    Drop { owner: OwnerId, unwind: Rc<[OwnerId]> },
 }
 
 /// How a block ends.
+#[allow(missing_docs, reason = "operands bear the names that the variants' texts use")]
 #[derive(Clone, Debug)]
-pub(crate) enum Term {
+pub enum Term {
     /// Nothing has ended it yet.
     Open,
+    /// Goes to the block.
     Goto(Blk),
-    If {
-        cond: Operand,
-        then: Blk,
-        or: Blk,
-    },
-    /// A comparison fused with its branch.
+    /// Goes to `then` where `cond` is not 0, else to `or`.
+    If { cond: Operand, then: Blk, or: Blk },
+    /// A comparison fused with its branch; unary ones ignore `b`.
     Compare {
         op: Opcode,
         a: Operand,
@@ -190,11 +197,13 @@ pub(crate) enum Term {
         then: Blk,
         or: Blk,
     },
+    /// Goes where the case with this value goes, else to `default`; the cases' values are distinct.
     Switch {
         value: Operand,
         cases: Vec<(u64, Blk)>,
         default: Blk,
     },
+    /// `int_*_ovf`: goes to `overflow`, and leaves `dst` alone, where the result does not fit `i64`.
     Overflow {
         op: Opcode,
         dst: VReg,
@@ -203,16 +212,21 @@ pub(crate) enum Term {
         fits: Blk,
         overflow: Blk,
     },
+    /// Returns the result's words.
     Return(Vec<Operand>),
+    /// Ends a cleanup: the panic in flight goes on in the caller.
     ResumeUnwind,
+    /// Never reached.
     Unreachable,
 }
 
 /// A straight piece of code.
 #[derive(Clone, Debug)]
-pub(crate) struct Block {
-    pub(crate) ops: Vec<Op>,
-    pub(crate) term: Term,
+pub struct Block {
+    /// What it does.
+    pub ops: Vec<Op>,
+    /// Where it goes then.
+    pub term: Term,
 }
 
 impl Block {
@@ -226,28 +240,37 @@ impl Block {
 
 /// The registers at a portal's merge point.
 #[derive(Clone, Debug)]
-pub(crate) struct MergeWords {
-    pub(crate) greens: Vec<Operand>,
-    pub(crate) frozen: Vec<bool>,
-    pub(crate) reds: Vec<VReg>,
+pub struct MergeWords {
+    /// The words of the green key, in order.
+    pub greens: Vec<Operand>,
+    /// For each green word, whether it is a reference whose frozen contents live as long as the driver.
+    pub frozen: Vec<bool>,
+    /// The words of the reds, in order.
+    pub reds: Vec<VReg>,
 }
 
 /// A function's graph; execution begins at block 0.
 #[derive(Debug)]
-pub(crate) struct Graph {
-    pub(crate) name: &'static str,
-    pub(crate) blocks: Vec<Block>,
+pub struct Graph {
+    /// The function's name.
+    pub name: &'static str,
+    /// What [`Blk`]s name.
+    pub blocks: Vec<Block>,
     /// The kinds of the virtual registers.
-    pub(crate) kinds: Vec<Kind>,
-    /// Kept apart from their placeholders.
-    pub(crate) sequences: Vec<Vec<Op>>,
-    pub(crate) params: Vec<VReg>,
+    pub kinds: Vec<Kind>,
+    /// What takes the place of each [`Op::Sequence`]; each is named by one.
+    pub sequences: Vec<Vec<Op>>,
+    /// The registers in which the parameters' words arrive.
+    pub params: Vec<VReg>,
+    /// The kinds of the result's words, from [`crate::close`] on.
     pub(crate) results: Vec<Kind>,
-    pub(crate) merge_point: Option<MergeWords>,
+    /// Of a portal, once its header has been recorded.
+    pub merge_point: Option<MergeWords>,
 }
 
 impl Graph {
-    pub(crate) fn new(name: &'static str) -> Graph {
+    /// A graph without blocks.
+    pub fn new(name: &'static str) -> Graph {
         Graph {
             name,
             blocks: Vec::new(),
@@ -259,21 +282,36 @@ impl Graph {
         }
     }
 
-    pub(crate) fn reg(&mut self, kind: Kind) -> VReg {
+    /// A fresh register.
+    pub fn reg(&mut self, kind: Kind) -> VReg {
         self.kinds.push(kind);
         VReg(self.kinds.len() as u32 - 1)
     }
 
-    pub(crate) fn block(&mut self) -> Blk {
+    /// A fresh block, empty and open.
+    pub fn block(&mut self) -> Blk {
         self.blocks.push(Block::new());
         Blk(self.blocks.len() as u32 - 1)
     }
 
-    pub(crate) fn kind(&self, operand: Operand) -> Kind {
+    /// The kind of what an operation reads.
+    pub fn kind(&self, operand: Operand) -> Kind {
         match operand {
             Operand::Reg(reg) => self.kinds[reg.0 as usize],
             Operand::Const(constant) => constant.kind,
         }
+    }
+
+    /// For each register, whether it is written anywhere, reached or not; that a parameter arrives in it is no write.
+    pub fn assigned(&self) -> Vec<bool> {
+        let mut assigned = vec![false; self.kinds.len()];
+        let mut assign = |reg: VReg| assigned[reg.0 as usize] = true;
+        let placed = self.blocks.iter().flat_map(|block| &block.ops);
+        for op in placed.chain(self.sequences.iter().flatten()) {
+            op.for_each_def(&mut assign);
+        }
+        self.blocks.iter().filter_map(|block| block.term.def()).for_each(assign);
+        assigned
     }
 }
 
@@ -285,7 +323,7 @@ pub(crate) fn is_binary(op: Opcode) -> bool {
 impl Op {
     // visitors are called through pointers: the matches are long, and the callers many
 
-    /// The register that it writes, calls of jitcode excepted.
+    /// The registers that its results go to.
     pub(crate) fn for_each_def(&self, visit: &mut dyn FnMut(VReg)) {
         match self {
             Op::Move { dst, .. }
@@ -430,7 +468,7 @@ impl Op {
 }
 
 impl Term {
-    /// The blocks that control may go to.
+    /// The blocks that control may go to, to be renamed.
     pub(crate) fn for_each_target_mut(&mut self, visit: &mut dyn FnMut(&mut Blk)) {
         match self {
             Term::Goto(to) => visit(to),
@@ -450,7 +488,8 @@ impl Term {
         }
     }
 
-    pub(crate) fn for_each_target(&self, visit: &mut dyn FnMut(Blk)) {
+    /// The blocks that control may go to. A block is visited as often as it is named.
+    pub fn for_each_target(&self, visit: &mut dyn FnMut(Blk)) {
         match self {
             Term::Goto(to) => visit(*to),
             Term::If { then, or, .. } | Term::Compare { then, or, .. } => {

@@ -8,10 +8,10 @@
 //!
 //! So the words of an error that did not happen are not loaded, and no guard has to keep them.
 
-use super::cfg::{defines, predecessors};
-use super::copies::definitions;
-use super::live::{self, Set};
+use crate::cfg::{defines, predecessors};
+use crate::copies::definitions;
 use crate::graph::{Blk, Graph, Op, Term, VReg};
+use crate::live::{self, Set};
 
 /// Moves operations behind the branch that ends their block, wherever one side alone wants the result.
 pub(crate) fn sink(graph: &mut Graph) {

@@ -1,6 +1,6 @@
 //! Copies: operands take the place of registers that only copy them, results go where they are moved to at once.
 
-use super::cfg::defines;
+use crate::cfg::defines;
 use crate::graph::{Graph, Op, Operand, Term, VReg};
 use rustc_hash::FxHashMap;
 
@@ -66,7 +66,7 @@ pub(crate) fn single_definitions(graph: &mut Graph) {
 /// `t = a + b; x = t` becomes `x = a + b` where `t` is not used otherwise.
 pub(crate) fn coalesce(graph: &mut Graph) {
     let defs = definitions(graph);
-    let uses = super::cfg::uses(graph);
+    let uses = crate::cfg::uses(graph);
     let once = |reg: VReg| defs[reg.0 as usize] == 1 && uses[reg.0 as usize] == 1;
     for n in 0..graph.blocks.len() {
         let ops = &mut graph.blocks[n].ops;
@@ -116,7 +116,7 @@ fn unwinds_clear(ops: &[Op]) -> bool {
 
 /// The same for the results of checked arithmetic, which end their block.
 fn coalesce_overflows(graph: &mut Graph, once: impl Fn(VReg) -> bool) {
-    let preds = super::cfg::predecessors(graph);
+    let preds = crate::cfg::predecessors(graph);
     for n in 0..graph.blocks.len() {
         let Term::Overflow {
             dst: temp,

@@ -1,18 +1,42 @@
 //! Linear jitcode from the graph.
 
-use super::cfg::reachable;
-use super::live;
-use crate::builder::refuse;
-use crate::graph::{Blk, Graph, Op, Operand, Term, VReg};
+use crate::cfg::reachable;
+use crate::graph::{Blk, Graph, Op, Operand, Term, VReg, is_binary};
+use crate::live;
 use metatrace_ir::{Const, DescrRef, JitCodeId, Kind, Opcode};
 use metatrace_jitcode::liveness::Liveness;
 use metatrace_jitcode::{Callee, DescrIndex, InlineCall, Insn, JitCode, MergePoint, NativeCall, Pc, Reg, SwitchTable};
 use rustc_hash::FxHashMap;
+use std::error::Error;
+use std::fmt;
+
+/// What there is too much of in a graph: jitcode numbers registers, constants and its tables' entries with 16 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TooLarge {
+    /// Registers.
+    Registers,
+    /// Registers and constants together.
+    Operands,
+    /// Descriptors, calls of a sort, switches or returns.
+    Table,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TooLarge::Registers => "it needs more than 65,535 registers: split it",
+            TooLarge::Operands => "it has too many registers and constants: split it",
+            TooLarge::Table => "it is too large: split it",
+        })
+    }
+}
+
+impl Error for TooLarge {}
 
 /// Lays the blocks out, numbers the registers, and computes liveness.
-pub(crate) fn emit(graph: &Graph, id: JitCodeId) -> JitCode {
+pub(crate) fn emit(graph: &Graph, id: JitCodeId) -> Result<JitCode, TooLarge> {
     let order = order(graph);
-    let registers = Registers::assign(graph, &order);
+    let registers = Registers::assign(graph, &order)?;
     let code = JitCode {
         id,
         name: graph.name.into(),
@@ -38,7 +62,7 @@ pub(crate) fn emit(graph: &Graph, id: JitCodeId) -> JitCode {
         starts: FxHashMap::default(),
     };
     for (n, block) in order.iter().enumerate() {
-        emitter.block(*block, order.get(n + 1).copied());
+        emitter.block(*block, order.get(n + 1).copied())?;
     }
     emitter.finish()
 }
@@ -109,7 +133,7 @@ struct Registers {
 }
 
 impl Registers {
-    fn assign(graph: &Graph, order: &[Blk]) -> Registers {
+    fn assign(graph: &Graph, order: &[Blk]) -> Result<Registers, TooLarge> {
         let mut registers = Registers {
             of: FxHashMap::default(),
             kinds: Vec::new(),
@@ -152,12 +176,15 @@ impl Registers {
             registers.share(graph, *block, &mine, &mut pools);
         }
         debug_assert!(registers.kinds.len() >= shared);
-        registers
+        if registers.kinds.len() > usize::from(u16::MAX) + 1 {
+            return Err(TooLarge::Registers);
+        }
+        Ok(registers)
     }
 
+    /// Numbers that do not fit wrap: [`Registers::assign`] looks at its end whether there were any.
     fn add(&mut self, graph: &Graph, reg: VReg) -> Reg {
-        let number = Reg(u16::try_from(self.kinds.len())
-            .unwrap_or_else(|_| refuse(graph.name, "it needs more than 65,535 registers: split it")));
+        let number = Reg(self.kinds.len() as u16);
         self.kinds.push(graph.kinds[reg.0 as usize]);
         self.of.insert(reg, number);
         number
@@ -231,30 +258,33 @@ impl Emitter<'_> {
         self.registers.of[&reg]
     }
 
-    fn operand(&mut self, operand: Operand) -> Reg {
+    fn operand(&mut self, operand: Operand) -> Result<Reg, TooLarge> {
         let constant = match operand {
-            Operand::Reg(reg) => return self.reg(reg),
+            Operand::Reg(reg) => return Ok(self.reg(reg)),
             Operand::Const(constant) => constant,
         };
         if let Some(reg) = self.consts.get(&constant) {
-            return *reg;
+            return Ok(*reg);
         }
         let number = self.registers.kinds.len() + self.code.consts.len();
-        let reg = Reg(u16::try_from(number)
-            .unwrap_or_else(|_| refuse(self.graph.name, "it has too many registers and constants: split it")));
+        let reg = Reg(u16::try_from(number).map_err(|_| TooLarge::Operands)?);
         self.code.consts.push(constant);
         self.consts.insert(constant, reg);
-        reg
+        Ok(reg)
     }
 
-    fn descr(&mut self, descr: &DescrRef) -> DescrIndex {
+    fn operands(&mut self, operands: &[Operand]) -> Result<Box<[Reg]>, TooLarge> {
+        operands.iter().map(|operand| self.operand(*operand)).collect()
+    }
+
+    fn descr(&mut self, descr: &DescrRef) -> Result<DescrIndex, TooLarge> {
         if let Some(index) = self.descrs.get(descr) {
-            return *index;
+            return Ok(*index);
         }
-        let index = DescrIndex(index16(self.code.descrs.len(), self.graph.name));
+        let index = DescrIndex(index16(self.code.descrs.len())?);
         self.code.descrs.push(descr.clone());
         self.descrs.insert(descr.clone(), index);
-        index
+        Ok(index)
     }
 
     fn push(&mut self, insn: Insn) {
@@ -262,29 +292,29 @@ impl Emitter<'_> {
     }
 
     /// Jump targets are blocks until all blocks have their place.
-    fn block(&mut self, block: Blk, next: Option<Blk>) {
+    fn block(&mut self, block: Blk, next: Option<Blk>) -> Result<(), TooLarge> {
         self.starts.insert(block, self.code.insns.len() as Pc);
         let graph = self.graph;
         for op in &graph.blocks[block.0 as usize].ops {
-            self.op(op);
+            self.op(op)?;
         }
-        self.term(&graph.blocks[block.0 as usize].term, next);
+        self.term(&graph.blocks[block.0 as usize].term, next)
     }
 
-    fn op(&mut self, op: &Op) {
+    fn op(&mut self, op: &Op) -> Result<(), TooLarge> {
         let insn = match op {
             Op::Move { dst, src } | Op::Distinct { dst, src, .. } => Insn::Move {
                 dst: self.reg(*dst),
-                src: self.operand(*src),
+                src: self.operand(*src)?,
             },
             Op::Pure { op, dst, a, b } => {
-                let (dst, a, b) = (self.reg(*dst), self.operand(*a), self.second(*op, *a, *b));
+                let (dst, a, b) = (self.reg(*dst), self.operand(*a)?, self.second(*op, *a, *b)?);
                 Insn::Pure { op: *op, dst, a, b }
             }
             Op::PtrField { dst, base, descr } => Insn::PtrField {
                 dst: self.reg(*dst),
-                base: self.operand(*base),
-                descr: self.descr(descr),
+                base: self.operand(*base)?,
+                descr: self.descr(descr)?,
             },
             Op::PtrItem {
                 dst,
@@ -293,19 +323,19 @@ impl Emitter<'_> {
                 descr,
             } => Insn::PtrItem {
                 dst: self.reg(*dst),
-                base: self.operand(*base),
-                index: self.operand(*index),
-                descr: self.descr(descr),
+                base: self.operand(*base)?,
+                index: self.operand(*index)?,
+                descr: self.descr(descr)?,
             },
             Op::Load { dst, base, descr } => Insn::Load {
                 dst: self.reg(*dst),
-                base: self.operand(*base),
-                descr: self.descr(descr),
+                base: self.operand(*base)?,
+                descr: self.descr(descr)?,
             },
             Op::Store { base, src, descr } => Insn::Store {
-                base: self.operand(*base),
-                src: self.operand(*src),
-                descr: self.descr(descr),
+                base: self.operand(*base)?,
+                src: self.operand(*src)?,
+                descr: self.descr(descr)?,
             },
             Op::LoadItem {
                 dst,
@@ -314,9 +344,9 @@ impl Emitter<'_> {
                 descr,
             } => Insn::LoadItem {
                 dst: self.reg(*dst),
-                base: self.operand(*base),
-                index: self.operand(*index),
-                descr: self.descr(descr),
+                base: self.operand(*base)?,
+                index: self.operand(*index)?,
+                descr: self.descr(descr)?,
             },
             Op::StoreItem {
                 base,
@@ -324,18 +354,18 @@ impl Emitter<'_> {
                 src,
                 descr,
             } => Insn::StoreItem {
-                base: self.operand(*base),
-                index: self.operand(*index),
-                src: self.operand(*src),
-                descr: self.descr(descr),
+                base: self.operand(*base)?,
+                index: self.operand(*index)?,
+                src: self.operand(*src)?,
+                descr: self.descr(descr)?,
             },
             Op::Alloca { dst, descr } => Insn::Alloca {
                 dst: self.reg(*dst),
-                descr: self.descr(descr),
+                descr: self.descr(descr)?,
             },
             Op::Native(call) => {
-                let args = call.args.iter().map(|arg| self.operand(*arg)).collect();
-                let number = index16(self.code.native_calls.len(), self.graph.name);
+                let args = self.operands(&call.args)?;
+                let number = index16(self.code.native_calls.len())?;
                 self.code.native_calls.push(NativeCall {
                     function: call.function,
                     args,
@@ -346,8 +376,8 @@ impl Emitter<'_> {
                 Insn::CallNative { call: number }
             }
             Op::Inline(call) => {
-                let args = call.args.iter().map(|arg| self.operand(*arg)).collect();
-                let number = index16(self.code.inline_calls.len(), self.graph.name);
+                let args = self.operands(&call.args)?;
+                let number = index16(self.code.inline_calls.len())?;
                 self.code.inline_calls.push(InlineCall {
                     callee: Callee::new(call.key, call.name.clone()),
                     args,
@@ -365,18 +395,19 @@ impl Emitter<'_> {
             }
         };
         self.push(insn);
+        Ok(())
     }
 
     /// Unary operations repeat their operand.
-    fn second(&mut self, op: Opcode, a: Operand, b: Operand) -> Reg {
-        self.operand(if crate::graph::is_binary(op) { b } else { a })
+    fn second(&mut self, op: Opcode, a: Operand, b: Operand) -> Result<Reg, TooLarge> {
+        self.operand(if is_binary(op) { b } else { a })
     }
 
-    fn term(&mut self, term: &Term, next: Option<Blk>) {
+    fn term(&mut self, term: &Term, next: Option<Blk>) -> Result<(), TooLarge> {
         match term {
             Term::Goto(to) => self.goto(*to, next),
             Term::If { cond, then, or } => {
-                let cond = self.operand(*cond);
+                let cond = self.operand(*cond)?;
                 if Some(*or) == next && Some(*then) != next {
                     self.push(Insn::BranchIf {
                         op: Opcode::IntIsZero,
@@ -390,7 +421,7 @@ impl Emitter<'_> {
                 }
             }
             Term::Compare { op, a, b, then, or } => {
-                let (a, b) = (self.operand(*a), self.second(*op, *a, *b));
+                let (a, b) = (self.operand(*a)?, self.second(*op, *a, *b)?);
                 match op.negated() {
                     Some(negated) if Some(*or) == next && Some(*then) != next => {
                         self.push(Insn::BranchIf {
@@ -412,8 +443,8 @@ impl Emitter<'_> {
                 }
             }
             Term::Switch { value, cases, default } => {
-                let value = self.operand(*value);
-                let table = index16(self.code.switches.len(), self.graph.name);
+                let value = self.operand(*value)?;
+                let table = index16(self.code.switches.len())?;
                 let cases = cases.iter().map(|(case, to)| (*case, to.0)).collect();
                 self.code.switches.push(SwitchTable {
                     cases,
@@ -429,7 +460,7 @@ impl Emitter<'_> {
                 fits,
                 overflow,
             } => {
-                let (dst, a, b) = (self.reg(*dst), self.operand(*a), self.operand(*b));
+                let (dst, a, b) = (self.reg(*dst), self.operand(*a)?, self.operand(*b)?);
                 self.push(Insn::Overflow {
                     op: *op,
                     dst,
@@ -440,8 +471,8 @@ impl Emitter<'_> {
                 self.goto(*fits, next);
             }
             Term::Return(values) => {
-                let values = values.iter().map(|value| self.operand(*value)).collect();
-                let number = index16(self.code.returns.len(), self.graph.name);
+                let values = self.operands(values)?;
+                let number = index16(self.code.returns.len())?;
                 self.code.returns.push(values);
                 self.push(Insn::Return { values: number });
             }
@@ -449,6 +480,7 @@ impl Emitter<'_> {
             Term::Unreachable => self.push(Insn::Unreachable),
             Term::Open => panic!("{}: control falls off the end of a block", self.graph.name),
         }
+        Ok(())
     }
 
     fn goto(&mut self, to: Blk, next: Option<Blk>) {
@@ -457,9 +489,9 @@ impl Emitter<'_> {
         }
     }
 
-    fn finish(mut self) -> JitCode {
+    fn finish(mut self) -> Result<JitCode, TooLarge> {
         if let Some(merge) = &self.graph.merge_point {
-            let greens = merge.greens.iter().map(|green| self.operand(*green)).collect();
+            let greens = self.operands(&merge.greens)?;
             let reds = merge.reds.iter().map(|red| self.reg(*red)).collect();
             self.code.merge_point = Some(MergePoint {
                 greens,
@@ -492,10 +524,60 @@ impl Emitter<'_> {
             .filter_map(|call| call.unwind.as_mut())
             .for_each(place);
         self.code.liveness = Liveness::compute(&self.code);
-        self.code
+        Ok(self.code)
     }
 }
 
-fn index16(number: usize, name: &str) -> u16 {
-    u16::try_from(number).unwrap_or_else(|_| refuse(name, "it is too large: split it"))
+fn index16(number: usize) -> Result<u16, TooLarge> {
+    u16::try_from(number).map_err(|_| TooLarge::Table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Inline, Unwind};
+    use metatrace_jitcode::CalleeKey;
+
+    /// Of what `record` puts into a function, it takes 65,536, and refuses one more.
+    fn check_limit(too_large: TooLarge, record: fn(&mut Graph, u64)) {
+        let refused = |times: u64| {
+            let mut graph = Graph::new("f");
+            graph.block();
+            graph.blocks[0].term = Term::Return(Vec::new());
+            (0..times).for_each(|n| record(&mut graph, n));
+            crate::close(&mut graph);
+            crate::lower(graph, JitCodeId(0)).err()
+        };
+        assert_eq!(refused(1 << 16), None);
+        assert_eq!(refused((1 << 16) + 1), Some(too_large));
+    }
+
+    #[test]
+    fn registers_have_16_bits() {
+        check_limit(TooLarge::Registers, |graph, _| {
+            let reg = graph.reg(Kind::Int);
+            graph.params.push(reg);
+        });
+    }
+
+    #[test]
+    fn constants_share_them() {
+        check_limit(TooLarge::Operands, |graph, n| match &mut graph.blocks[0].term {
+            Term::Return(words) => words.push(Operand::int(n)),
+            term => unreachable!("{term:?}"),
+        });
+    }
+
+    #[test]
+    fn calls_have_16_bits() {
+        check_limit(TooLarge::Table, |graph, _| {
+            graph.blocks[0].ops.push(Op::Inline(Box::new(Inline {
+                key: CalleeKey(0),
+                name: "g".into(),
+                args: Vec::new(),
+                dsts: Vec::new(),
+                unwind: Unwind::Block(None),
+            })));
+        });
+    }
 }

@@ -80,7 +80,7 @@ struct Slots {
 impl Slots {
     fn of(graph: &Graph) -> Slots {
         let mut slots = Slots::default();
-        let definitions = super::copies::definitions(graph);
+        let definitions = crate::copies::definitions(graph);
         for op in graph.blocks.iter().flat_map(|block| &block.ops) {
             let (dst, slot) = match op {
                 Op::Alloca { dst, .. } => (*dst, true),

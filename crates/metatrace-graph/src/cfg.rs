@@ -244,7 +244,7 @@ pub(crate) fn thread_jumps(graph: &mut Graph) {
 
 /// What registers never hold: addresses of places are not null, what is distinct from a niche is not that.
 fn never(graph: &Graph) -> FxHashMap<VReg, u64> {
-    let definitions = super::copies::definitions(graph);
+    let definitions = crate::copies::definitions(graph);
     let ops = graph.blocks.iter().flat_map(|block| &block.ops);
     let never = ops.filter_map(|op| match op {
         Op::PtrField { dst, .. } | Op::PtrItem { dst, .. } | Op::Alloca { dst, .. } => Some((*dst, 0)),
