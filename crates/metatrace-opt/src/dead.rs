@@ -1,7 +1,8 @@
 //! What nobody needs is dropped: operations whose result has no use, and which have no other effect. That a rule has looked
 //! through a value, or that a load was forwarded, leaves such operations behind.
 //!
-//! One scan from the end decides; `edits` drops them and gives the values that stay their numbers.
+//! One scan from the end decides, by what is planned for the other operations; `edits` drops them and gives the values that stay
+//! their numbers.
 
 use crate::edits::Edit;
 use metatrace_ir::{FramesOnce, Op, Opcode, Ref, Trace};
@@ -23,11 +24,14 @@ pub(crate) enum Need {
 pub(crate) struct Needs(Vec<Need>);
 
 impl Needs {
-    /// What frames and pending stores need.
-    pub(crate) fn of_exits(trace: &Trace) -> Needs {
+    /// What frames and pending stores need of those exits that are `left`, which is asked about operations.
+    pub(crate) fn of_exits(trace: &Trace, left: impl Fn(usize) -> bool) -> Needs {
         let mut needs = Needs(vec![Need::None; trace.value_count()]);
         let mut frames = FramesOnce::new(trace);
-        for op in trace.ops.iter().filter(|op| op.opcode.can_exit()) {
+        for (n, op) in trace.ops.iter().enumerate() {
+            if !op.opcode.can_exit() || !left(n) {
+                continue;
+            }
             for frame in frames.of(trace, op) {
                 needs.add(&frame.values, Need::Exits);
             }
@@ -61,11 +65,14 @@ impl Need {
     }
 }
 
-/// By operation: whether it is dead, and so removed.
-pub(crate) fn dead(trace: &Trace) -> Vec<Edit> {
-    let mut needs = Needs::of_exits(trace);
-    let mut edits = vec![Edit::Keep; trace.ops.len()];
+/// Plans that what is dead is removed.
+pub(crate) fn remove_dead(trace: &Trace, edits: &mut [Edit]) {
+    let mut needs = Needs::of_exits(trace, |n| edits[n] != Edit::Remove);
     for (n, op) in trace.ops.iter().enumerate().rev() {
+        if let Some(operands) = edits[n].operands() {
+            needs.add(&operands, Need::Trace);
+            continue;
+        }
         let need = needs.of(trace.result(n));
         if need == Need::None && trace.is_removable(n) {
             edits[n] = Edit::Remove;
@@ -73,5 +80,4 @@ pub(crate) fn dead(trace: &Trace) -> Vec<Edit> {
             needs.add(&op.args, Need::of_operands(op, need));
         }
     }
-    edits
 }

@@ -20,6 +20,7 @@
 //! Absent: values whose demanded bits are constant.
 
 use crate::context::Context;
+use crate::edits::Edit;
 use crate::peel::Carry;
 use crate::{Pass, Rewrites};
 use metatrace_ir::{Class, FramesOnce, Kind, Op, Opcode, Ref, Trace};
@@ -45,33 +46,24 @@ impl Pass for Demand {
         self.is_peeled = true;
     }
 
-    fn finish(&mut self, trace: &mut Trace, rewrites: &mut Rewrites) {
-        let masks = trace.ops.iter().any(|op| mask(trace, op).is_some());
-        if !masks {
+    fn bypass(&mut self, trace: &Trace, edits: &mut [Edit], rewrites: &mut Rewrites) {
+        let mask = |n: usize, edits: &[Edit]| mask(trace, &trace.ops[n]).filter(|_| edits[n] == Edit::Keep);
+        if !(0..trace.ops.len()).any(|n| mask(n, edits).is_some()) {
             return;
         }
-        let demanded = demanded(trace, self.is_peeled);
+        let demanded = demanded(trace, edits, self.is_peeled);
         let labels: Vec<&Op> = trace.ops.iter().filter(|op| op.opcode == Opcode::Label).collect();
         let mut values: Vec<Ref> = (0..trace.value_count()).map(Ref::value).collect();
         for n in 0..trace.ops.len() {
             let result = trace.result(n).as_value().expect("a value");
-            let mask = mask(trace, &trace.ops[n]);
-            let is_for_nobody = mask.is_some_and(|mask| demanded[result] & !mask == 0);
-            // what nobody needs at all is dropped behind the last pass
-            if is_for_nobody && demanded[result] != 0 {
-                let masked = trace.ops[n].args[0];
-                let masked = masked.as_value().map_or(masked, |n| values[n]);
+            if mask(n, edits).is_some_and(|mask| demanded[result] & !mask == 0) {
+                let operand = trace.ops[n].args[0];
+                let masked = operand.as_value().map_or(operand, |n| values[n]);
                 let has_place = |label: &&Op| may_stand_for(masked, Ref::value(result), &label.args, &values);
                 if labels.iter().all(has_place) {
                     values[result] = masked;
+                    edits[n] = Edit::Operand(operand);
                     rewrites.count("mask_for_nobody");
-                }
-            }
-        }
-        for op in &mut trace.ops {
-            for arg in &mut op.args {
-                if let Some(n) = arg.as_value() {
-                    *arg = values[n];
                 }
             }
         }
@@ -104,15 +96,15 @@ fn low(count: u64) -> u64 {
 }
 
 /// By value: the bits that somebody looks at.
-fn demanded(trace: &Trace, is_peeled: bool) -> Vec<u64> {
+fn demanded(trace: &Trace, edits: &[Edit], is_peeled: bool) -> Vec<u64> {
     let all = vec![u64::MAX; trace.ops.last().map_or(0, |op| op.args.len())];
     let label = trace.ops.iter().rfind(|op| op.opcode == Opcode::Label);
     let Some(label) = label.filter(|_| is_peeled) else {
-        return scan(trace, &all);
+        return scan(trace, edits, &all);
     };
     let mut asked = vec![0; all.len()];
     for _ in 0..=MAX_ROUNDS {
-        let demanded = scan(trace, &asked);
+        let demanded = scan(trace, edits, &asked);
         let asked_of = |arg: &Ref| match trace.words.iter().any(|narrow| narrow.value == *arg) {
             // whoever jumps there passes such a number
             true => u64::MAX,
@@ -124,21 +116,29 @@ fn demanded(trace: &Trace, is_peeled: bool) -> Vec<u64> {
         }
         asked = next;
     }
-    scan(trace, &all)
+    scan(trace, edits, &all)
 }
 
 /// As [`demanded`], when these bits are asked for of the arguments of the jump.
-fn scan(trace: &Trace, asked: &[u64]) -> Vec<u64> {
+fn scan(trace: &Trace, edits: &[Edit], asked: &[u64]) -> Vec<u64> {
     let mut demanded = vec![0; trace.value_count()];
+    let ask = |demanded: &mut Vec<u64>, value: Ref, bits: u64| {
+        if let Some(n) = value.as_value() {
+            demanded[n] |= bits;
+        }
+    };
     let mut frames = FramesOnce::new(trace);
-    for op in trace.ops.iter().filter(|op| op.opcode.can_exit()) {
-        let values = frames.of(trace, op).flat_map(|frame| &frame.values);
-        for n in values.filter_map(|value| value.as_value()) {
-            demanded[n] = u64::MAX;
+    for (op, edit) in trace.ops.iter().zip(edits) {
+        if op.opcode.can_exit() && *edit != Edit::Remove {
+            let values = frames.of(trace, op).flat_map(|frame| &frame.values);
+            values.for_each(|value| ask(&mut demanded, *value, u64::MAX));
         }
     }
-    for n in (0..trace.ops.len()).rev() {
-        let op = &trace.ops[n];
+    for (n, op) in trace.ops.iter().enumerate().rev() {
+        if let Some(operands) = edits[n].operands() {
+            operands.iter().for_each(|value| ask(&mut demanded, *value, u64::MAX));
+            continue;
+        }
         let result = demanded[trace.result(n).as_value().expect("a value")];
         for (place, arg) in op.args.iter().enumerate() {
             let bits = match op.opcode {
@@ -147,9 +147,7 @@ fn scan(trace: &Trace, asked: &[u64]) -> Vec<u64> {
                 Opcode::Jump => asked[place],
                 _ => of_operand(trace, op, place, result),
             };
-            if let Some(n) = arg.as_value() {
-                demanded[n] |= bits;
-            }
+            ask(&mut demanded, *arg, bits);
         }
     }
     demanded

@@ -6,8 +6,8 @@
 //! held may be gone.
 
 use crate::context::Context;
-use crate::dead::dead;
-use crate::edits::edited;
+use crate::dead::remove_dead;
+use crate::edits::{Edit, edited};
 use crate::{Decision, Pass, Rewrites, SunkOrNew, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
@@ -83,16 +83,18 @@ impl<'a> Driver<'a> {
     /// The new trace, and what was done.
     pub(crate) fn finish(mut self) -> (Trace, Rewrites) {
         let (trace, born) = self.context.into_trace();
-        let mut edits = dead(&trace);
+        let mut edits = vec![Edit::Keep; trace.ops.len()];
         for pass in &mut self.passes {
             pass.plan(&trace, &born, &mut edits, &mut self.rewrites);
+        }
+        remove_dead(&trace, &mut edits);
+        for pass in &mut self.passes {
+            pass.bypass(&trace, &mut edits, &mut self.rewrites);
         }
         let mut trace = edited(trace, &edits);
         for pass in &mut self.passes {
             pass.finish(&mut trace, &mut self.rewrites);
         }
-        let edits = dead(&trace);
-        let trace = edited(trace, &edits);
         if cfg!(debug_assertions)
             && let Err(error) = metatrace_ir::verify(&trace)
         {

@@ -1,8 +1,7 @@
 //! Writes a trace anew with some of its operations gone, and guards testing something else: for what is decided over the whole
 //! of a trace that is written.
 //!
-//! Sums that a guard's test needs are made once, and what is the same sum in the given trace is taken from there. What only
-//! the guards needed that are gone is dropped behind the last pass.
+//! Sums that a guard's test needs are made once, and what is the same sum in the given trace is taken from there.
 //!
 //! Operations are moved, not copied, and all that stays keeps its order: so frames and lists of pending stores get other
 //! numbers where they are.
@@ -23,7 +22,10 @@ pub(crate) struct Term {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Edit {
     Keep,
+    /// Nobody needs the result.
     Remove,
+    /// Whoever needs the result takes this operand for it.
+    Operand(Ref),
     /// The guard tests, early, `x + c <u n`.
     Below(Term, Ref),
     /// The guard tests, early, `x + c >u n`.
@@ -32,7 +34,20 @@ pub(crate) enum Edit {
     Value(Ref, Ref),
 }
 
-/// The trace with these edits, one for each of its operations. Nobody needs the result of one that is removed.
+impl Edit {
+    /// What is asked for in the place of the operation's operands; `None`: these.
+    pub(crate) fn operands(self) -> Option<SmallVec<[Ref; 2]>> {
+        let operands: &[Ref] = match self {
+            Edit::Keep => return None,
+            Edit::Remove => &[],
+            Edit::Below(term, bound) => &[term.x, bound],
+            Edit::Operand(value) | Edit::Above(Term { x: value, .. }, _) | Edit::Value(value, _) => &[value],
+        };
+        Some(SmallVec::from_slice(operands))
+    }
+}
+
+/// The trace with these edits, one for each of its operations.
 pub(crate) fn edited(mut trace: Trace, edits: &[Edit]) -> Trace {
     if edits.iter().all(|edit| *edit == Edit::Keep) {
         return trace;
@@ -97,6 +112,7 @@ impl Writer {
         let next = Ref::value(self.trace.value_count());
         let number = match edit {
             Edit::Remove => next,
+            Edit::Operand(operand) => self.value(operand),
             Edit::Keep => self.keep(op),
             Edit::Below(term, bound) => {
                 let sum = self.sum(term);

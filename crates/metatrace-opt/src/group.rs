@@ -178,7 +178,7 @@ impl Pass for Group {
                 Edit::Remove => "group_implied",
                 Edit::Below(..) => "group_below",
                 Edit::Above(..) => "group_nonzero",
-                Edit::Value(..) => unreachable!("not of this pass: {edit:?}"),
+                Edit::Value(..) | Edit::Operand(..) => unreachable!("not of this pass: {edit:?}"),
             });
             debug_assert_eq!(edits[n], Edit::Keep, "planned by another pass");
             edits[n] = edit;

@@ -17,10 +17,9 @@
 //! - the passes, in their order: `guards` (what guards prove), `fold` (constants, and the rules of `rules`),
 //!   `pure` (common subexpressions), `virtuals` (allocations that nobody else sees), `heap` (loads and stores);
 //! - when the trace is written, passes *plan* what becomes of its guards: with `group` a bounds guard takes over the work of
-//!   those behind it, with `chain` the first of several tests of one value asks what the last does. What nobody needs is
-//!   `dead`. All that is done in one rewriting (`edits`);
-//! - then `demand` drops masks whose cleared bits nobody looks at, and `sink` leaves to exits what only they need. What has
-//!   become dead by all this goes in a last rewriting.
+//!   those behind it, with `chain` the first of several tests of one value asks what the last does. What nobody needs then is
+//!   `dead`; `demand` *passes by* masks whose cleared bits nobody looks at. All that is done in one rewriting (`edits`);
+//! - then `sink` marks what is left to exits, since only they need it.
 //!
 //! **The contract of a pass.** `Pass::visit` sees an operation whose operands are values of the new trace and says what
 //! becomes of it: `Decision`. A replacement makes the way through all passes again. `Pass::emitted` sees what is kept,
@@ -360,9 +359,13 @@ trait Pass {
         false
     }
 
-    /// The trace is written. The pass's turn to say what else becomes of its operations, of which dead ones are already to be
-    /// removed; what another pass has planned stays as it is. `born`: where each of its values lies, wherever it is visible.
+    /// The trace is written. The pass's turn to say what becomes of its guards; what another pass has planned stays as it is.
+    /// `born`: where each of its values lies, wherever it is visible.
     fn plan(&mut self, _trace: &Trace, _born: &[Range], _edits: &mut [Edit], _rewrites: &mut Rewrites) {}
+
+    /// By now what nobody needs is to be removed. The pass's turn to say which of the operations that are kept can be passed by,
+    /// for their result might as well be an operand.
+    fn bypass(&mut self, _trace: &Trace, _edits: &mut [Edit], _rewrites: &mut Rewrites) {}
 
     /// The pass's turn to change operations of the trace in their places, when all has been done that was planned.
     fn finish(&mut self, _trace: &mut Trace, _rewrites: &mut Rewrites) {}

@@ -28,7 +28,7 @@ impl Pass for Sink {
     }
 
     fn finish(&mut self, trace: &mut Trace, rewrites: &mut Rewrites) {
-        let mut needs = Needs::of_exits(trace);
+        let mut needs = Needs::of_exits(trace, |_| true);
         let mut uses = Uses(vec![0; trace.value_count()]);
         let mut frames = FramesOnce::new(trace);
         for n in (0..trace.ops.len()).rev() {
