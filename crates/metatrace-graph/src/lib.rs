@@ -8,6 +8,7 @@
 //! - the passes of `simplify`: `cfg` (threads jumps, merges blocks, fuses comparisons with branches, makes switches),
 //!   `copies`, `facts` (what is known is not computed again), `live` (removes what is not used), `sink` (what one side of a
 //!   branch needs is computed there);
+//! - `canonical`: of several ways to say the same, the one that optimised traces use;
 //! - `emit`: the order of the blocks, the numbers of the registers, the instructions;
 //! - `check`: that these are consistent, in debug builds.
 //!
@@ -19,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod canonical;
 mod cfg;
 mod check;
 mod copies;
@@ -79,6 +81,7 @@ fn simplify(graph: &mut Graph) {
     live::remove_dead(graph);
     sink::sink(graph);
     cfg::remove_unreachable(graph);
+    canonical::choose(graph);
 }
 
 fn propagate(graph: &mut Graph) {

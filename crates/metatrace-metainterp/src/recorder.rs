@@ -482,6 +482,12 @@ impl Domain for Recorder<'_> {
     }
 
     fn branch_if(&mut self, frames: &[Activation<Value>], op: Opcode, args: &[Value], holds: bool) {
+        // guards test a word themselves
+        match op {
+            Opcode::IntIsTrue => return self.branch(frames, args[0], holds),
+            Opcode::IntIsZero => return self.branch(frames, args[0], !holds),
+            _ => {}
+        }
         if self.recording() && !self.outcome_is_known(frames) && !args.iter().all(|arg| arg.is_const()) {
             let cond = self.record(op, args, None, holds.into());
             let guard = if holds { Opcode::GuardTrue } else { Opcode::GuardFalse };

@@ -95,33 +95,33 @@ fn what_was_popped_is_known_to_be_there() {
     check(
         key(<pop>::build),
         expect![[r#"
-        jitcode pop(p0) -> (int, int, int, int, int)
-            0  i1 = p0.Vec<Cell>.len
-            1  branch int_is_true i1 else 11  live [p0, i1]
-            2  i7 = int_sub i1 1
-            3  p0.Vec<Cell>.len = i7
-            4  i8 = p0.Vec<Cell>.data
-            5  i2 = i8[i7].[Cell].tag
-            6  i3 = i8[i7].[Cell].@1
-            7  i4 = i8[i7].[Cell].@4
-            8  i5 = i8[i7].[Cell].@8
-            9  i6 = 0
-           10  return [i6, i2, i3, i4, i5]  live [i2, i3, i4, i5, i6]
-           11  i6 = 1
-           12  i2 = 0
-           13  i3 = 0
-           14  i4 = 0
-           15  i5 = 0
-           16  goto 10
-    "#]],
+            jitcode pop(p0) -> (int, int, int, int, int)
+                0  i1 = p0.Vec<Cell>.len
+                1  branch i1 else 11  live [p0, i1]
+                2  i7 = int_add i1 -1
+                3  p0.Vec<Cell>.len = i7
+                4  i8 = p0.Vec<Cell>.data
+                5  i2 = i8[i7].[Cell].tag
+                6  i3 = i8[i7].[Cell].@1
+                7  i4 = i8[i7].[Cell].@4
+                8  i5 = i8[i7].[Cell].@8
+                9  i6 = 0
+               10  return [i6, i2, i3, i4, i5]  live [i2, i3, i4, i5, i6]
+               11  i6 = 1
+               12  i2 = 0
+               13  i3 = 0
+               14  i4 = 0
+               15  i5 = 0
+               16  goto 10
+        "#]],
     );
     check(
         key(<leave>::build),
         expect![[r#"
             jitcode leave(p0) -> (int)
                 0  i1 = p0.Vec<Frame<'_>>.len
-                1  branch int_is_true i1 else 10  live [p0, i1]
-                2  i3 = int_sub i1 1
+                1  branch i1 else 10  live [p0, i1]
+                2  i3 = int_add i1 -1
                 3  p0.Vec<Frame<'_>>.len = i3
                 4  i4 = p0.Vec<Frame<'_>>.data
                 5  p5 = i4[i3].[Frame<'_>].name
@@ -140,19 +140,19 @@ fn results_of_marked_functions_are_whole_words() {
     check(
         key(<pop_whole>::build),
         expect![[r#"
-        jitcode pop_whole(p0) -> (int, int, int)
-            0  [i6, i1, i2, i3, i4] = call pop[p0]  live [p0]
-            1  branch int_eq i6 0 else 10  live [i1, i2, i3, i4, i6]
-            2  branch int_eq i1 0 else 5  live [i1, i2, i3, i4]
-            3  i5 = i4
-            4  return [2, i5, 0]  live [i5]
-            5  branch int_eq i1 1 else 8  live [i1, i2, i3]
-            6  i5 = i2
-            7  goto 4
-            8  i5 = i3
-            9  goto 4
-           10  return [i1, i2, i3]  live [i1, i2, i3]
-    "#]],
+            jitcode pop_whole(p0) -> (int, int, int)
+                0  [i6, i1, i2, i3, i4] = call pop[p0]  live [p0]
+                1  branch i6 else 3  live [i1, i2, i3, i4, i6]
+                2  return [i1, i2, i3]  live [i1, i2, i3]
+                3  branch i1 else 9  live [i1, i2, i3, i4]
+                4  branch int_eq i1 1 else 7  live [i1, i2, i3]
+                5  i5 = i2
+                6  return [2, i5, 0]  live [i5]
+                7  i5 = i3
+                8  goto 6
+                9  i5 = i4
+               10  goto 6
+        "#]],
     );
 }
 
@@ -198,14 +198,14 @@ fn a_niche_in_memory_is_read_as_the_word_that_it_is_part_of() {
     check(
         key(<whole_of>::build),
         expect![[r#"
-        jitcode whole_of(p0) -> (int)
-            0  i1 = p0.Option<Cell>.@0
-            1  branch int_ne i1 3 else 5  live [p0, i1]
-            2  branch int_eq i1 0 else 5  live [p0, i1]
-            3  i2 = p0.Option<Cell>.@8
-            4  return [i2]  live [i2]
-            5  i2 = 0
-            6  goto 4
-    "#]],
+            jitcode whole_of(p0) -> (int)
+                0  i1 = p0.Option<Cell>.@0
+                1  branch int_ne i1 3 else 3  live [p0, i1]
+                2  branch i1 else 5  live [p0, i1]
+                3  i2 = 0
+                4  return [i2]  live [i2]
+                5  i2 = p0.Option<Cell>.@8
+                6  goto 4
+        "#]],
     );
 }
