@@ -207,11 +207,18 @@ impl Ownership {
     /// At the start of a trace with these facts about its inputs.
     pub fn new(roots: &[Root], derived: &[Derived]) -> Ownership {
         let mut ownership = Ownership::default();
-        ownership.start(&[], &[], roots);
-        for fact in derived {
-            ownership.derive(fact);
-        }
+        ownership.restart(roots, derived);
         ownership
+    }
+
+    /// Goes to the start of another trace, with these facts about its inputs.
+    pub fn restart(&mut self, roots: &[Root], derived: &[Derived]) {
+        self.pointers.clear();
+        self.promoted.clear();
+        self.start(&[], &[], roots);
+        for fact in derived {
+            self.derive(fact);
+        }
     }
 
     /// Begins a part of the trace behind a label, whose arguments are `before` in the part that ends and `behind` in the
@@ -229,17 +236,17 @@ impl Ownership {
             .without(Regions::UNKNOWN);
         let exclusive_regions: FxHashMap<Ref, Regions> = behind.iter().copied().zip(derived).collect();
 
-        let mut promoted = std::mem::take(&mut self.promoted);
-        promoted.extend(self.pointers.of_constants.keys());
-        *self = Ownership {
-            regions: 1,
-            reach: Vec::with_capacity(roots.len() + 1),
-            moved_in: Vec::with_capacity(roots.len() + 1),
-            promoted,
-            ..Ownership::default()
-        };
+        self.promoted.extend(self.pointers.of_constants.keys());
+        self.pointers.clear();
+        self.owned.clear();
+        self.regions = 1;
+        (self.allocations, self.escaped, self.constants) = (Regions::NONE, Regions::NONE, Regions::NONE);
+        self.reach.clear();
         self.reach.push(Regions::NONE);
+        self.moved_in.clear();
         self.moved_in.push(Regions::NONE);
+        self.part = 0;
+        self.roots.clear();
         for &constant in &self.promoted {
             let pointer = Pointer {
                 regions: Regions::ALL,

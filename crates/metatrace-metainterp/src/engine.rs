@@ -23,6 +23,7 @@ use metatrace_ir::TargetToken;
 use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{CalleeKey, Concrete, Interp, Outcome, PortalCode, PortalSource, SmallCode, Stack, Words};
 use metatrace_log::Log;
+use metatrace_opt::Optimizer;
 use state::{Portal, PortalId, State};
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -84,6 +85,7 @@ pub struct Engine {
     backend: OnceCell<Result<Box<dyn Backend>, BackendError>>,
     state: RefCell<State>,
     stats: RefCell<Stats>,
+    optimizer: RefCell<Optimizer>,
     tracing: Cell<bool>,
     /// What the last execution on plain words has left; empty while one is under way, so that one nested in it has its own.
     stack: Cell<Stack<u64>>,
@@ -116,6 +118,7 @@ impl Engine {
             backend: OnceCell::new(),
             state: RefCell::default(),
             stats: RefCell::default(),
+            optimizer: RefCell::default(),
             tracing: Cell::new(false),
             stack: Cell::default(),
             merge_points: Box::default(),

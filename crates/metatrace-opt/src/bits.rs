@@ -25,6 +25,8 @@ const SIGN: u64 = 1 << 63;
 impl Bits {
     /// Nothing known.
     pub const ANY: Bits = Bits { zeros: 0, ones: 0 };
+    /// Of 0 and 1.
+    pub const BOOL: Bits = Bits { zeros: !1, ones: 0 };
 
     /// All known.
     pub fn constant(word: u64) -> Bits {

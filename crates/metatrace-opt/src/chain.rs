@@ -27,6 +27,8 @@ pub(crate) const RULES: &[&str] = &["chain_value", "chain_implied"];
 pub(crate) struct Chain;
 
 impl Pass for Chain {
+    fn restart(&mut self) {}
+
     fn only_behind_walk(&self) -> bool {
         true
     }

@@ -61,34 +61,52 @@ pub(crate) struct Context {
     words: Vec<InputWord>,
     /// The operation before was one that sets the overflow flag and is no longer there: whether it overflows.
     pub(crate) overflow: Option<bool>,
+    noted: Option<(Range, Bits)>,
 }
 
-impl Context {
-    pub(crate) fn new(input: &Trace) -> Context {
-        let trace = Trace::like(input);
-        let inputs = input.inputs.len();
-        let room = inputs + trace.ops.capacity();
-        let mut facts = Vec::with_capacity(room);
-        facts.extend((0..inputs).map(|n| Facts::none(Ref::value(n))));
-        let mut born = Vec::with_capacity(room);
-        born.resize(inputs, Range::FULL);
-        let mut context = Context {
+impl Default for Context {
+    /// Of no trace yet.
+    fn default() -> Context {
+        Context {
+            trace: Trace::new(Vec::new()),
             constants: Vec::new(),
             zeros: [None; 3],
-            part: inputs,
+            part: 0,
             invariant: Vec::new(),
-            facts,
-            born,
+            facts: Vec::new(),
+            born: Vec::new(),
             in_line: FxHashMap::default(),
             exit_behind: None,
             learned: VecDeque::new(),
-            roots: trace.roots.clone(),
-            words: trace.words.clone(),
+            roots: Vec::new(),
+            words: Vec::new(),
             overflow: None,
-            trace,
-        };
-        context.start_words();
-        context
+            noted: None,
+        }
+    }
+}
+
+impl Context {
+    /// Goes to the start of a trace that is made of `input`.
+    pub(crate) fn restart(&mut self, input: &Trace) {
+        self.trace = Trace::like(input);
+        self.constants.clear();
+        self.zeros = [None; 3];
+        self.part = input.inputs.len();
+        self.invariant.clear();
+        self.facts.clear();
+        self.facts
+            .extend((0..input.inputs.len()).map(|n| Facts::none(Ref::value(n))));
+        self.born.clear();
+        self.born.resize(input.inputs.len(), Range::FULL);
+        self.in_line.clear();
+        self.exit_behind = None;
+        self.learned.clear();
+        self.roots.clone_from(&input.roots);
+        self.words.clone_from(&input.words);
+        self.overflow = None;
+        self.noted = None;
+        self.start_words();
     }
 
     /// The operation that defines a value; `None` for constants, inputs, what a label has made anew, and in a peeled loop for
@@ -257,11 +275,6 @@ impl Context {
         self.in_line.len()
     }
 
-    /// About how many operations the trace will have.
-    pub(crate) fn expected(&self) -> usize {
-        self.facts.capacity()
-    }
-
     pub(crate) fn wants_exits(&self) -> bool {
         self.exit_behind.is_some()
     }
@@ -286,7 +299,12 @@ impl Context {
 
     /// Appends an operation; returns the value it defines.
     pub(crate) fn push(&mut self, op: Op) -> Ref {
-        let (range, bits) = self.knowledge_of(&op);
+        let knowledge = self.knowledge_of(&op);
+        self.push_known(op, knowledge)
+    }
+
+    /// As [`push`](Self::push), where it is known already what is known of the result.
+    pub(crate) fn push_known(&mut self, op: Op, (range, bits): (Range, Bits)) -> Ref {
         let value = self.trace.push(op);
         self.facts.push(Facts {
             range,
@@ -305,10 +323,22 @@ impl Context {
         self.push(op)
     }
 
+    /// What [`knowledge_of`](Self::knowledge_of) says of the operation that is visited now, for who asks next.
+    pub(crate) fn note_knowledge(&mut self, knowledge: Option<(Range, Bits)>) {
+        self.noted = knowledge;
+    }
+
+    pub(crate) fn noted_knowledge(&self) -> Option<(Range, Bits)> {
+        self.noted
+    }
+
     /// What the operation's result is known to be.
     pub(crate) fn knowledge_of(&self, op: &Op) -> (Range, Bits) {
         if op.opcode.result() != Some(Kind::Int) {
             return (Range::FULL, Bits::ANY);
+        }
+        if op.opcode.is_comparison() {
+            return (Range::BOOL, Bits::BOOL);
         }
         let word = op.descr.as_deref().and_then(Descr::word);
         let (range, bits) = match (op.opcode.class(), word) {
@@ -458,7 +488,7 @@ impl Context {
     }
 
     /// The trace, and where each of its values lies.
-    pub(crate) fn into_trace(self) -> (Trace, Vec<Range>) {
-        (self.trace, self.born)
+    pub(crate) fn take_trace(&mut self) -> (Trace, &[Range]) {
+        (std::mem::replace(&mut self.trace, Trace::new(Vec::new())), &self.born)
     }
 }

@@ -38,6 +38,10 @@ pub(crate) struct Demand {
 }
 
 impl Pass for Demand {
+    fn restart(&mut self) {
+        self.is_peeled = false;
+    }
+
     fn only_behind_walk(&self) -> bool {
         true
     }

@@ -30,17 +30,28 @@ struct Moment {
     replaced: usize,
 }
 
+/// Those that take part, in their order.
+pub(crate) type Passes<'a> = SmallVec<[&'a mut dyn Pass; 10]>;
+
+/// What walks keep for those that come behind them: memory, and nothing that is known.
+#[derive(Default)]
+pub(crate) struct Memory {
+    context: Context,
+    values: Vec<Option<Ref>>,
+    snapshots: Vec<Option<(Moment, SnapshotId)>>,
+}
+
 /// The state of a walk.
 pub(crate) struct Driver<'a> {
     pub(crate) input: &'a Trace,
-    pub(crate) context: Context,
-    pub(crate) passes: Vec<Box<dyn Pass>>,
+    pub(crate) context: &'a mut Context,
+    pub(crate) passes: Passes<'a>,
     /// How many of them see each operation; the others come behind them.
     walking: usize,
     /// By value of the given trace: its value in the new one.
-    pub(crate) values: Vec<Option<Ref>>,
+    pub(crate) values: &'a mut Vec<Option<Ref>>,
     /// By snapshot of the given trace: its translation, and when that was made.
-    snapshots: Vec<Option<(Moment, SnapshotId)>>,
+    snapshots: &'a mut Vec<Option<(Moment, SnapshotId)>>,
     /// The number of labels passed.
     pub(crate) part: u32,
     /// The operation before was a call and is no longer there.
@@ -50,20 +61,29 @@ pub(crate) struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     /// Before the first operation.
-    pub(crate) fn new(input: &'a Trace, mut passes: Vec<Box<dyn Pass>>) -> Driver<'a> {
-        let mut context = Context::new(input);
+    pub(crate) fn new(input: &'a Trace, mut passes: Passes<'a>, memory: &'a mut Memory) -> Driver<'a> {
+        let Memory {
+            context,
+            values,
+            snapshots,
+        } = memory;
+        context.restart(input);
         for pass in &mut passes {
-            pass.start(&[], &[], &mut context);
+            pass.restart();
+            pass.start(&[], &[], context);
         }
-        let mut values = vec![None; input.value_count()];
-        (0..input.inputs.len()).for_each(|n| values[n] = Some(Ref::value(n)));
+        values.clear();
+        values.extend((0..input.inputs.len()).map(|n| Some(Ref::value(n))));
+        values.resize(input.value_count(), None);
+        snapshots.clear();
+        snapshots.resize(input.snapshots.len(), None);
         Driver {
             input,
             context,
             walking: passes.iter().take_while(|pass| !pass.only_behind_walk()).count(),
             passes,
             values,
-            snapshots: vec![None; input.snapshots.len()],
+            snapshots,
             part: 0,
             call_removed: false,
             rewrites: Rewrites {
@@ -82,10 +102,10 @@ impl<'a> Driver<'a> {
 
     /// The new trace, and what was done.
     pub(crate) fn finish(mut self) -> (Trace, Rewrites) {
-        let (trace, born) = self.context.into_trace();
+        let (trace, born) = self.context.take_trace();
         let mut edits = vec![Edit::Keep; trace.ops.len()];
         for pass in &mut self.passes {
-            pass.plan(&trace, &born, &mut edits, &mut self.rewrites);
+            pass.plan(&trace, born, &mut edits, &mut self.rewrites);
         }
         remove_dead(&trace, &mut edits);
         for pass in &mut self.passes {
@@ -264,8 +284,9 @@ impl<'a> Driver<'a> {
     }
 
     fn decide(&mut self, op: &Op) -> Decision {
+        self.context.note_knowledge(None);
         for pass in &mut self.passes[..self.walking] {
-            match pass.visit(op, &mut self.context) {
+            match pass.visit(op, self.context) {
                 Decision::Keep => {}
                 decided => return decided,
             }
@@ -274,22 +295,24 @@ impl<'a> Driver<'a> {
     }
 
     fn emit(&mut self, op: &mut Op) -> Option<Ref> {
+        let noted = self.context.noted_knowledge();
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
         let passes = &mut self.passes[..self.walking];
         for pass in &mut *passes {
-            pass.before(op, &mut self.context);
+            pass.before(op, self.context);
         }
-        let value = self.context.push(op.clone());
+        let knowledge = noted.unwrap_or_else(|| self.context.knowledge_of(op));
+        let value = self.context.push_known(op.clone(), knowledge);
         if op.opcode == Opcode::GuardValue {
             // whatever passes take part: the trace goes on with the constant
             self.context.learn(op.args[0], op.args[1]);
         }
         for pass in &mut *passes {
-            pass.emitted(op, value, &mut self.context);
+            pass.emitted(op, value, self.context);
         }
         while let Some((value, constant)) = self.context.take_learned() {
             for pass in &mut *passes {
-                pass.learned(value, constant, &self.context);
+                pass.learned(value, constant, self.context);
             }
         }
         op.opcode.result().map(|_| value)
@@ -338,7 +361,7 @@ impl<'a> Driver<'a> {
         self.settle(n);
         let mut op = self.input.ops[n].clone();
         for pass in &mut self.passes {
-            pass.before(&mut op, &mut self.context);
+            pass.before(&mut op, self.context);
         }
         let mut taken = FxHashSet::default();
         let mut before = Vec::new();
@@ -365,7 +388,7 @@ impl<'a> Driver<'a> {
         });
         self.context.start_part(&declared, &args);
         for pass in &mut self.passes {
-            pass.start(&before, &args, &mut self.context);
+            pass.start(&before, &args, self.context);
         }
         for (arg, value) in op.args.iter().zip(args) {
             self.values[arg.as_value().expect("a label's argument is no constant")] = Some(value);

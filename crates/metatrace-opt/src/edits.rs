@@ -53,28 +53,109 @@ pub(crate) fn edited(mut trace: Trace, edits: &[Edit]) -> Trace {
         return trace;
     }
     debug_assert_ne!(edits.last(), Some(&Edit::Remove), "a trace ends as it did");
+    let needs_sums = |edit: &Edit| matches!(edit, Edit::Below(..) | Edit::Above(..));
+    let renumbering = match edits.iter().any(needs_sums) {
+        true => with_sums(&mut trace, edits),
+        false => in_place(&mut trace, edits),
+    };
+    for snapshot in &mut trace.snapshots {
+        renumbering.renumber(&mut snapshot.values);
+    }
+    trace
+}
+
+/// Where there is no operation to put in, those that stay move up.
+fn in_place(trace: &mut Trace, edits: &[Edit]) -> Renumbering {
+    let inputs = trace.inputs.len();
+    let mut renumbering = Renumbering::new(inputs, edits.len());
+    let (mut kept, mut edits) = (0, edits.iter());
+    trace.ops.retain_mut(|op| {
+        let next = Ref::value(inputs + kept);
+        let edit = *edits.next().expect("one for each operation");
+        let number = match edit {
+            // nobody reads the number
+            Edit::Remove => next,
+            Edit::Operand(operand) => renumbering.number(operand),
+            Edit::Value(value, constant) => {
+                renumbering.test(op, Opcode::GuardValue, &[value, constant]);
+                next
+            }
+            Edit::Keep => {
+                renumbering.translate(op);
+                next
+            }
+            Edit::Below(..) | Edit::Above(..) => unreachable!("these put operations in"),
+        };
+        renumbering.numbers.push(number);
+        let stays = matches!(edit, Edit::Keep | Edit::Value(..));
+        kept += usize::from(stays);
+        stays
+    });
+    renumbering
+}
+
+fn with_sums(trace: &mut Trace, edits: &[Edit]) -> Renumbering {
     let given = std::mem::take(&mut trace.ops);
     trace.ops.reserve(given.len());
-    let inputs = trace.inputs.len();
-    let mut numbers = Vec::with_capacity(inputs + given.len());
-    numbers.extend((0..inputs).map(Ref::value));
     let mut writer = Writer {
+        renumbering: Renumbering::new(trace.inputs.len(), given.len()),
         trace,
-        numbers,
         sums: FxHashMap::default(),
-        has_sums: edits
-            .iter()
-            .any(|edit| matches!(edit, Edit::Below(..) | Edit::Above(..))),
-        pending: None,
     };
     for (op, edit) in given.into_iter().zip(edits) {
         writer.write(op, *edit);
     }
-    let Writer { mut trace, numbers, .. } = writer;
-    for snapshot in &mut trace.snapshots {
-        renumber(&numbers, &mut snapshot.values);
+    writer.renumbering
+}
+
+/// What the values of the given trace have become.
+struct Renumbering {
+    /// By value of the given trace, up to the operation that is written now: the value in the new one.
+    numbers: Vec<Ref>,
+    /// The list of pending stores that was met last, and what it has become: neighbours share one.
+    pending: Option<[Rc<[Ref]>; 2]>,
+}
+
+impl Renumbering {
+    fn new(inputs: usize, operations: usize) -> Renumbering {
+        let mut numbers = Vec::with_capacity(inputs + operations);
+        numbers.extend((0..inputs).map(Ref::value));
+        Renumbering { numbers, pending: None }
     }
-    trace
+
+    fn number(&self, value: Ref) -> Ref {
+        value.as_value().map_or(value, |n| self.numbers[n])
+    }
+
+    fn renumber(&self, values: &mut [Ref]) {
+        for value in values {
+            *value = self.number(*value);
+        }
+    }
+
+    fn translate(&mut self, op: &mut Op) {
+        self.renumber(&mut op.args);
+        let Some(pending) = &mut op.pending else { return };
+        if let Some([met, renumbered]) = &self.pending
+            && Rc::ptr_eq(met, pending)
+        {
+            *pending = renumbered.clone();
+            return;
+        }
+        let mut stores: SmallVec<[Ref; 8]> = SmallVec::from_slice(pending);
+        self.renumber(&mut stores);
+        let renumbered: Rc<[Ref]> = Rc::from(&stores[..]);
+        let met = std::mem::replace(pending, renumbered.clone());
+        self.pending = Some([met, renumbered]);
+    }
+
+    /// Gives the guard another test, of values of the given trace, which it fails early.
+    fn test(&mut self, guard: &mut Op, opcode: Opcode, args: &[Ref]) {
+        guard.opcode = opcode;
+        guard.args = SmallVec::from_slice(args);
+        guard.early = true;
+        self.translate(guard);
+    }
 }
 
 /// A sum that is there.
@@ -85,60 +166,40 @@ struct Sum {
     is_free: bool,
 }
 
-struct Writer {
-    trace: Trace,
-    /// By value of the given trace, up to the operation that is written now: the value in the new one.
-    numbers: Vec<Ref>,
-    /// Sums that are executed in line, of values of the given trace; of this part. Kept only where tests need some.
+/// Writes the operations one after the other, where some have to be put in.
+struct Writer<'a> {
+    trace: &'a mut Trace,
+    renumbering: Renumbering,
+    /// Sums that are executed in line, of values of the given trace; of this part.
     sums: FxHashMap<Term, Sum>,
-    has_sums: bool,
-    /// The list of pending stores that was met last, and what it has become: neighbours share one.
-    pending: Option<[Rc<[Ref]>; 2]>,
 }
 
-fn renumber(numbers: &[Ref], values: &mut [Ref]) {
-    for value in values {
-        *value = number(numbers, *value);
-    }
-}
-
-fn number(numbers: &[Ref], value: Ref) -> Ref {
-    value.as_value().map_or(value, |n| numbers[n])
-}
-
-impl Writer {
-    fn write(&mut self, op: Op, edit: Edit) {
-        // of what is removed nobody reads the number
-        let next = Ref::value(self.trace.value_count());
+impl Writer<'_> {
+    fn write(&mut self, mut op: Op, edit: Edit) {
         let number = match edit {
-            Edit::Remove => next,
-            Edit::Operand(operand) => self.value(operand),
+            // nobody reads the number
+            Edit::Remove => Ref::value(self.trace.value_count()),
+            Edit::Operand(operand) => self.renumbering.number(operand),
             Edit::Keep => self.keep(op),
             Edit::Below(term, bound) => {
                 let sum = self.sum(term);
-                let bound = self.value(bound);
-                let tested = self.trace.push(Op::new(Opcode::UintLt, &[sum, bound]));
-                self.guard(op, Opcode::GuardTrue, &[tested])
+                let bound = self.renumbering.number(bound);
+                self.compared(op, Opcode::UintLt, [sum, bound])
             }
             Edit::Above(term, width) => {
                 let sum = self.sum(term);
                 let width = self.trace.constant(Const::int(width));
-                let tested = self.trace.push(Op::new(Opcode::UintGt, &[sum, width]));
-                self.guard(op, Opcode::GuardTrue, &[tested])
+                self.compared(op, Opcode::UintGt, [sum, width])
             }
             Edit::Value(value, constant) => {
-                let args = [value, constant].map(|arg| self.value(arg));
-                self.guard(op, Opcode::GuardValue, &args)
+                self.renumbering.test(&mut op, Opcode::GuardValue, &[value, constant]);
+                self.trace.push(op)
             }
         };
-        self.numbers.push(number);
+        self.renumbering.numbers.push(number);
     }
 
     fn keep(&mut self, mut op: Op) -> Ref {
-        if !self.has_sums {
-            self.translate(&mut op);
-            return self.trace.push(op);
-        }
         if op.opcode == Opcode::Label {
             self.sums.clear();
         }
@@ -153,7 +214,7 @@ impl Writer {
         {
             return known.value;
         }
-        self.translate(&mut op);
+        self.renumbering.translate(&mut op);
         let value = self.trace.push(op);
         if let Some(sum) = sum {
             let is_free = false;
@@ -162,35 +223,17 @@ impl Writer {
         value
     }
 
-    fn translate(&mut self, op: &mut Op) {
-        renumber(&self.numbers, &mut op.args);
-        let Some(pending) = &mut op.pending else { return };
-        if let Some([met, renumbered]) = &self.pending
-            && Rc::ptr_eq(met, pending)
-        {
-            *pending = renumbered.clone();
-            return;
-        }
-        let mut stores: SmallVec<[Ref; 8]> = SmallVec::from_slice(pending);
-        renumber(&self.numbers, &mut stores);
-        let renumbered: Rc<[Ref]> = Rc::from(&stores[..]);
-        let met = std::mem::replace(pending, renumbered.clone());
-        self.pending = Some([met, renumbered]);
-    }
-
-    /// The guard with another test, which it fails early.
-    fn guard(&mut self, mut guard: Op, opcode: Opcode, args: &[Ref]) -> Ref {
-        guard.args.clear();
-        self.translate(&mut guard);
-        guard.opcode = opcode;
-        guard.args.extend_from_slice(args);
-        guard.early = true;
+    /// The guard, which fails early, with the comparison of these values of the new trace as its test.
+    fn compared(&mut self, mut guard: Op, comparison: Opcode, operands: [Ref; 2]) -> Ref {
+        let tested = self.trace.push(Op::new(comparison, &operands));
+        self.renumbering.test(&mut guard, Opcode::GuardTrue, &[]);
+        guard.args.push(tested);
         self.trace.push(guard)
     }
 
     /// The sum, computed now if it is not there.
     fn sum(&mut self, term: Term) -> Ref {
-        let x = self.value(term.x);
+        let x = self.renumbering.number(term.x);
         if term.c == 0 {
             return x;
         }
@@ -205,9 +248,5 @@ impl Writer {
         };
         self.sums.insert(term, known);
         sum
-    }
-
-    fn value(&self, value: Ref) -> Ref {
-        number(&self.numbers, value)
     }
 }

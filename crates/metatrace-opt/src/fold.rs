@@ -19,6 +19,8 @@ pub(crate) const RULES: &[&str] = &["constant", "known", "constant_right", "comp
 pub(crate) struct Fold;
 
 impl Pass for Fold {
+    fn restart(&mut self) {}
+
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         if !matches!(
             op.opcode.class(),
@@ -79,7 +81,9 @@ fn known(op: &Op, context: &mut Context) -> Option<Ref> {
     // comparisons are decided by rules
     let is_number =
         op.opcode.class() == Class::Pure && op.opcode.result() == Some(Kind::Int) && !op.opcode.is_comparison();
-    let (range, _) = is_number.then(|| context.knowledge_of(op))?;
+    let knowledge = is_number.then(|| context.knowledge_of(op));
+    context.note_knowledge(knowledge);
+    let (range, _) = knowledge?;
     Some(context.int(range.single()?))
 }
 

@@ -162,6 +162,10 @@ pub(crate) struct Group {
 }
 
 impl Pass for Group {
+    fn restart(&mut self) {
+        self.is_peeled = false;
+    }
+
     fn only_behind_walk(&self) -> bool {
         true
     }

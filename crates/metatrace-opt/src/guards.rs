@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::range::Range;
-use crate::{Decision, Pass};
+use crate::{Decision, Pass, restart};
 use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Word};
 use rustc_hash::FxHashMap;
 
@@ -42,6 +42,10 @@ pub(crate) struct Guards {
 }
 
 impl Pass for Guards {
+    fn restart(&mut self) {
+        restart(&mut self.known);
+    }
+
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         if op.opcode.is_comparison() {
             let (comparison, negated) = normal(op, context);
@@ -95,9 +99,8 @@ impl Pass for Guards {
         }
     }
 
-    fn start(&mut self, _before: &[Ref], _behind: &[Ref], context: &mut Context) {
+    fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {
         self.known.clear();
-        self.known.reserve(context.expected() / 2);
     }
 }
 

@@ -75,6 +75,11 @@ struct Pending {
 }
 
 impl Pass for Heap {
+    fn restart(&mut self) {
+        self.pending.clear();
+        (self.listed, self.carried) = (None, 0);
+    }
+
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         match op.opcode.class() {
             Class::Load => match self.contents.of_op(op, context) {
@@ -149,7 +154,7 @@ impl Pass for Heap {
 
     fn start(&mut self, before: &[Ref], behind: &[Ref], context: &mut Context) {
         match context.derived() {
-            Some(derived) => self.contents = Contents::new(context.roots(), derived),
+            Some(derived) => self.contents.restart(context.roots(), derived),
             None => self.contents.start(before, behind, context.roots()),
         }
     }

@@ -51,11 +51,12 @@ mod sink;
 mod virtuals;
 
 use context::Context;
-use driver::Driver;
+use driver::{Driver, Memory, Passes};
 use edits::Edit;
 use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
+use rustc_hash::FxHashMap;
 use std::fmt;
 
 /// Which passes take part.
@@ -248,7 +249,7 @@ impl Rewrites {
 /// If an operation of the given trace is sunk: it is optimised already. In debug builds, if the result breaks an invariant
 /// of traces: a bug here, or the given trace breaks it already.
 pub fn optimize(trace: &Trace, options: &Options) -> Trace {
-    optimize_counting(trace, options).0
+    Optimizer::default().optimize(trace, options)
 }
 
 /// As [`optimize`], with a count of what was done.
@@ -256,26 +257,66 @@ pub fn optimize(trace: &Trace, options: &Options) -> Trace {
 /// # Panics
 /// As [`optimize`].
 pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) {
-    let driver = || {
-        let mut passes = Vec::with_capacity(PASSES.len());
-        passes.extend(
-            PASSES
-                .iter()
-                .filter(|pass| pass.takes_part(*options))
-                .map(|pass| (pass.make)()),
-        );
-        Driver::new(trace, passes)
-    };
-    if let Some(target) = options.peel.filter(|_| peel::is_loop(trace)) {
-        let mut peeled = peel::peel(driver(), target, Carry::Stores);
-        if let Err(GivenUp::StoreWasSeen) = peeled {
-            peeled = peel::peel(driver(), target, Carry::Nothing);
-        }
-        if let Ok(peeled) = peeled {
-            return peeled;
+    Optimizer::default().optimize_counting(trace, options)
+}
+
+/// Optimises one trace after the other. Most are short, so what it keeps is the memory for the next.
+pub struct Optimizer {
+    /// As in [`PASSES`].
+    passes: Vec<Box<dyn Pass>>,
+    memory: Memory,
+}
+
+impl Default for Optimizer {
+    fn default() -> Optimizer {
+        Optimizer {
+            passes: PASSES.iter().map(|pass| (pass.make)()).collect(),
+            memory: Memory::default(),
         }
     }
-    driver().run()
+}
+
+impl fmt::Debug for Optimizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Optimizer").finish_non_exhaustive()
+    }
+}
+
+impl Optimizer {
+    /// As [`optimize`](crate::optimize).
+    ///
+    /// # Panics
+    /// As [`optimize`](crate::optimize).
+    pub fn optimize(&mut self, trace: &Trace, options: &Options) -> Trace {
+        self.optimize_counting(trace, options).0
+    }
+
+    /// As [`optimize_counting`](crate::optimize_counting).
+    ///
+    /// # Panics
+    /// As [`optimize`](crate::optimize).
+    pub fn optimize_counting(&mut self, trace: &Trace, options: &Options) -> (Trace, Rewrites) {
+        if let Some(target) = options.peel.filter(|_| peel::is_loop(trace)) {
+            let mut peeled = peel::peel(self.driver(trace, options), target, Carry::Stores);
+            if let Err(GivenUp::StoreWasSeen) = peeled {
+                peeled = peel::peel(self.driver(trace, options), target, Carry::Nothing);
+            }
+            if let Ok(peeled) = peeled {
+                return peeled;
+            }
+        }
+        self.driver(trace, options).run()
+    }
+
+    fn driver<'a>(&'a mut self, trace: &'a Trace, options: &Options) -> Driver<'a> {
+        let mut passes = Passes::new();
+        for (info, pass) in PASSES.iter().zip(&mut self.passes) {
+            if info.takes_part(*options) {
+                passes.push(&mut **pass);
+            }
+        }
+        Driver::new(trace, passes, &mut self.memory)
+    }
 }
 
 /// The names of all rules.
@@ -320,6 +361,9 @@ impl Tree {
 
 /// A pass. See the module's documentation.
 trait Pass {
+    /// Another trace comes next: nothing of what was found out is true of it. [`start`](Pass::start) follows.
+    fn restart(&mut self);
+
     /// What becomes of the operation, whose operands are values of the new trace.
     fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
         Decision::Keep
@@ -369,4 +413,14 @@ trait Pass {
 
     /// The pass's turn to change operations of the trace in their places, when all has been done that was planned.
     fn finish(&mut self, _trace: &mut Trace, _rewrites: &mut Rewrites) {}
+}
+
+/// Empties a map between traces; a large one, which a long trace has left, is given back, for it would take long to empty it
+/// for each trace to come.
+fn restart<K, V>(map: &mut FxHashMap<K, V>) {
+    const LARGE: usize = 1 << 12;
+    if map.capacity() > LARGE {
+        *map = FxHashMap::default();
+    }
+    map.clear();
 }

@@ -95,7 +95,7 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     let stays = |op: &Op, value: Ref, context: &Context| passes.iter().any(|pass| pass.repeats(op, value, context));
     driver.context.enter_loop(&same, stays);
     for pass in &mut driver.passes {
-        pass.enter_loop(carry, &mut driver.context);
+        pass.enter_loop(carry, driver.context);
     }
     let descr = Rc::new(Descr::Target(target));
     let label = driver.context.push(Op::with_descr(Opcode::Label, &[], descr.clone()));
@@ -112,7 +112,7 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     driver.settle(last);
     let mut same = Vec::new();
     for pass in &mut driver.passes {
-        same.extend(pass.close_loop(&mut driver.context).ok_or(GivenUp::StoreWasSeen)?);
+        same.extend(pass.close_loop(driver.context).ok_or(GivenUp::StoreWasSeen)?);
     }
     let roles = Roles::new(&mut driver, &first);
     if !same.into_iter().all(|value| roles.is_same(value)) {
@@ -150,7 +150,7 @@ impl Roles {
     fn new(driver: &mut Driver<'_>, first: &[Option<Ref>]) -> Roles {
         let mut roles: FxHashMap<Ref, Ref> = FxHashMap::default();
         roles.reserve(first.len());
-        for (first, second) in first.iter().zip(&driver.values) {
+        for (first, second) in first.iter().zip(driver.values.iter()) {
             let (Some(first), Some(second)) = (*first, *second) else {
                 continue;
             };

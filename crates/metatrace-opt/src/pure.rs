@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::peel::Carry;
-use crate::{Decision, Pass};
+use crate::{Decision, Pass, restart};
 use metatrace_ir::{Class, Descr, Op, Opcode, Ref};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -40,6 +40,11 @@ pub(crate) struct Pure {
 }
 
 impl Pass for Pure {
+    fn restart(&mut self) {
+        restart(&mut self.known);
+        (self.visited, self.unchecked) = (None, None);
+    }
+
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         self.visited = None;
         self.visited = key(op);
@@ -84,9 +89,8 @@ impl Pass for Pure {
         self.unchecked = None;
     }
 
-    fn start(&mut self, _before: &[Ref], _behind: &[Ref], context: &mut Context) {
+    fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {
         self.known.clear();
-        self.known.reserve(context.expected() / 2);
         self.unchecked = None;
     }
 }

@@ -23,6 +23,8 @@ pub(crate) const RULES: &[&str] = &["sunk_value"];
 pub(crate) struct Sink;
 
 impl Pass for Sink {
+    fn restart(&mut self) {}
+
     fn only_behind_walk(&self) -> bool {
         true
     }

@@ -103,6 +103,11 @@ enum Bytes<'a> {
 }
 
 impl Pass for Virtuals {
+    fn restart(&mut self) {
+        self.forget();
+        self.forcing = 0;
+    }
+
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         if op.opcode.class() == Class::Alloc && !op.sunk {
             let decision = self.allocate(op, context);

@@ -11,7 +11,7 @@ mod golden_files;
 use golden_files::golden_files;
 use metatrace_ir::text::parse;
 use metatrace_ir::{TargetToken, Trace, verify};
-use metatrace_opt::{Options, Rewrites, optimize_counting, rule_names};
+use metatrace_opt::{Optimizer, Options, Rewrites, optimize_counting, rule_names};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -92,6 +92,26 @@ fn traces_become_what_their_files_say() {
         failures.join("\n"),
         failures.len()
     );
+}
+
+/// Nothing that was known of one trace is believed of the next.
+#[test]
+fn an_optimiser_forgets() {
+    let mut optimizer = Optimizer::default();
+    // twice, so that each comes behind all others
+    for path in golden_files().iter().chain(&golden_files()) {
+        let text = fs::read_to_string(&path).expect("a readable file");
+        let given = valid(text.split("---\n").next().expect("a first part")).expect("a valid trace");
+        for peel in [None, Some(TargetToken(1000))] {
+            let options = Options {
+                peel,
+                ..Options::default()
+            };
+            let (fresh, _) = optimize_counting(&given, &options);
+            let used = optimizer.optimize(&given, &options);
+            assert_eq!(used.to_string(), fresh.to_string(), "{}", path.display());
+        }
+    }
 }
 
 #[test]

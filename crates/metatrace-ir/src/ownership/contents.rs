@@ -96,11 +96,22 @@ impl Contents {
 
     /// Begins a part of the trace, as [`Ownership::start`] does, and forgets what memory holds.
     pub fn start(&mut self, before: &[Ref], behind: &[Ref], roots: &[Root]) {
+        self.forget_all();
+        self.ownership.start(before, behind, roots);
+    }
+
+    /// Goes to the start of another trace, as if made [anew](Contents::new), in the same memory.
+    pub fn restart(&mut self, roots: &[Root], derived: &[Derived]) {
+        self.forget_all();
+        self.age = 0;
+        self.ownership.restart(roots, derived);
+    }
+
+    fn forget_all(&mut self) {
         self.groups.clear();
         self.count = 0;
         self.frozen.clear();
         self.learned.clear();
-        self.ownership.start(before, behind, roots);
     }
 
     /// What is known to be where a load or store goes.

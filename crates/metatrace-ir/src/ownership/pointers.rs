@@ -106,6 +106,13 @@ impl Pointers {
         }
     }
 
+    /// Forgets all, and keeps the memory for it.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+        self.of_values.clear();
+        self.of_constants.clear();
+    }
+
     pub(super) fn insert(&mut self, value: Ref, pointer: Pointer) {
         let Some(n) = value.as_value() else {
             self.of_constants.insert(value, pointer);

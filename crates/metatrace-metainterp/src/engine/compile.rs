@@ -128,11 +128,12 @@ impl Engine {
             peel: (recorded.ops.len() < params.disable_unrolling as usize).then(|| self.new_target()),
             ..metatrace_opt::Options::default()
         };
+        let optimizer = &mut *self.optimizer.borrow_mut();
         #[cfg(feature = "check")]
         if params.check > 0 {
-            return optimized_and_checked(recorded, &options, params.check);
+            return optimized_and_checked(optimizer, recorded, &options, params.check);
         }
-        metatrace_opt::optimize(recorded, &options)
+        optimizer.optimize(recorded, &options)
     }
 
     pub(super) fn log_compiled(&self, kind: &TraceKind, trace: &Trace, assembled: &Assembled) {
@@ -198,9 +199,14 @@ impl Engine {
 /// # Panics
 /// If they differ: a bug of the optimiser. The message has both, and the smallest world in which they do.
 #[cfg(feature = "check")]
-fn optimized_and_checked(recorded: &Trace, options: &metatrace_opt::Options, worlds: u32) -> Trace {
+fn optimized_and_checked(
+    optimizer: &mut metatrace_opt::Optimizer,
+    recorded: &Trace,
+    options: &metatrace_opt::Options,
+    worlds: u32,
+) -> Trace {
     let recorded = metatrace_check::numbered(recorded);
-    let trace = metatrace_opt::optimize(&recorded, options);
+    let trace = optimizer.optimize(&recorded, options);
     let options = metatrace_check::Options { worlds, seed: 1 };
     if let Err(mismatch) = metatrace_check::check(&recorded, &trace, &options) {
         panic!("an optimised trace differs from what was recorded: {mismatch}\n{recorded}---\n{trace}");
