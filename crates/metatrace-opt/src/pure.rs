@@ -22,17 +22,23 @@ use smallvec::SmallVec;
 pub(crate) const RULES: &[&str] = &["common_subexpression", "common_overflow_check", "common_call"];
 
 /// Operations with the same key have the same result.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     opcode: Opcode,
-    args: SmallVec<[Ref; 4]>,
+    a: Ref,
+    /// As `a`, where there is one operand.
+    b: Ref,
     /// Of addresses: distance of items and offset.
     place: (u32, u32),
 }
 
+/// What is called, and its arguments.
+type Call = (Opcode, SmallVec<[Ref; 4]>);
+
 #[derive(Default)]
 pub(crate) struct Pure {
     known: FxHashMap<Key, Ref>,
+    calls: FxHashMap<Call, Ref>,
     /// The key of the operation that was visited last, which is the one that is emitted next.
     visited: Option<Key>,
     /// The operation before, if it set the overflow flag.
@@ -42,23 +48,18 @@ pub(crate) struct Pure {
 impl Pass for Pure {
     fn restart(&mut self) {
         restart(&mut self.known);
+        restart(&mut self.calls);
         (self.visited, self.unchecked) = (None, None);
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
-        self.visited = None;
         self.visited = key(op);
-        match self.visited.as_ref().and_then(|key| self.known.get(key)) {
-            None => Decision::Keep,
-            Some(&value) => {
-                let rule = match op.opcode.class() {
-                    Class::Overflow => "common_overflow_check",
-                    Class::Call => "common_call",
-                    _ => "common_subexpression",
-                };
-                Decision::Equal(rule, context.resolve(value))
-            }
-        }
+        let (rule, known) = match &self.visited {
+            Some(key) if op.opcode.class() == Class::Overflow => ("common_overflow_check", self.known.get(key)),
+            Some(key) => ("common_subexpression", self.known.get(key)),
+            None => ("common_call", call(op).and_then(|call| self.calls.get(&call))),
+        };
+        known.map_or(Decision::Keep, |value| Decision::Equal(rule, context.resolve(*value)))
     }
 
     fn emitted(&mut self, op: &Op, value: Ref, _context: &mut Context) {
@@ -66,23 +67,20 @@ impl Pass for Pure {
         if op.opcode == Opcode::GuardNoOverflow {
             self.known.extend(unchecked);
         }
-        let Some(key) = self.visited.take() else { return };
-        let wrapping = match key.opcode {
+        let Some(key) = self.visited.take() else {
+            self.calls.extend(call(op).map(|call| (call, value)));
+            return;
+        };
+        let opcode = match key.opcode {
             Opcode::IntAddOvf => Opcode::IntAdd,
             Opcode::IntSubOvf => Opcode::IntSub,
             Opcode::IntMulOvf => Opcode::IntMul,
             opcode => opcode,
         };
-        if wrapping != key.opcode {
-            self.unchecked = Some((key.clone(), value));
+        if opcode != key.opcode {
+            self.unchecked = Some((key, value));
         }
-        self.known.insert(
-            Key {
-                opcode: wrapping,
-                ..key
-            },
-            value,
-        );
+        self.known.insert(Key { opcode, ..key }, value);
     }
 
     fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {
@@ -91,32 +89,46 @@ impl Pass for Pure {
 
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {
         self.known.clear();
+        self.calls.clear();
         self.unchecked = None;
     }
 }
 
-/// The key of an operation that may be merged with its like.
+/// The key of an operation that may be merged with its like, and is no call.
 fn key(op: &Op) -> Option<Key> {
-    let is_pure_call = matches!(op.opcode, Opcode::CallPureI | Opcode::CallPureR);
-    if !is_pure_call && !matches!(op.opcode.class(), Class::Pure | Class::Partial | Class::Overflow) {
+    if !matches!(op.opcode.class(), Class::Pure | Class::Partial | Class::Overflow) {
         return None;
     }
+    let (a, b) = match op.args[..] {
+        [a] => (a, a),
+        [a, b] => (a, b),
+        _ => return None,
+    };
     let place = match op.descr.as_deref() {
         Some(Descr::Field(field)) => (0, field.offset),
         Some(Descr::Array(array)) => (array.item_size, array.offset),
-        // the function's address is an operand
         _ => (0, 0),
     };
-    let mut key = Key {
-        opcode: op.opcode,
-        args: SmallVec::from_slice(&op.args),
-        place,
-    };
-    if op.opcode.info().commutative {
-        key.args.sort_unstable();
-    } else if let Some(smaller) = op.opcode.swapped().filter(|swapped| *swapped < op.opcode) {
-        key.opcode = smaller;
-        key.args.reverse();
-    }
-    Some(key)
+    let opcode = op.opcode;
+    Some(match opcode.swapped() {
+        _ if opcode.info().commutative => Key {
+            opcode,
+            a: a.min(b),
+            b: a.max(b),
+            place,
+        },
+        Some(smaller) if smaller < opcode => Key {
+            opcode: smaller,
+            a: b,
+            b: a,
+            place,
+        },
+        _ => Key { opcode, a, b, place },
+    })
+}
+
+/// A call that may be merged with its like: the function's address is an operand.
+fn call(op: &Op) -> Option<Call> {
+    let is_pure = matches!(op.opcode, Opcode::CallPureI | Opcode::CallPureR);
+    is_pure.then(|| (op.opcode, SmallVec::from_slice(&op.args)))
 }
