@@ -24,6 +24,7 @@ use metatrace_jitcode::domain::Flow;
 use metatrace_jitcode::{CalleeKey, Concrete, Interp, Outcome, PortalCode, PortalSource, SmallCode, Stack, Words};
 use metatrace_log::Log;
 use metatrace_opt::Optimizer;
+use smallvec::SmallVec;
 use state::{Portal, PortalId, State};
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -213,8 +214,8 @@ impl Engine {
                         outcome = unsafe { self.run(token, &reds) };
                         continue;
                     }
-                    let mut args = Words::from_slice(entry.params);
-                    args.extend(code.param_values(&greens, &reds));
+                    let mut args: SmallVec<[u64; 32]> = SmallVec::from_slice(entry.params);
+                    args.extend_from_slice(&code.param_values(&greens, &reds));
                     // SAFETY: the addresses are the parameters'; the words are theirs at this merge point.
                     unsafe { self.run_words(&code.store_params, &args) };
                     return Next::Go;

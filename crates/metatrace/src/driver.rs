@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 #[cfg(feature = "jit")]
-use metatrace_jitcode::CalleeKey;
+use metatrace_jitcode::{CalleeKey, Words};
 #[cfg(feature = "jit")]
 use metatrace_metainterp::{Engine, Entry, Location, Next as EngineNext, engine::hash_greens};
 
@@ -227,7 +227,7 @@ pub unsafe fn enter<'p, G: Greens<'p>, R>(
     #[cfg(feature = "jit")]
     {
         let words = greens.words();
-        let params: Vec<u64> = params.iter().map(|param| *param as u64).collect();
+        let params: Words<u64> = params.iter().map(|param| *param as u64).collect();
         let mut result = std::mem::MaybeUninit::<R>::uninit();
         let entry = Entry {
             portal: CalleeKey(portal.build as usize),
