@@ -176,16 +176,16 @@ impl Pass for Group {
 
     fn plan(&mut self, trace: &Trace, born: &[Range], edits: &mut [Edit], rewrites: &mut Rewrites) {
         let questions = Questions::of(trace, born, self.is_peeled);
-        for (n, edit) in Plan::new(trace, questions).edits().into_iter().enumerate() {
-            rewrites.count(match edit {
+        let mut plan = Plan::new(trace, questions, edits);
+        plan.make();
+        for (n, _) in &plan.guards {
+            rewrites.count(match plan.edits[*n] {
                 Edit::Keep => continue,
                 Edit::Remove => "group_implied",
                 Edit::Below(..) => "group_below",
                 Edit::Above(..) => "group_nonzero",
-                Edit::Value(..) | Edit::Operand(..) => unreachable!("not of this pass: {edit:?}"),
+                edit @ (Edit::Value(..) | Edit::Operand(..)) => unreachable!("not of this pass: {edit:?}"),
             });
-            debug_assert_eq!(edits[n], Edit::Keep, "planned by another pass");
-            edits[n] = edit;
         }
     }
 }
@@ -200,18 +200,21 @@ struct Back {
 
 /// What the guards of a trace ask.
 struct Questions {
-    /// By operation: what it asks, if it is a guard to be grouped.
-    conditions: Vec<Option<Condition>>,
+    /// Those that can be grouped, and what they ask.
+    guards: Vec<(usize, Condition)>,
+    labels: Vec<usize>,
     back: Option<Back>,
 }
 
 struct Plan<'a> {
     trace: &'a Trace,
-    conditions: Vec<Option<Condition>>,
+    guards: Vec<(usize, Condition)>,
+    labels: Vec<usize>,
     back: Option<Back>,
     bounds: BoundsOf,
     facts: Facts,
-    edits: Vec<Edit>,
+    /// By operation. The first plan of all: before, all are kept.
+    edits: &'a mut [Edit],
 }
 
 /// By value: the bounds it is checked against.
@@ -225,10 +228,14 @@ impl BoundsOf {
 }
 
 impl<'a> Plan<'a> {
-    fn new(trace: &'a Trace, questions: Questions) -> Plan<'a> {
-        let Questions { conditions, back } = questions;
+    fn new(trace: &'a Trace, questions: Questions, edits: &'a mut [Edit]) -> Plan<'a> {
+        let Questions {
+            mut guards,
+            labels,
+            back,
+        } = questions;
         let mut bounds = BoundsOf::default();
-        for condition in conditions.iter().flatten() {
+        for (_, condition) in &guards {
             if let Condition::Below(Term { x, .. }, n) = condition {
                 let known = bounds.0.entry(*x).or_default();
                 // more are rare, and would cost time
@@ -237,21 +244,27 @@ impl<'a> Plan<'a> {
                 }
             }
         }
+        guards.retain(|(_, condition)| match condition {
+            Condition::Below(term, bound) | Condition::NotEnd(term, bound) | Condition::Room(term, bound, _) => {
+                bounds.of(term.x).contains(bound)
+            }
+            Condition::NonZero(term) | Condition::AtLeast(term, _) => !bounds.of(term.x).is_empty(),
+        });
         Plan {
             trace,
-            edits: vec![Edit::Keep; conditions.len()],
-            conditions,
+            guards,
+            labels,
             back,
             bounds,
             facts: Facts::default(),
+            edits,
         }
     }
 
-    fn edits(mut self) -> Vec<Edit> {
-        let end = self.conditions.len();
+    fn make(&mut self) {
+        let end = self.trace.ops.len();
         let Some(back) = self.back.take() else {
-            self.walk(0..end);
-            return self.edits;
+            return self.walk(0..end);
         };
         self.walk(0..back.label);
         let mut carried = self.carried(&back);
@@ -263,7 +276,7 @@ impl<'a> Plan<'a> {
             let assumed = carried.len();
             carried.retain(|pair, hull| self.is_kept(&back, *pair, *hull));
             if carried.len() == assumed {
-                return self.edits;
+                return;
             }
         }
     }
@@ -296,37 +309,35 @@ impl<'a> Plan<'a> {
         known.is_some_and(|(low, high)| low - c <= l && h <= high - c)
     }
 
-    /// Decides over the guards of a part of the trace.
+    /// Decides over the guards of a part of the trace, stretch by stretch.
     fn walk(&mut self, part: std::ops::Range<usize>) {
-        let mut stretch = Vec::with_capacity(part.len() / 2);
-        for n in part {
-            let op = &self.trace.ops[n];
-            let grouped = self.conditions[n].filter(|condition| match condition {
-                Condition::Below(term, bound) | Condition::NotEnd(term, bound) | Condition::Room(term, bound, _) => {
-                    self.bounds.of(term.x).contains(bound)
-                }
-                Condition::NonZero(term) | Condition::AtLeast(term, _) => !self.bounds.of(term.x).is_empty(),
-            });
-            if let Some(condition) = grouped {
-                stretch.push((n, condition));
-            } else if op.opcode == Opcode::Label {
-                self.stretch(&std::mem::take(&mut stretch));
+        let guards = std::mem::take(&mut self.guards);
+        let before = |n: usize| guards.partition_point(|(guard, _)| *guard < n);
+        let mut start = before(part.start);
+        for at in 0..self.labels.len() {
+            let label = self.labels[at];
+            if part.contains(&label) {
+                self.stretch(&guards[start..before(label)]);
                 self.facts = Facts::default();
+                start = before(label);
             }
         }
-        self.stretch(&stretch);
+        self.stretch(&guards[start..before(part.end)]);
+        self.guards = guards;
     }
 
     /// Decides over the guards of a stretch.
     fn stretch(&mut self, guards: &[(usize, Condition)]) {
+        if guards.is_empty() {
+            return;
+        }
         let goal = self.goal(guards);
-        let nonzero: FxHashSet<Term> = guards
-            .iter()
-            .filter_map(|(_, condition)| match condition {
-                Condition::NonZero(term) => Some(*term),
-                _ => None,
-            })
-            .collect();
+        let mut nonzero = FxHashSet::default();
+        for (_, condition) in guards {
+            if let Condition::NonZero(term) = condition {
+                nonzero.insert(*term);
+            }
+        }
         for &(n, condition) in guards {
             let bounds = self.bounds.of(condition.term().x);
             if self.trace.ops[n].opcode == Opcode::RecordTrue {
@@ -448,8 +459,7 @@ impl Questions {
         let itself = |n: usize| Term { x: Ref::value(n), c: 0 };
         let mut terms: Vec<Term> = (0..trace.value_count()).map(itself).collect();
         let sums = |terms: &[Term], args: &[Ref]| args.iter().map(|arg| Some(terms[arg.as_value()?])).collect();
-        let mut conditions = Vec::with_capacity(trace.ops.len());
-        let mut back = None;
+        let (mut guards, mut labels, mut back) = (Vec::with_capacity(trace.ops.len() / 2), Vec::new(), None);
         let mut part = 0;
         for (n, op) in trace.ops.iter().enumerate() {
             match op.opcode {
@@ -463,6 +473,7 @@ impl Questions {
                     }
                 }
                 Opcode::Label => {
+                    labels.push(n);
                     let entries = [sums(&terms, &op.args), Vec::new()];
                     back = is_peeled.then_some(Back { label: n, entries });
                     part = n + 1;
@@ -473,12 +484,12 @@ impl Questions {
                 }
                 _ => {}
             }
-            conditions.push(condition(trace, n, part, &terms, born));
+            guards.extend(condition(trace, n, part, &terms, born).map(|condition| (n, condition)));
         }
         if let (Some(back), Some(jump)) = (&mut back, trace.ops.last()) {
             back.entries[1] = sums(&terms, &jump.args);
         }
-        Questions { conditions, back }
+        Questions { guards, labels, back }
     }
 }
 
@@ -552,7 +563,9 @@ mod tests {
         let trace: Trace = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
         let mut born = vec![Range::FULL; trace.value_count()];
         born[1] = Range::of_word(metatrace_ir::Word::Length);
-        Plan::new(&trace, Questions::of(&trace, &born, true)).edits()
+        let mut edits = vec![Edit::Keep; trace.ops.len()];
+        Plan::new(&trace, Questions::of(&trace, &born, true), &mut edits).make();
+        edits
     }
 
     /// In each round the place moves by `step`, from one at which `0` and `4` further on are below the bound.
