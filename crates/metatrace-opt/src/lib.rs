@@ -364,6 +364,11 @@ trait Pass {
     /// Another trace comes next: nothing of what was found out is true of it. [`start`](Pass::start) follows.
     fn restart(&mut self);
 
+    /// Whether there is anything for it to do in this trace. If not, it is not asked again.
+    fn has_work(&self, _input: &Trace) -> bool {
+        true
+    }
+
     /// What becomes of the operation, whose operands are values of the new trace.
     fn visit(&mut self, _op: &Op, _context: &mut Context) -> Decision {
         Decision::Keep

@@ -33,7 +33,7 @@ use crate::context::Context;
 use crate::heap::{is_guarded, seen_as};
 use crate::peel::Carry;
 use crate::{Decision, Pass, SunkOrNew};
-use metatrace_ir::{Class, Const, Descr, Memory, Op, Opcode, Ref, Word};
+use metatrace_ir::{Class, Const, Descr, Memory, Op, Opcode, Ref, Trace, Word};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The rules of this pass.
@@ -106,6 +106,10 @@ impl Pass for Virtuals {
     fn restart(&mut self) {
         self.forget();
         self.forcing = 0;
+    }
+
+    fn has_work(&self, input: &Trace) -> bool {
+        input.ops.iter().any(|op| op.opcode.class() == Class::Alloc)
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
