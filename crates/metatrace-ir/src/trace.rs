@@ -309,6 +309,14 @@ impl Trace {
         }
     }
 
+    /// Makes room for so many more operations, and snapshots.
+    pub fn reserve(&mut self, ops: usize, snapshots: usize) {
+        self.ops.reserve(ops);
+        self.snapshots.reserve(snapshots);
+        self.consts.reserve(snapshots);
+        self.const_index.reserve(snapshots);
+    }
+
     /// The value of input `n`.
     pub fn input(&self, n: usize) -> Ref {
         assert!(n < self.inputs.len(), "the trace has {} inputs", self.inputs.len());

@@ -97,6 +97,9 @@ pub struct Setting<'a> {
     pub counter: Option<u64>,
 }
 
+/// So many operations most recordings have.
+const USUAL_OPS: usize = 120;
+
 /// Records one trace. See the module's documentation.
 pub struct Recorder<'a> {
     /// What has been recorded.
@@ -150,7 +153,8 @@ impl<'a> Recorder<'a> {
         Recorder::new(trace, setting, depth)
     }
 
-    fn new(trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
+    fn new(mut trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
+        trace.reserve(USUAL_OPS, USUAL_OPS / 4);
         let Setting {
             surroundings,
             limits,
@@ -159,7 +163,7 @@ impl<'a> Recorder<'a> {
         } = setting;
         Recorder {
             memory: Contents::new(&trace.roots, &trace.derived),
-            words: Vec::new(),
+            words: Vec::with_capacity(USUAL_OPS),
             part: 0,
             trace,
             end: None,
