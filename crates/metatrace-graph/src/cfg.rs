@@ -33,7 +33,7 @@ pub(crate) fn remove_unreachable(graph: &mut Graph) {
     }
 }
 
-/// How often control comes to each block.
+/// For each block, those that lead to it, as often as they do.
 pub(crate) fn predecessors(graph: &Graph) -> Vec<Vec<Blk>> {
     let mut preds = vec![Vec::new(); graph.blocks.len()];
     for (n, block) in graph.blocks.iter().enumerate() {
@@ -45,6 +45,18 @@ pub(crate) fn predecessors(graph: &Graph) -> Vec<Vec<Blk>> {
         }
     }
     preds
+}
+
+/// In how many ways control comes to each block.
+pub(crate) fn entries(graph: &Graph) -> Vec<u32> {
+    let mut entries = vec![0; graph.blocks.len()];
+    for block in &graph.blocks {
+        block.term.for_each_target(&mut |to| entries[to.0 as usize] += 1);
+        for to in block.ops.iter().filter_map(Op::unwind_block) {
+            entries[to.0 as usize] += 1;
+        }
+    }
+    entries
 }
 
 /// How often each register is read.
@@ -227,14 +239,14 @@ const DUPLICATED: usize = 8;
 /// Jumps to empty blocks go where these go; a jump to a branch that is decided on this path goes where the branch goes.
 pub(crate) fn thread_jumps(graph: &mut Graph) {
     let never = never(graph);
-    let preds: Vec<usize> = predecessors(graph).iter().map(Vec::len).collect();
+    let entries = entries(graph);
     for n in 0..graph.blocks.len() {
         let mut term = graph.blocks[n].term.clone();
         term.for_each_target_mut(&mut |to| *to = skip_empty(graph, *to));
         graph.blocks[n].term = term;
         for _ in 0..16 {
             let Term::Goto(to) = graph.blocks[n].term else { break };
-            if to.0 as usize == n || !thread_branch(graph, n, to, preds[to.0 as usize], &never) {
+            if to.0 as usize == n || !thread_branch(graph, n, to, entries[to.0 as usize], &never) {
                 break;
             }
         }
@@ -290,14 +302,14 @@ fn skip_empty(graph: &Graph, mut to: Blk) -> Blk {
 
 /// Block `n` jumps to `to`: where `to` is short and its branch is decided by what `n` has set, `n` does its work and goes
 /// on to the branch's target.
-fn thread_branch(graph: &mut Graph, n: usize, to: Blk, preds: usize, never: &FxHashMap<VReg, u64>) -> bool {
+fn thread_branch(graph: &mut Graph, n: usize, to: Blk, entries: u32, never: &FxHashMap<VReg, u64>) -> bool {
     let target = &graph.blocks[to.0 as usize];
     let short = target.ops.len() <= DUPLICATED
         && target
             .ops
             .iter()
             .all(|op| matches!(op, Op::Move { .. } | Op::Distinct { .. } | Op::Pure { .. }));
-    if !short || preds < 2 {
+    if !short || entries < 2 {
         return false;
     }
     let mut known: FxHashMap<VReg, Operand> = FxHashMap::default();
@@ -369,10 +381,10 @@ fn learn(op: &Op, known: &mut FxHashMap<VReg, Operand>, never: &FxHashMap<VReg, 
 
 /// A block that alone leads to another one swallows it.
 pub(crate) fn merge_blocks(graph: &mut Graph) {
-    let preds: Vec<usize> = predecessors(graph).iter().map(Vec::len).collect();
+    let entries = entries(graph);
     for n in 0..graph.blocks.len() {
         while let Term::Goto(to) = graph.blocks[n].term {
-            if to.0 as usize == n || to == Blk(0) || preds[to.0 as usize] != 1 {
+            if to.0 as usize == n || to == Blk(0) || entries[to.0 as usize] != 1 {
                 break;
             }
             let swallowed = std::mem::replace(&mut graph.blocks[to.0 as usize], Block::new());
@@ -386,7 +398,7 @@ pub(crate) fn merge_blocks(graph: &mut Graph) {
 /// Tests of one register against several constants become a switch.
 pub(crate) fn switches(graph: &mut Graph) {
     const ENOUGH: usize = 4;
-    let preds: Vec<usize> = predecessors(graph).iter().map(Vec::len).collect();
+    let entries = entries(graph);
     for n in 0..graph.blocks.len() {
         let Some((value, first, then, mut next)) = equality(&graph.blocks[n]) else {
             continue;
@@ -394,7 +406,7 @@ pub(crate) fn switches(graph: &mut Graph) {
         let mut cases = vec![(first, then)];
         let mut last = None;
         while let Some((other, case, then, or)) = equality(&graph.blocks[next.0 as usize]) {
-            let only_this_test = graph.blocks[next.0 as usize].ops.is_empty() && preds[next.0 as usize] == 1;
+            let only_this_test = graph.blocks[next.0 as usize].ops.is_empty() && entries[next.0 as usize] == 1;
             if other != value || !only_this_test || Some(next) == last {
                 break;
             }

@@ -116,7 +116,7 @@ fn unwinds_clear(ops: &[Op]) -> bool {
 
 /// The same for the results of checked arithmetic, which end their block.
 fn coalesce_overflows(graph: &mut Graph, once: impl Fn(VReg) -> bool) {
-    let preds = crate::cfg::predecessors(graph);
+    let entries = crate::cfg::entries(graph);
     for n in 0..graph.blocks.len() {
         let Term::Overflow {
             dst: temp,
@@ -127,7 +127,7 @@ fn coalesce_overflows(graph: &mut Graph, once: impl Fn(VReg) -> bool) {
         else {
             continue;
         };
-        if !once(temp) || preds[fits.0 as usize].len() != 1 || fits == overflow {
+        if !once(temp) || entries[fits.0 as usize] != 1 || fits == overflow {
             continue;
         }
         let ops = &graph.blocks[fits.0 as usize].ops;

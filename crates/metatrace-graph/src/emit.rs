@@ -4,6 +4,7 @@ use crate::cfg::reachable;
 use crate::graph::{Blk, Graph, Op, Operand, Term, VReg, is_binary};
 use crate::live;
 use metatrace_ir::{Const, DescrRef, JitCodeId, Kind, Opcode};
+use metatrace_jitcode::bit_set::BitSet;
 use metatrace_jitcode::liveness::Liveness;
 use metatrace_jitcode::{Callee, DescrIndex, InlineCall, Insn, JitCode, MergePoint, NativeCall, Pc, Reg, SwitchTable};
 use rustc_hash::FxHashMap;
@@ -141,8 +142,10 @@ impl Registers {
         for param in &graph.params {
             registers.add(graph, *param);
         }
-        let live_in = live::live_in(graph);
-        let across = |reg: VReg| live_in.iter().any(|live| live.contains(reg));
+        let mut across = BitSet::default();
+        for live in live::live_in(graph) {
+            across.union(&live);
+        }
         let merge: Vec<VReg> = graph
             .merge_point
             .iter()
@@ -155,7 +158,7 @@ impl Registers {
                 if registers.of.contains_key(&reg) || mine.contains(&reg) {
                     return;
                 }
-                if merge.contains(&reg) || across(reg) {
+                if merge.contains(&reg) || across.contains(reg.0 as usize) {
                     registers.add(graph, reg);
                 } else {
                     mine.push(reg);

@@ -8,16 +8,17 @@
 //!
 //! So the words of an error that did not happen are not loaded, and no guard has to keep them.
 
-use crate::cfg::{defines, predecessors};
+use crate::cfg::{defines, entries};
 use crate::copies::definitions;
 use crate::graph::{Blk, Graph, Op, Term, VReg};
-use crate::live::{self, Set};
+use crate::live;
+use metatrace_jitcode::bit_set::BitSet;
 
 /// Moves operations behind the branch that ends their block, wherever one side alone wants the result.
 pub(crate) fn sink(graph: &mut Graph) {
     let definitions = definitions(graph);
     let live_in = live::live_in(graph);
-    let preds: Vec<usize> = predecessors(graph).iter().map(Vec::len).collect();
+    let entries = entries(graph);
     // The last blocks first: what has sunk into one may sink further, but that is not worth another round.
     for block in (0..graph.blocks.len()).rev() {
         let targets = targets(graph, block);
@@ -30,7 +31,7 @@ pub(crate) fn sink(graph: &mut Graph) {
             };
             let wanting = wanting(&targets, &live_in, dst);
             let [to] = wanting[..] else { continue };
-            if preds[to.0 as usize] == 1 && targets.len() > 1 && may_pass(graph, &live_in, block, at, dst) {
+            if entries[to.0 as usize] == 1 && targets.len() > 1 && may_pass(graph, &live_in, block, at, dst) {
                 let op = graph.blocks[block].ops.remove(at);
                 graph.blocks[to.0 as usize].ops.insert(0, op);
             }
@@ -50,8 +51,8 @@ fn targets(graph: &Graph, block: usize) -> Vec<Blk> {
     targets
 }
 
-fn wanting(targets: &[Blk], live_in: &[Set], reg: VReg) -> Vec<Blk> {
-    let wants = |to: &&Blk| live_in[to.0 as usize].contains(reg);
+fn wanting(targets: &[Blk], live_in: &[BitSet], reg: VReg) -> Vec<Blk> {
+    let wants = |to: &&Blk| live_in[to.0 as usize].contains(reg.0 as usize);
     targets.iter().filter(wants).copied().collect()
 }
 
@@ -69,7 +70,7 @@ fn result(op: &Op) -> Option<VReg> {
 }
 
 /// Whether the operation gives the same result at the end of its block, and nothing there wants it.
-fn may_pass(graph: &Graph, live_in: &[Set], block: usize, at: usize, dst: VReg) -> bool {
+fn may_pass(graph: &Graph, live_in: &[BitSet], block: usize, at: usize, dst: VReg) -> bool {
     let block = &graph.blocks[block];
     let (op, later) = (&block.ops[at], &block.ops[at + 1..]);
     let mut operands = Vec::new();
@@ -82,7 +83,7 @@ fn may_pass(graph: &Graph, live_in: &[Set], block: usize, at: usize, dst: VReg) 
         op.for_each_use(graph.merge_point.as_ref(), &mut |reg| reads |= reg == dst);
         let cleanup = op.unwind_block();
         reads
-            || cleanup.is_some_and(|cleanup| live_in[cleanup.0 as usize].contains(dst))
+            || cleanup.is_some_and(|cleanup| live_in[cleanup.0 as usize].contains(dst.0 as usize))
             || operands.iter().any(|reg| defines(op, *reg))
             || (is_load && writes(op))
     };

@@ -25,6 +25,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod bit_set;
 #[allow(unsafe_code, reason = "works on the guest's real memory")]
 pub mod copies;
 pub mod domain;
