@@ -1,71 +1,96 @@
 //! What is known at a place of the program: copies, values that have been computed or loaded, conditions that hold.
 //!
-//! A forward data flow of available facts: where paths meet, only what all of them know is known. Loads are forgotten at
-//! stores and calls. Then operands that are copies become what they copy, what is known is not computed again, and
-//! branches on known conditions become jumps.
+//! A forward data flow of available facts. Facts are numbered as they are met, and what is known at a place is a set of
+//! numbers: where paths meet, only what all of them know is known. Loads are forgotten at stores and calls. Operands that
+//! are copies become what they copy, what is known is not computed again, and branches on known conditions become jumps.
 //!
 //! ```text
 //! i2 = i1; branch uint_lt i2 i9; …; branch uint_lt i1 i9      becomes      branch uint_lt i1 i9; …
 //! ```
 
-use crate::graph::{Block, Graph, Op, Operand, Term, VReg, is_binary};
+use crate::graph::{Blk, Block, Graph, Op, Operand, Term, VReg, is_binary};
 use metatrace_ir::{ArrayDescr, Class, Const, Descr, DescrRef, Effect, FieldDescr, Opcode, eval};
+use metatrace_jitcode::bit_set::BitSet;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-/// What something is known about.
+/// What has a value that may be known.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum Fact {
+enum Expression {
     Copy(VReg),
     Pure(Opcode, Operand, Operand),
-    Load(Operand, DescrRef),
-    LoadItem(Operand, Operand, DescrRef),
-    PtrField(Operand, DescrRef),
-    PtrItem(Operand, Operand, DescrRef),
+    Load(Operand, Place),
+    LoadItem(Operand, Operand, Place),
+    PtrField(Operand, Place),
+    PtrItem(Operand, Operand, Place),
 }
 
-/// More facts than these are not worth their time.
-const ENOUGH: usize = 200;
+/// The descriptor of a field or an array, hashed by its offset only: contents are long, and seldom differ in nothing else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Place(DescrRef);
 
-impl Fact {
-    fn reads(&self, reg: VReg) -> bool {
-        let is = |operand: &Operand| *operand == Operand::Reg(reg);
-        match self {
-            Fact::Copy(copy) => *copy == reg,
-            Fact::Pure(_, a, b) => is(a) || is(b),
-            Fact::Load(base, _) | Fact::PtrField(base, _) => is(base),
-            Fact::LoadItem(base, index, _) | Fact::PtrItem(base, index, _) => is(base) || is(index),
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &*self.0 {
+            Descr::Array(array) => array.offset.hash(state),
+            field => field.field().offset.hash(state),
         }
     }
+}
 
-    fn is_load(&self) -> bool {
-        matches!(self, Fact::Load(..) | Fact::LoadItem(..))
-    }
-
-    /// What the operation's result will be known as.
-    fn of(op: &Op) -> Option<(Fact, VReg)> {
+impl Expression {
+    /// What the operation computes, and where to.
+    fn of(op: &Op) -> Option<(Expression, VReg)> {
+        let place = |descr: &DescrRef| Place(descr.clone());
         Some(match op {
-            Op::Pure { op, dst, a, b } if op.class() == Class::Pure => (Fact::pure(*op, *a, *b), *dst),
-            Op::Load { dst, base, descr } => (Fact::Load(*base, descr.clone()), *dst),
+            Op::Pure { op, dst, a, b } if op.class() == Class::Pure => (Expression::pure(*op, *a, *b), *dst),
+            Op::Load { dst, base, descr } => (Expression::Load(*base, place(descr)), *dst),
             Op::LoadItem {
                 dst,
                 base,
                 index,
                 descr,
-            } => (Fact::LoadItem(*base, *index, descr.clone()), *dst),
-            Op::PtrField { dst, base, descr } => (Fact::PtrField(*base, descr.clone()), *dst),
+            } => (Expression::LoadItem(*base, *index, place(descr)), *dst),
+            Op::PtrField { dst, base, descr } => (Expression::PtrField(*base, place(descr)), *dst),
             Op::PtrItem {
                 dst,
                 base,
                 index,
                 descr,
-            } => (Fact::PtrItem(*base, *index, descr.clone()), *dst),
+            } => (Expression::PtrItem(*base, *index, place(descr)), *dst),
             _ => return None,
         })
     }
 
-    fn pure(op: Opcode, a: Operand, b: Operand) -> Fact {
-        Fact::Pure(op, a, if is_binary(op) { b } else { a })
+    fn pure(op: Opcode, a: Operand, b: Operand) -> Expression {
+        Expression::Pure(op, a, if is_binary(op) { b } else { a })
+    }
+
+    /// The registers that it reads; a register may be visited twice.
+    fn for_each_use(&self, visit: impl FnMut(VReg)) {
+        let operands = match self {
+            Expression::Copy(copy) => [Some(Operand::Reg(*copy)), None],
+            Expression::Load(base, _) | Expression::PtrField(base, _) => [Some(*base), None],
+            Expression::Pure(_, a, b) | Expression::LoadItem(a, b, _) | Expression::PtrItem(a, b, _) => {
+                [Some(*a), Some(*b)]
+            }
+        };
+        operands
+            .into_iter()
+            .flatten()
+            .filter_map(Operand::as_reg)
+            .for_each(visit);
+    }
+
+    fn reads(&self, reg: VReg) -> bool {
+        let mut reads = false;
+        self.for_each_use(|used| reads |= used == reg);
+        reads
+    }
+
+    fn is_load(&self) -> bool {
+        matches!(self, Expression::Load(..) | Expression::LoadItem(..))
     }
 }
 
@@ -121,35 +146,34 @@ impl Slots {
             (None, None) => true,
         }
     }
+
+    /// Whether the address is of a slot that nobody else knows.
+    fn is_private(&self, base: Operand) -> bool {
+        base.as_reg().is_some_and(|reg| self.slots.get(&reg) == Some(&false))
+    }
 }
 
-impl Address {
-    fn reads(&self, reg: VReg) -> bool {
-        self.base == Operand::Reg(reg) || self.index == Some(Operand::Reg(reg))
-    }
-
-    /// The descriptor of a field behind the address, from the address' own base.
-    fn field(&self, field: &DescrRef) -> DescrRef {
-        let field = field.field();
-        let path = field.name.find('.').map_or("", |at| &field.name[at..]);
-        match &*self.descr {
-            Descr::Array(array) => Rc::new(Descr::Array(ArrayDescr {
-                name: format!("{}{path}", array.name),
-                offset: array.offset + field.offset,
-                word: field.word,
-                frozen: array.frozen && field.frozen,
-                pointee: field.pointee,
-                ..array.clone()
-            })),
-            descr => {
-                let outer = descr.field();
-                Rc::new(Descr::Field(FieldDescr {
-                    name: format!("{}{path}", outer.name),
-                    offset: outer.offset + field.offset,
-                    frozen: outer.frozen && field.frozen,
-                    ..field.clone()
-                }))
-            }
+/// The descriptor of a field behind an address, from the address' own base.
+fn behind_address(address: &Place, field: &DescrRef) -> DescrRef {
+    let field = field.field();
+    let path = field.name.find('.').map_or("", |at| &field.name[at..]);
+    match &*address.0 {
+        Descr::Array(array) => Rc::new(Descr::Array(ArrayDescr {
+            name: format!("{}{path}", array.name),
+            offset: array.offset + field.offset,
+            word: field.word,
+            frozen: array.frozen && field.frozen,
+            pointee: field.pointee,
+            ..array.clone()
+        })),
+        descr => {
+            let outer = descr.field();
+            Rc::new(Descr::Field(FieldDescr {
+                name: format!("{}{path}", outer.name),
+                offset: outer.offset + field.offset,
+                frozen: outer.frozen && field.frozen,
+                ..field.clone()
+            }))
         }
     }
 }
@@ -163,103 +187,190 @@ fn overlap(a: &DescrRef, b: &DescrRef) -> bool {
     a < b_end && b < a_end
 }
 
-/// How an address was computed.
-#[derive(Clone, PartialEq, Debug)]
-struct Address {
-    base: Operand,
-    index: Option<Operand>,
-    descr: DescrRef,
+/// That an expression has this value.
+#[derive(Debug)]
+struct Fact {
+    expression: Expression,
+    value: Operand,
+    /// The fact met before it that gives the expression another value.
+    other: Option<usize>,
 }
 
-#[derive(Clone, PartialEq, Debug, Default)]
-struct Known {
-    facts: FxHashMap<Fact, Operand>,
-    /// Of registers that are used for nothing but accesses.
-    addresses: FxHashMap<VReg, Address>,
+/// That a fact is about a register, or has it as value.
+#[derive(Debug)]
+struct Reader {
+    fact: usize,
+    /// The one before it with the same register.
+    other: Option<usize>,
 }
 
-impl Known {
+/// The facts met so far. Which of them are known where, sets of their numbers say.
+#[derive(Debug)]
+struct Facts {
+    slots: Slots,
+    facts: Vec<Fact>,
+    /// The last fact met about an expression.
+    last: FxHashMap<Expression, usize>,
+    /// Facts that end where a register gets another value, in one list for each register.
+    readers: Vec<Reader>,
+    /// For each register, the last of its readers.
+    last_reader: Vec<Option<usize>>,
+    /// Those about memory's content.
+    loads: Vec<usize>,
+}
+
+impl Facts {
+    fn new(graph: &Graph) -> Facts {
+        Facts {
+            slots: Slots::of(graph),
+            facts: Vec::new(),
+            last: FxHashMap::default(),
+            readers: Vec::new(),
+            last_reader: vec![None; graph.kinds.len()],
+            loads: Vec::new(),
+        }
+    }
+
+    /// The facts about an expression.
+    fn about(&self, expression: &Expression) -> impl Iterator<Item = usize> {
+        let last = self.last.get(expression).copied();
+        std::iter::successors(last, |fact| self.facts[*fact].other)
+    }
+
+    /// The facts that end where the register gets another value.
+    fn reading(&self, reg: VReg) -> impl Iterator<Item = usize> {
+        let last = self.last_reader[reg.0 as usize].map(|last| &self.readers[last]);
+        let readers = std::iter::successors(last, |reader| Some(&self.readers[reader.other?]));
+        readers.map(|reader| reader.fact)
+    }
+
+    fn value(&self, known: &BitSet, expression: &Expression) -> Option<Operand> {
+        let fact = self.about(expression).find(|fact| known.contains(*fact))?;
+        Some(self.facts[fact].value)
+    }
+
+    fn learn(&mut self, known: &mut BitSet, expression: Expression, value: Operand) {
+        let mut same = None;
+        for fact in self.about(&expression) {
+            known.remove(fact);
+            if self.facts[fact].value == value {
+                same = Some(fact);
+            }
+        }
+        known.insert(same.unwrap_or_else(|| self.add(expression, value)));
+    }
+
+    /// Numbers a fact that has not been met.
+    fn add(&mut self, expression: Expression, value: Operand) -> usize {
+        let number = self.facts.len();
+        let mut read = |reg: VReg| {
+            let other = self.last_reader[reg.0 as usize].replace(self.readers.len());
+            self.readers.push(Reader { fact: number, other });
+        };
+        expression.for_each_use(&mut read);
+        value.as_reg().into_iter().for_each(read);
+        if expression.is_load() {
+            self.loads.push(number);
+        }
+        let other = self.last.insert(expression.clone(), number);
+        self.facts.push(Fact {
+            expression,
+            value,
+            other,
+        });
+        number
+    }
+
     /// The register gets another value.
-    fn kill(&mut self, reg: VReg) {
-        self.addresses.retain(|address, how| *address != reg && !how.reads(reg));
-        self.facts
-            .retain(|fact, value| *value != Operand::Reg(reg) && !fact.reads(reg));
+    fn kill(&self, known: &mut BitSet, reg: VReg) {
+        self.reading(reg).for_each(|fact| known.remove(fact));
     }
 
-    fn insert(&mut self, fact: Fact, value: Operand) {
-        if self.facts.len() < ENOUGH {
-            self.facts.insert(fact, value);
+    fn forget_loads(&self, known: &mut BitSet, is_changed: impl Fn(&Expression) -> bool) {
+        for fact in &self.loads {
+            if known.contains(*fact) && is_changed(&self.facts[*fact].expression) {
+                known.remove(*fact);
+            }
         }
     }
 
-    fn substitute(&self, operand: &mut Operand) {
+    /// Forgets what an operation writes to memory.
+    fn forget_written(&self, known: &mut BitSet, op: &Op) {
+        use Expression::{Load, LoadItem};
+        match op {
+            Op::Store { base, descr, .. } => self.forget_loads(known, |load| match load {
+                Load(other, field) if other == base => overlap(&field.0, descr),
+                Load(other, _) | LoadItem(other, ..) => self.slots.may_alias(*base, *other),
+                _ => false,
+            }),
+            Op::StoreItem { base, .. } => self.forget_loads(known, |load| match load {
+                Load(other, _) | LoadItem(other, ..) => self.slots.may_alias(*base, *other),
+                _ => false,
+            }),
+            // A call may write to all memory but slots whose address has gone nowhere.
+            Op::Inline(_) => self.forget_called(known),
+            Op::Native(call) if call.descr.call().effect != Effect::Elidable => self.forget_called(known),
+            _ => {}
+        }
+    }
+
+    fn forget_called(&self, known: &mut BitSet) {
+        self.forget_loads(known, |load| match load {
+            Expression::Load(base, _) => !self.slots.is_private(*base),
+            _ => true,
+        });
+    }
+
+    fn substitute(&self, known: &BitSet, operand: &mut Operand) {
         if let Operand::Reg(reg) = operand
-            && let Some(source) = self.facts.get(&Fact::Copy(*reg))
+            && let Some(source) = self.value(known, &Expression::Copy(*reg))
         {
-            *operand = *source;
+            *operand = source;
         }
-    }
-
-    fn meet(&mut self, other: &Known) {
-        self.addresses
-            .retain(|address, how| other.addresses.get(address) == Some(how));
-        self.facts.retain(|fact, value| other.facts.get(fact) == Some(value));
     }
 
     /// Rewrites the operation with what is known, and learns from it.
-    fn step(&mut self, op: &mut Op, slots: &Slots) {
-        op.for_each_use_mut(&mut |operand| self.substitute(operand));
+    fn step(&mut self, known: &mut BitSet, op: &mut Op) {
+        op.for_each_use_mut(&mut |operand| self.substitute(known, operand));
         fold(op);
-        self.access_directly(op);
-        if let Some((fact, dst)) = Fact::of(op)
-            && let Some(known) = self.facts.get(&fact)
+        self.access_directly(known, op);
+        let computed = Expression::of(op);
+        if let Some((expression, dst)) = &computed
+            && let Some(src) = self.value(known, expression)
         {
-            *op = Op::Move { dst, src: *known };
+            *op = Op::Move { dst: *dst, src };
         }
+        self.forget_written(known, op);
         match op {
-            Op::Store { base, descr, .. } => self.facts.retain(|fact, _| match fact {
-                Fact::Load(other, field) if other == base => !overlap(field, descr),
-                Fact::Load(other, _) | Fact::LoadItem(other, ..) => !slots.may_alias(*base, *other),
-                _ => true,
-            }),
-            Op::StoreItem { base, .. } => self.facts.retain(|fact, _| match fact {
-                Fact::Load(other, _) | Fact::LoadItem(other, ..) => !slots.may_alias(*base, *other),
-                _ => true,
-            }),
-            Op::Inline(_) => self.forget_loads(slots),
-            Op::Native(call) if call.descr.call().effect != Effect::Elidable => self.forget_loads(slots),
-            Op::Header | Op::MergePoint => *self = Known::default(),
-            Op::Promote { reg } => self.kill(*reg),
+            Op::Header | Op::MergePoint => known.clear(),
+            Op::Promote { reg } => self.kill(known, *reg),
             _ => {}
         }
-        op.for_each_def(&mut |def| self.kill(def));
-        self.note_address(op, slots);
+        op.for_each_def(&mut |def| self.kill(known, def));
         match op {
-            Op::Move { dst, src } if *src != Operand::Reg(*dst) => self.insert(Fact::Copy(*dst), *src),
-            Op::Distinct { dst, never, .. } => self.note_distinct(*dst, *never),
+            Op::Move { dst, src } if *src != Operand::Reg(*dst) => self.learn(known, Expression::Copy(*dst), *src),
+            Op::Distinct { dst, never, .. } => self.learn_distinct(known, *dst, *never),
             // What has been stored is what a load gives: registers hold words as loads extend them.
-            Op::Store { base, src, descr } => self.insert(Fact::Load(*base, descr.clone()), *src),
+            Op::Store { base, src, descr } => self.learn(known, Expression::Load(*base, Place(descr.clone())), *src),
             Op::StoreItem {
                 base,
                 index,
                 src,
                 descr,
-            } => {
-                self.insert(Fact::LoadItem(*base, *index, descr.clone()), *src);
-            }
+            } => self.learn(known, Expression::LoadItem(*base, *index, Place(descr.clone())), *src),
             _ => {
-                if let Some((fact, dst)) = Fact::of(op)
-                    && !fact.reads(dst)
+                if let Some((expression, dst)) = computed
+                    && !expression.reads(dst)
                 {
-                    self.insert(fact, Operand::Reg(dst));
+                    self.learn(known, expression, Operand::Reg(dst));
                 }
             }
         }
     }
 
-    fn note_distinct(&mut self, dst: VReg, never: u64) {
+    fn learn_distinct(&mut self, known: &mut BitSet, dst: VReg, never: u64) {
         let dst = Operand::Reg(dst);
-        let mut know = |op, b, holds: bool| self.insert(Fact::pure(op, dst, b), Operand::int(holds.into()));
+        let mut know = |op, b, holds: bool| self.learn(known, Expression::pure(op, dst, b), Operand::int(holds.into()));
         know(Opcode::IntEq, Operand::int(never), false);
         know(Opcode::IntNe, Operand::int(never), true);
         if never == 0 {
@@ -271,41 +382,23 @@ impl Known {
         }
     }
 
-    fn note_address(&mut self, op: &Op, slots: &Slots) {
-        let (dst, address) = match op {
-            Op::PtrField { dst, base, descr } => (
-                *dst,
-                Address {
-                    base: *base,
-                    index: None,
-                    descr: descr.clone(),
-                },
-            ),
-            Op::PtrItem {
-                dst,
-                base,
-                index,
-                descr,
-            } => (
-                *dst,
-                Address {
-                    base: *base,
-                    index: Some(*index),
-                    descr: descr.clone(),
-                },
-            ),
-            _ => return,
+    /// How the address was computed, if it is used for nothing but accesses.
+    fn address(&self, known: &BitSet, base: Operand) -> Option<&Expression> {
+        let reg = base.as_reg().filter(|reg| self.slots.bases.contains(reg))?;
+        let is_address = |fact: &&Fact| {
+            fact.value == base && matches!(fact.expression, Expression::PtrField(..) | Expression::PtrItem(..))
         };
-        if slots.bases.contains(&dst) && !address.reads(dst) && self.addresses.len() < ENOUGH {
-            self.addresses.insert(dst, address);
-        }
+        let facts = self.reading(reg).filter(|fact| known.contains(*fact));
+        let address = facts.map(|fact| &self.facts[fact]).find(is_address)?;
+        Some(&address.expression)
     }
 
     /// An access behind a computed address becomes one of the place itself.
-    fn access_directly(&self, op: &mut Op) {
-        let how = |base: &Operand, descr: &DescrRef| {
-            let address = self.addresses.get(&base.as_reg()?)?;
-            Some((address.base, address.index, address.field(descr)))
+    fn access_directly(&self, known: &BitSet, op: &mut Op) {
+        let how = |base: &Operand, descr: &DescrRef| match self.address(known, *base)? {
+            Expression::PtrField(base, place) => Some((*base, None, behind_address(place, descr))),
+            Expression::PtrItem(base, index, place) => Some((*base, Some(*index), behind_address(place, descr))),
+            _ => None,
         };
         match op {
             Op::Load { dst, base, descr } => match how(base, descr) {
@@ -336,29 +429,32 @@ impl Known {
         }
     }
 
-    /// A call may write to all memory but slots whose address has gone nowhere.
-    fn forget_loads(&mut self, slots: &Slots) {
-        self.facts.retain(|fact, _| match fact {
-            Fact::Load(Operand::Reg(base), _) => slots.slots.get(base) == Some(&false),
-            fact => !fact.is_load(),
-        });
-    }
-
     /// What is known where `term` goes with its condition being `holds`.
-    fn behind(&self, term: &Term, holds: bool) -> Known {
-        let mut known = self.clone();
-        let truth = Operand::int(holds.into());
+    fn behind(&mut self, known: &BitSet, term: &Term, holds: bool) -> BitSet {
+        let mut known = known.clone();
         match term {
             Term::Compare { op, a, b, .. } => {
-                known.insert(Fact::pure(*op, *a, *b), truth);
+                let mut know = |op, holds: bool| {
+                    self.learn(&mut known, Expression::pure(op, *a, *b), Operand::int(holds.into()));
+                };
+                know(*op, holds);
                 if let Some(negated) = op.negated() {
-                    known.insert(Fact::pure(negated, *a, *b), Operand::int((!holds).into()));
+                    know(negated, !holds);
                 }
             }
-            Term::Overflow { dst, .. } => known.kill(*dst),
+            Term::Overflow { dst, .. } => self.kill(&mut known, *dst),
             _ => {}
         }
         known
+    }
+
+    /// A branch on a known condition becomes a jump.
+    fn decide(&self, known: &BitSet, term: &mut Term) {
+        if let Term::Compare { op, a, b, then, or } = *term
+            && let Some(Operand::Const(truth)) = self.value(known, &Expression::pure(op, a, b))
+        {
+            *term = Term::Goto(if truth.bits != 0 { then } else { or });
+        }
     }
 }
 
@@ -384,74 +480,54 @@ fn fold(op: &mut Op) {
 }
 
 /// Applies what is known everywhere.
+///
+/// A block is rewritten with what is known at its start so far, and again whenever that turns out to be less.
 pub(crate) fn apply(graph: &mut Graph) {
-    let slots = Slots::of(graph);
-    let known = analyse(graph, &slots);
-    for (block, known) in graph.blocks.iter_mut().zip(known) {
-        if let Some(mut known) = known {
-            through(block, &mut known, &slots);
-        }
-    }
-}
-
-fn through(block: &mut Block, known: &mut Known, slots: &Slots) {
-    block.ops.iter_mut().for_each(|op| known.step(op, slots));
-    block.term.for_each_use_mut(&mut |operand| known.substitute(operand));
-    if let Term::Compare { op, a, b, then, or } = block.term
-        && let Some(Operand::Const(truth)) = known.facts.get(&Fact::pure(op, a, b))
-    {
-        block.term = Term::Goto(if truth.bits != 0 { then } else { or });
-    }
-}
-
-/// What is known at the start of each block that is reached.
-fn analyse(graph: &Graph, slots: &Slots) -> Vec<Option<Known>> {
+    let mut facts = Facts::new(graph);
     let order = reverse_postorder(graph);
-    let mut at_start: Vec<Option<Known>> = vec![None; graph.blocks.len()];
-    at_start[0] = Some(Known::default());
-    loop {
-        let mut changed = false;
-        for block in &order {
-            let Some(mut known) = at_start[*block].clone() else {
+    let mut at_start: Vec<Option<BitSet>> = vec![None; graph.blocks.len()];
+    let mut rewritten: Vec<Option<Block>> = vec![None; graph.blocks.len()];
+    let mut pending = vec![false; graph.blocks.len()];
+    at_start[0] = Some(BitSet::default());
+    pending[0] = true;
+    while pending.contains(&true) {
+        for n in &order {
+            if !std::mem::take(&mut pending[*n]) {
                 continue;
-            };
-            let mut block = graph.blocks[*block].clone();
-            through_without_deciding(&mut block, &mut known, slots);
-            let mut edges = Vec::new();
-            let mut first = true;
+            }
+            let mut known = at_start[*n].clone().expect("something has led here");
+            let mut block = graph.blocks[*n].clone();
+            block.ops.iter_mut().for_each(|op| facts.step(&mut known, op));
+            block
+                .term
+                .for_each_use_mut(&mut |operand| facts.substitute(&known, operand));
+            let mut flow =
+                |to: Blk, known: BitSet| pending[to.0 as usize] |= flow_into(&mut at_start[to.0 as usize], known);
+            let mut holds = true;
             block.term.for_each_target(&mut |to| {
-                edges.push((to, known.behind(&block.term, first)));
-                first = false;
+                flow(to, facts.behind(&known, &block.term, std::mem::take(&mut holds)));
             });
-            for cleanup in block.ops.iter().filter_map(Op::unwind_block) {
-                edges.push((cleanup, Known::default()));
-            }
-            for (to, known) in edges {
-                changed |= flow_into(&mut at_start[to.0 as usize], known);
-            }
+            let cleanups = block.ops.iter().filter_map(Op::unwind_block);
+            cleanups.for_each(|cleanup| flow(cleanup, BitSet::default()));
+            facts.decide(&known, &mut block.term);
+            rewritten[*n] = Some(block);
         }
-        if !changed {
-            return at_start;
+    }
+    for (block, rewritten) in graph.blocks.iter_mut().zip(rewritten) {
+        if let Some(rewritten) = rewritten {
+            *block = rewritten;
         }
     }
 }
 
-fn through_without_deciding(block: &mut Block, known: &mut Known, slots: &Slots) {
-    block.ops.iter_mut().for_each(|op| known.step(op, slots));
-    block.term.for_each_use_mut(&mut |operand| known.substitute(operand));
-}
-
-fn flow_into(start: &mut Option<Known>, known: Known) -> bool {
+/// Whether less is known at a block's start than before, or control has not come there before.
+fn flow_into(start: &mut Option<BitSet>, known: BitSet) -> bool {
     match start {
         None => {
             *start = Some(known);
             true
         }
-        Some(old) => {
-            let before = (old.facts.len(), old.addresses.len());
-            old.meet(&known);
-            (old.facts.len(), old.addresses.len()) != before
-        }
+        Some(start) => start.intersect(&known),
     }
 }
 
