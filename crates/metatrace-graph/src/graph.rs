@@ -62,7 +62,7 @@ pub struct Blk(pub u32);
 pub struct OwnerId(pub u32);
 
 /// A residual call.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Native {
     /// Address of the shim.
     pub function: u64,
@@ -77,7 +77,7 @@ pub struct Native {
 }
 
 /// A call of a function with jitcode.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Inline {
     /// Which function.
     pub key: CalleeKey,
@@ -92,7 +92,7 @@ pub struct Inline {
 }
 
 /// Where a panic goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Unwind {
     /// What the frame may own at the call, the first to be dropped first.
     Owned(Rc<[OwnerId]>),
@@ -111,7 +111,7 @@ impl Unwind {
 
 /// An operation.
 #[allow(missing_docs, reason = "operands bear the names that the variants' texts use")]
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Op {
     /// The place of a receiver's loads, which become known when its method does: an index into [`Graph::sequences`].
     Sequence(u32),
@@ -181,7 +181,7 @@ pub enum Op {
 
 /// How a block ends.
 #[allow(missing_docs, reason = "operands bear the names that the variants' texts use")]
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Term {
     /// Nothing has ended it yet.
     Open,
@@ -221,7 +221,7 @@ pub enum Term {
 }
 
 /// A straight piece of code.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Block {
     /// What it does.
     pub ops: Vec<Op>,

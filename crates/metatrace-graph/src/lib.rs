@@ -68,8 +68,14 @@ fn simplify(graph: &mut Graph) {
     cfg::remove_unreachable(graph);
     copies::single_definitions(graph);
     cfg::fuse_comparisons(graph);
-    for _ in 0..3 {
+    // The first round has nearly always something to do.
+    propagate(graph);
+    for _ in 1..3 {
+        let before = graph.blocks.clone();
         propagate(graph);
+        if graph.blocks == before {
+            break;
+        }
     }
     if cfg::forget_distinctions(graph) {
         propagate(graph);
