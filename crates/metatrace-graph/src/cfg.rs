@@ -33,28 +33,24 @@ pub(crate) fn remove_unreachable(graph: &mut Graph) {
     }
 }
 
-/// For each block, those that lead to it, as often as they do.
-pub(crate) fn predecessors(graph: &Graph) -> Vec<Vec<Blk>> {
-    let mut preds = vec![Vec::new(); graph.blocks.len()];
+/// From which to which block control may go, as often as it may.
+pub(crate) fn edges(graph: &Graph) -> Vec<(usize, usize)> {
+    let mut edges = Vec::new();
     for (n, block) in graph.blocks.iter().enumerate() {
-        block
-            .term
-            .for_each_target(&mut |to| preds[to.0 as usize].push(Blk(n as u32)));
-        for to in block.ops.iter().filter_map(Op::unwind_block) {
-            preds[to.0 as usize].push(Blk(n as u32));
-        }
+        let mut lead = |to: Blk| edges.push((n, to.0 as usize));
+        block.term.for_each_target(&mut lead);
+        block.ops.iter().filter_map(Op::unwind_block).for_each(lead);
     }
-    preds
+    edges
 }
 
 /// In how many ways control comes to each block.
 pub(crate) fn entries(graph: &Graph) -> Vec<u32> {
     let mut entries = vec![0; graph.blocks.len()];
     for block in &graph.blocks {
-        block.term.for_each_target(&mut |to| entries[to.0 as usize] += 1);
-        for to in block.ops.iter().filter_map(Op::unwind_block) {
-            entries[to.0 as usize] += 1;
-        }
+        let mut enter = |to: Blk| entries[to.0 as usize] += 1;
+        block.term.for_each_target(&mut enter);
+        block.ops.iter().filter_map(Op::unwind_block).for_each(enter);
     }
     entries
 }

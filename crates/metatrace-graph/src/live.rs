@@ -1,8 +1,8 @@
 //! Liveness of virtual registers, and removal of what nobody reads.
 
-use crate::cfg::predecessors;
+use crate::cfg::edges;
 use crate::graph::{Graph, Op, Term};
-use metatrace_jitcode::bit_set::BitSet;
+use metatrace_jitcode::bit_set::{BitSet, backward};
 
 /// What is live before an operation, from what is live behind it.
 fn before_op(graph: &Graph, live_in: &[BitSet], op: &Op, live: &mut BitSet) {
@@ -29,29 +29,15 @@ fn at_end(live_in: &[BitSet], term: &Term, live: &mut BitSet) {
 
 /// What is live at the start of each block.
 pub(crate) fn live_in(graph: &Graph) -> Vec<BitSet> {
-    let mut live_in = vec![BitSet::default(); graph.blocks.len()];
-    let mut live = BitSet::default();
-    let predecessors = predecessors(graph);
-    // Blocks behind which more is live than when they were last looked at.
-    let mut pending = vec![true; graph.blocks.len()];
-    while pending.contains(&true) {
-        for (n, block) in graph.blocks.iter().enumerate().rev() {
-            if !std::mem::take(&mut pending[n]) {
-                continue;
-            }
-            at_end(&live_in, &block.term, &mut live);
-            for op in block.ops.iter().rev() {
-                before_op(graph, &live_in, op, &mut live);
-            }
-            if live_in[n].union(&live) {
-                predecessors[n]
-                    .iter()
-                    .for_each(|before| pending[before.0 as usize] = true);
-            }
+    backward(graph.blocks.len(), edges(graph), |n, live_in, live| {
+        let block = &graph.blocks[n];
+        at_end(live_in, &block.term, live);
+        for op in block.ops.iter().rev() {
+            before_op(graph, live_in, op, live);
         }
-    }
-    live_in
+    })
 }
+
 /// Removes operations without effect whose result is not used.
 pub(crate) fn remove_dead(graph: &mut Graph) {
     let live_in = live_in(graph);

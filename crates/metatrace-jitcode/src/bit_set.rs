@@ -1,4 +1,4 @@
-//! Sets of small numbers, for data flow analyses.
+//! Sets of small numbers, and data flow between them.
 
 /// A set of numbers, one bit for each up to the greatest that has been in it.
 #[derive(Clone, Default, Debug)]
@@ -71,6 +71,36 @@ impl BitSet {
     }
 }
 
+/// Solves a backward data flow: the least sets such that each block's own has all that `before` finds in it.
+/// `before(block, sets, set)` makes `set`, whatever it was, what holds at the block's start, where `sets` hold at the others'.
+/// `edges` are from block to block.
+///
+/// A block is looked at again where the set of one that it leads to has grown.
+pub fn backward(
+    blocks: usize,
+    mut edges: Vec<(usize, usize)>,
+    mut before: impl FnMut(usize, &[BitSet], &mut BitSet),
+) -> Vec<BitSet> {
+    edges.sort_unstable_by_key(|(_, to)| *to);
+    let mut sets = vec![BitSet::default(); blocks];
+    let mut set = BitSet::default();
+    let mut pending = vec![true; blocks];
+    while pending.contains(&true) {
+        for block in (0..blocks).rev() {
+            if !std::mem::take(&mut pending[block]) {
+                continue;
+            }
+            before(block, &sets, &mut set);
+            if sets[block].union(&set) {
+                let first = edges.partition_point(|(_, to)| *to < block);
+                let entering = edges[first..].iter().take_while(|(_, to)| *to == block);
+                entering.for_each(|(from, _)| pending[*from] = true);
+            }
+        }
+    }
+    sets
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +141,24 @@ mod tests {
         assert!(common.intersect(&long));
         check(&common, &[2]);
         assert!(!common.intersect(&long) && !common.intersect(&union));
+    }
+
+    /// 0 ─▶ 1 ◀─▶ 2, 1 ─▶ 3: what 3 reads is live in the whole loop, what 2 writes is not live before it.
+    #[test]
+    fn liveness_of_a_loop() {
+        let targets: [&[usize]; 4] = [&[1], &[2, 3], &[1], &[]];
+        let (writes, reads) = ([10, 99, 11, 99], [12, 11, 10, 130]);
+        let sets = backward(4, vec![(0, 1), (1, 2), (1, 3), (2, 1)], |block, sets, set| {
+            set.clear();
+            for target in targets[block] {
+                set.union(&sets[*target]);
+            }
+            set.remove(writes[block]);
+            set.insert(reads[block]);
+        });
+        check(&sets[3], &[130]);
+        check(&sets[2], &[10, 130]);
+        check(&sets[1], &[10, 11, 130]);
+        check(&sets[0], &[11, 12, 130]);
     }
 }

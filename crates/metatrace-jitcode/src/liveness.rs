@@ -3,8 +3,9 @@
 //! The classic backward data flow over basic blocks, on bit sets. Constants are never live. The result is kept only for
 //! resumable instructions, as ranges of one pool, equal sets shared.
 
+use crate::bit_set::{BitSet, backward};
 use crate::insn::{Insn, Pc, Reg};
-use crate::{InlineCall, JitCode, MergePoint, NativeCall, Position, SwitchTable};
+use crate::{JitCode, MergePoint, Position, SwitchTable};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -50,7 +51,8 @@ impl Liveness {
 
     /// Computes the liveness of a function whose other fields are complete.
     pub fn compute(code: &JitCode) -> Liveness {
-        let mut liveness = Analysis::new(code).run();
+        let blocks = Blocks::of(code);
+        let mut liveness = blocks.collect(&blocks.live_in());
         let header = code.insns.iter().position(|insn| matches!(insn, Insn::Header));
         if let (Some(header), Some(point)) = (header, &code.merge_point) {
             let live = liveness.at(header as Pc, Position::Before);
@@ -61,162 +63,146 @@ impl Liveness {
     }
 }
 
-/// A set of registers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct RegSet(Vec<u64>);
-
-impl RegSet {
-    fn new(registers: usize) -> RegSet {
-        RegSet(vec![0; registers.div_ceil(64)])
-    }
-
-    fn insert(&mut self, reg: Reg) {
-        self.0[reg.0 as usize / 64] |= 1 << (reg.0 % 64);
-    }
-
-    fn remove(&mut self, reg: Reg) {
-        self.0[reg.0 as usize / 64] &= !(1 << (reg.0 % 64));
-    }
-
-    fn union(&mut self, other: &RegSet) {
-        for (word, more) in self.0.iter_mut().zip(&other.0) {
-            *word |= more;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Reg> + '_ {
-        self.0.iter().enumerate().flat_map(|(n, word)| {
-            (0..64)
-                .filter(move |bit| word >> bit & 1 != 0)
-                .map(move |bit| Reg((n * 64 + bit) as u16))
-        })
-    }
-}
-
-struct Analysis<'a> {
+/// A function's basic blocks.
+struct Blocks<'a> {
     code: &'a JitCode,
     /// First instruction of each block, ascending.
     starts: Vec<Pc>,
-    /// Live at the start of each block.
-    live_in: Vec<RegSet>,
 }
 
-impl<'a> Analysis<'a> {
-    fn new(code: &'a JitCode) -> Analysis<'a> {
-        let mut starts = vec![0];
+impl<'a> Blocks<'a> {
+    fn of(code: &'a JitCode) -> Blocks<'a> {
+        let mut begins = vec![false; code.insns.len() + 1];
+        begins[0] = true;
         for (pc, insn) in code.insns.iter().enumerate() {
-            for_each_target(code, *insn, |target| starts.push(target));
-            if has_targets(code, *insn) || insn.ends_block() {
-                starts.push(pc as Pc + 1);
-            }
-        }
-        starts.sort_unstable();
-        starts.dedup();
-        starts.retain(|start| (*start as usize) < code.insns.len());
-        let live_in = vec![RegSet::new(code.registers.len()); starts.len()];
-        Analysis { code, starts, live_in }
-    }
-
-    fn run(mut self) -> Liveness {
-        loop {
-            let mut changed = false;
-            for block in (0..self.starts.len()).rev() {
-                let live = self.walk(block, |_, _, _| {});
-                changed |= live != self.live_in[block];
-                self.live_in[block] = live;
-            }
-            if !changed {
-                return self.collect();
-            }
-        }
-    }
-
-    /// The set live at the start of the block at `pc`.
-    fn at_block(&self, pc: Pc) -> &RegSet {
-        let block = self
-            .starts
-            .binary_search(&pc)
-            .unwrap_or_else(|_| panic!("{pc} begins no block"));
-        &self.live_in[block]
-    }
-
-    /// Walks a block backwards; `visit` sees each instruction with the sets behind and before it. Returns the set live at
-    /// the block's start.
-    fn walk(&self, block: usize, mut visit: impl FnMut(Pc, &RegSet, &RegSet)) -> RegSet {
-        let code = self.code;
-        let start = self.starts[block];
-        let end = self.starts.get(block + 1).copied().unwrap_or(code.insns.len() as Pc);
-        let falls_through = !code.insns[end as usize - 1].ends_block();
-        let mut live = match self.live_in.get(block + 1) {
-            Some(next) if falls_through => next.clone(),
-            _ => RegSet::new(code.registers.len()),
-        };
-        for pc in (start..end).rev() {
-            let insn = code.insns[pc as usize];
-            let behind = live.clone();
-            for_each_def(code, insn, |reg| live.remove(reg));
-            for_each_target(code, insn, |target| live.union(self.at_block(target)));
-            for_each_use(code, insn, |reg| {
-                if (reg.0 as usize) < code.registers.len() {
-                    live.insert(reg);
-                }
+            begins[pc + 1] |= insn.ends_block();
+            for_each_target(code, *insn, |target| {
+                begins[target as usize] = true;
+                begins[pc + 1] = true;
             });
-            visit(pc, &behind, &live);
         }
-        live
+        let starts = (0..code.insns.len()).filter(|pc| begins[*pc]);
+        Blocks {
+            code,
+            starts: starts.map(|pc| pc as Pc).collect(),
+        }
     }
 
-    fn collect(self) -> Liveness {
+    /// The block that begins at `pc`.
+    fn at(&self, pc: Pc) -> usize {
+        let block = self.starts.binary_search(&pc);
+        block.unwrap_or_else(|_| panic!("{pc} begins no block"))
+    }
+
+    /// Its instructions.
+    fn range(&self, block: usize) -> Range<usize> {
+        let end = self.starts.get(block + 1).map(|end| *end as usize);
+        self.starts[block] as usize..end.unwrap_or(self.code.insns.len())
+    }
+
+    /// The block that control falls through to.
+    fn next(&self, block: usize) -> Option<usize> {
+        let last = self.code.insns[self.range(block).end - 1];
+        (block + 1 < self.starts.len() && !last.ends_block()).then_some(block + 1)
+    }
+
+    /// From which to which block control may go.
+    fn edges(&self) -> Vec<(usize, usize)> {
+        let mut edges = Vec::new();
+        for block in 0..self.starts.len() {
+            for insn in &self.code.insns[self.range(block)] {
+                for_each_target(self.code, *insn, |target| edges.push((block, self.at(target))));
+            }
+            edges.extend(self.next(block).map(|next| (block, next)));
+        }
+        edges
+    }
+
+    /// What is live at the start of each block.
+    fn live_in(&self) -> Vec<BitSet> {
+        backward(self.starts.len(), self.edges(), |block, live_in, live| {
+            self.at_end(block, live_in, live);
+            for insn in self.code.insns[self.range(block)].iter().rev() {
+                self.remove_results(*insn, live);
+                self.add_operands(*insn, live_in, live);
+            }
+        })
+    }
+
+    /// Makes `live` what is live where control falls through to the next block.
+    fn at_end(&self, block: usize, live_in: &[BitSet], live: &mut BitSet) {
+        live.clear();
+        if let Some(next) = self.next(block) {
+            live.union(&live_in[next]);
+        }
+    }
+
+    fn remove_results(&self, insn: Insn, live: &mut BitSet) {
+        for_each_def(self.code, insn, |reg| live.remove(reg.0 as usize));
+    }
+
+    /// What the instruction reads, and what is live where it may jump to.
+    fn add_operands(&self, insn: Insn, live_in: &[BitSet], live: &mut BitSet) {
+        for_each_target(self.code, insn, |target| {
+            live.union(&live_in[self.at(target)]);
+        });
+        for_each_use(self.code, insn, |reg| {
+            if (reg.0 as usize) < self.code.registers.len() {
+                live.insert(reg.0 as usize);
+            }
+        });
+    }
+
+    /// What is kept of the data flow.
+    fn collect(&self, live_in: &[BitSet]) -> Liveness {
         let mut liveness = Liveness {
             places: vec![0; self.code.insns.len()],
             ..Liveness::default()
         };
-        let mut known: FxHashMap<Vec<Reg>, Range<u32>> = FxHashMap::default();
+        let mut known = FxHashMap::default();
+        let mut live = BitSet::default();
         for block in 0..self.starts.len() {
-            self.walk(block, |pc, behind, before| {
-                let insn = self.code.insns[pc as usize];
-                if !insn.is_resumable() {
-                    return;
-                }
-                let mut intern = |set: &RegSet| {
-                    let regs: Vec<Reg> = set.iter().collect();
-                    let pool = &mut liveness.pool;
-                    known
-                        .entry(regs)
-                        .or_insert_with_key(|regs| {
-                            let start = pool.len() as u32;
-                            pool.extend_from_slice(regs);
-                            start..pool.len() as u32
-                        })
-                        .clone()
-                };
-                let unwind = match insn {
-                    Insn::CallNative { call } => self.code.native_calls[call as usize].unwind,
-                    Insn::CallInline { call } => self.code.inline_calls[call as usize].unwind,
-                    _ => None,
-                };
-                let none = RegSet::new(self.code.registers.len());
-                let unwinding = unwind.map_or(&none, |target| self.at_block(target));
-                let mut calling = behind.clone();
-                for_each_def(self.code, insn, |reg| calling.remove(reg));
+            self.at_end(block, live_in, &mut live);
+            for pc in self.range(block).rev() {
+                let insn = self.code.insns[pc];
+                self.remove_results(insn, &mut live);
+                let calling = insn.is_resumable().then(|| live.clone());
+                self.add_operands(insn, live_in, &mut live);
+                let Some(mut calling) = calling else { continue };
+                let none = BitSet::default();
+                let unwinding = unwind_target(self.code, insn).map_or(&none, |target| &live_in[self.at(target)]);
                 calling.union(unwinding);
-                let entry = Entry {
-                    before: intern(before),
+                let mut intern = |set| intern(&mut liveness.pool, &mut known, set);
+                liveness.entries.push(Entry {
+                    before: intern(&live),
                     calling: intern(&calling),
                     unwinding: intern(unwinding),
-                };
-                liveness.entries.push(entry);
-                liveness.places[pc as usize] = liveness.entries.len() as u32;
-            });
+                });
+                liveness.places[pc] = liveness.entries.len() as u32;
+            }
         }
         liveness
     }
 }
 
-fn has_targets(code: &JitCode, insn: Insn) -> bool {
-    let mut any = false;
-    for_each_target(code, insn, |_| any = true);
-    any
+/// The place of a set in the pool.
+fn intern(pool: &mut Vec<Reg>, known: &mut FxHashMap<Vec<Reg>, Range<u32>>, set: &BitSet) -> Range<u32> {
+    let regs = set.iter().map(|reg| Reg(reg as u16)).collect();
+    let place = known.entry(regs).or_insert_with_key(|regs| {
+        let start = pool.len() as u32;
+        pool.extend_from_slice(regs);
+        start..pool.len() as u32
+    });
+    place.clone()
+}
+
+/// Where a panic in a call goes.
+fn unwind_target(code: &JitCode, insn: Insn) -> Option<Pc> {
+    match insn {
+        Insn::CallNative { call } => code.native_calls[call as usize].unwind,
+        Insn::CallInline { call } => code.inline_calls[call as usize].unwind,
+        _ => None,
+    }
 }
 
 /// Calls `visit` with each instruction that control may go to, the next one excepted.
@@ -230,22 +216,7 @@ fn for_each_target(code: &JitCode, insn: Insn, mut visit: impl FnMut(Pc)) {
             cases.iter().for_each(|(_, target)| visit(*target));
             visit(*default);
         }
-        Insn::CallNative { call } => {
-            if let NativeCall {
-                unwind: Some(target), ..
-            } = code.native_calls[call as usize]
-            {
-                visit(target);
-            }
-        }
-        Insn::CallInline { call } => {
-            if let InlineCall {
-                unwind: Some(target), ..
-            } = code.inline_calls[call as usize]
-            {
-                visit(target);
-            }
-        }
+        Insn::CallNative { .. } | Insn::CallInline { .. } => unwind_target(code, insn).into_iter().for_each(visit),
         _ => {}
     }
 }
