@@ -49,6 +49,9 @@ pub(crate) fn single_definitions(graph: &mut Graph) {
             }
         }
     }
+    if replaced.is_empty() {
+        return;
+    }
     let resolve = &mut |operand: &mut Operand| {
         for _ in 0..replaced.len() + 1 {
             match operand.as_reg().and_then(|reg| replaced.get(&reg)) {

@@ -60,7 +60,7 @@ pub(crate) fn emit(graph: &Graph, id: JitCodeId) -> Result<JitCode, TooLarge> {
         code,
         consts: FxHashMap::default(),
         descrs: FxHashMap::default(),
-        starts: FxHashMap::default(),
+        starts: vec![None; graph.blocks.len()],
     };
     for (n, block) in order.iter().enumerate() {
         emitter.block(*block, order.get(n + 1).copied())?;
@@ -129,14 +129,15 @@ fn cold_blocks(graph: &Graph) -> Vec<bool> {
 
 /// Numbers of registers: the parameters', then those that live across blocks, then those of single blocks, which share.
 struct Registers {
-    of: FxHashMap<VReg, Reg>,
+    /// By virtual register.
+    of: Vec<Option<Reg>>,
     kinds: Vec<Kind>,
 }
 
 impl Registers {
     fn assign(graph: &Graph, order: &[Blk]) -> Result<Registers, TooLarge> {
         let mut registers = Registers {
-            of: FxHashMap::default(),
+            of: vec![None; graph.kinds.len()],
             kinds: Vec::new(),
         };
         for param in &graph.params {
@@ -155,7 +156,7 @@ impl Registers {
         for block in order {
             let mut mine = Vec::new();
             let mut meet = |reg: VReg| {
-                if registers.of.contains_key(&reg) || mine.contains(&reg) {
+                if registers.get(reg).is_some() || mine.contains(&reg) {
                     return;
                 }
                 if merge.contains(&reg) || across.contains(reg.0 as usize) {
@@ -185,11 +186,15 @@ impl Registers {
         Ok(registers)
     }
 
+    fn get(&self, reg: VReg) -> Option<Reg> {
+        self.of[reg.0 as usize]
+    }
+
     /// Numbers that do not fit wrap: [`Registers::assign`] looks at its end whether there were any.
     fn add(&mut self, graph: &Graph, reg: VReg) -> Reg {
         let number = Reg(self.kinds.len() as u16);
         self.kinds.push(graph.kinds[reg.0 as usize]);
-        self.of.insert(reg, number);
+        self.of[reg.0 as usize] = Some(number);
         number
     }
 
@@ -216,14 +221,12 @@ impl Registers {
         ends.sort_unstable_by_key(|(at, _)| *at);
         let mut ended = ends.into_iter().peekable();
         let mut define = |reg: VReg, registers: &mut Registers, free: &mut FxHashMap<Kind, Vec<Reg>>| {
-            if registers.of.contains_key(&reg) || !mine.contains(&reg) {
+            if registers.get(reg).is_some() || !mine.contains(&reg) {
                 return;
             }
             let kind = graph.kinds[reg.0 as usize];
             match free.entry(kind).or_default().pop() {
-                Some(number) => {
-                    registers.of.insert(reg, number);
-                }
+                Some(number) => registers.of[reg.0 as usize] = Some(number),
                 None => {
                     let number = registers.add(graph, reg);
                     pools.entry(kind).or_default().push(number);
@@ -233,8 +236,8 @@ impl Registers {
         for (at, op) in block.ops.iter().enumerate() {
             // What ends before this operation is free for its result; operands stay apart from results.
             while let Some((_, reg)) = ended.next_if(|(end, _)| *end < at) {
-                if let Some(number) = self.of.get(&reg) {
-                    free.entry(graph.kinds[reg.0 as usize]).or_default().push(*number);
+                if let Some(number) = self.get(reg) {
+                    free.entry(graph.kinds[reg.0 as usize]).or_default().push(number);
                 }
             }
             op.for_each_def(&mut |reg| define(reg, self, &mut free));
@@ -253,12 +256,13 @@ struct Emitter<'a> {
     code: JitCode,
     consts: FxHashMap<Const, Reg>,
     descrs: FxHashMap<DescrRef, DescrIndex>,
-    starts: FxHashMap<Blk, Pc>,
+    /// By block.
+    starts: Vec<Option<Pc>>,
 }
 
 impl Emitter<'_> {
     fn reg(&self, reg: VReg) -> Reg {
-        self.registers.of[&reg]
+        self.registers.get(reg).expect("what is used has a number")
     }
 
     fn operand(&mut self, operand: Operand) -> Result<Reg, TooLarge> {
@@ -296,7 +300,7 @@ impl Emitter<'_> {
 
     /// Jump targets are blocks until all blocks have their place.
     fn block(&mut self, block: Blk, next: Option<Blk>) -> Result<(), TooLarge> {
-        self.starts.insert(block, self.code.insns.len() as Pc);
+        self.starts[block.0 as usize] = Some(self.code.insns.len() as Pc);
         let graph = self.graph;
         for op in &graph.blocks[block.0 as usize].ops {
             self.op(op)?;
@@ -503,7 +507,7 @@ impl Emitter<'_> {
             });
         }
         let starts = &self.starts;
-        let place = |target: &mut Pc| *target = starts[&Blk(*target)];
+        let place = |target: &mut Pc| *target = starts[*target as usize].expect("what can be reached has its place");
         for insn in &mut self.code.insns {
             match insn {
                 Insn::Goto { to } => place(to),

@@ -11,7 +11,7 @@
 use crate::graph::{Blk, Block, Graph, Op, Operand, Term, VReg, is_binary};
 use metatrace_ir::{ArrayDescr, Class, Const, Descr, DescrRef, Effect, FieldDescr, Opcode, eval};
 use metatrace_jitcode::bit_set::BitSet;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
@@ -94,35 +94,43 @@ impl Expression {
     }
 }
 
-/// Frame slots, by the register that holds their address; whether that address goes anywhere.
-#[derive(Debug, Default)]
-struct Slots {
-    slots: FxHashMap<VReg, bool>,
-    /// Registers that are used only as bases of accesses.
-    bases: FxHashSet<VReg>,
+/// What a register is as an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Address {
+    /// Anything.
+    Any,
+    /// Of a frame slot, used for nothing but accesses: no one else knows the slot.
+    PrivateSlot,
+    /// Of a frame slot.
+    Slot,
+    /// Computed in one place, and used for nothing but accesses.
+    Computed,
 }
 
-impl Slots {
-    fn of(graph: &Graph) -> Slots {
-        let mut slots = Slots::default();
+/// What each register is as an address.
+#[derive(Debug)]
+struct Addresses(Vec<Address>);
+
+impl Addresses {
+    fn of(graph: &Graph) -> Addresses {
         let definitions = crate::copies::definitions(graph);
+        let mut addresses = vec![Address::Any; graph.kinds.len()];
         for op in graph.blocks.iter().flat_map(|block| &block.ops) {
-            let (dst, slot) = match op {
-                Op::Alloca { dst, .. } => (*dst, true),
-                Op::PtrField { dst, .. } | Op::PtrItem { dst, .. } => (*dst, false),
+            let (dst, address) = match op {
+                Op::Alloca { dst, .. } => (*dst, Address::PrivateSlot),
+                Op::PtrField { dst, .. } | Op::PtrItem { dst, .. } => (*dst, Address::Computed),
                 _ => continue,
             };
-            if definitions[dst.0 as usize] == 1 && slot {
-                slots.slots.insert(dst, false);
-            } else if definitions[dst.0 as usize] == 1 {
-                slots.bases.insert(dst);
+            if definitions[dst.0 as usize] == 1 {
+                addresses[dst.0 as usize] = address;
             }
         }
         let mut escape = |reg: VReg| {
-            slots.bases.remove(&reg);
-            if let Some(escaped) = slots.slots.get_mut(&reg) {
-                *escaped = true;
-            }
+            let address = &mut addresses[reg.0 as usize];
+            *address = match address {
+                Address::PrivateSlot | Address::Slot => Address::Slot,
+                Address::Computed | Address::Any => Address::Any,
+            };
         };
         for block in &graph.blocks {
             for op in &block.ops {
@@ -134,22 +142,20 @@ impl Slots {
             }
             block.term.for_each_use(&mut escape);
         }
-        slots
+        Addresses(addresses)
+    }
+
+    fn what(&self, base: Operand) -> Address {
+        base.as_reg().map_or(Address::Any, |reg| self.0[reg.0 as usize])
     }
 
     /// Whether memory behind two addresses may be the same.
     fn may_alias(&self, a: Operand, b: Operand) -> bool {
-        let slot = |operand: Operand| operand.as_reg().and_then(|reg| self.slots.get(&reg));
-        match (slot(a), slot(b)) {
-            (Some(_), Some(_)) => a == b,
-            (Some(escaped), None) | (None, Some(escaped)) => *escaped,
-            (None, None) => true,
+        let is_slot = |address| matches!(address, Address::PrivateSlot | Address::Slot);
+        match (self.what(a), self.what(b)) {
+            (one, other) if is_slot(one) && is_slot(other) => a == b,
+            (one, other) => one != Address::PrivateSlot && other != Address::PrivateSlot,
         }
-    }
-
-    /// Whether the address is of a slot that nobody else knows.
-    fn is_private(&self, base: Operand) -> bool {
-        base.as_reg().is_some_and(|reg| self.slots.get(&reg) == Some(&false))
     }
 }
 
@@ -207,7 +213,7 @@ struct Reader {
 /// The facts met so far. Which of them are known where, sets of their numbers say.
 #[derive(Debug)]
 struct Facts {
-    slots: Slots,
+    addresses: Addresses,
     facts: Vec<Fact>,
     /// The last fact met about an expression.
     last: FxHashMap<Expression, usize>,
@@ -221,11 +227,13 @@ struct Facts {
 
 impl Facts {
     fn new(graph: &Graph) -> Facts {
+        // About as many as operations.
+        let roughly: usize = graph.blocks.iter().map(|block| block.ops.len() + 1).sum();
         Facts {
-            slots: Slots::of(graph),
-            facts: Vec::new(),
-            last: FxHashMap::default(),
-            readers: Vec::new(),
+            addresses: Addresses::of(graph),
+            facts: Vec::with_capacity(roughly),
+            last: FxHashMap::with_capacity_and_hasher(roughly, FxBuildHasher),
+            readers: Vec::with_capacity(2 * roughly),
             last_reader: vec![None; graph.kinds.len()],
             loads: Vec::new(),
         }
@@ -300,11 +308,11 @@ impl Facts {
         match op {
             Op::Store { base, descr, .. } => self.forget_loads(known, |load| match load {
                 Load(other, field) if other == base => overlap(&field.0, descr),
-                Load(other, _) | LoadItem(other, ..) => self.slots.may_alias(*base, *other),
+                Load(other, _) | LoadItem(other, ..) => self.addresses.may_alias(*base, *other),
                 _ => false,
             }),
             Op::StoreItem { base, .. } => self.forget_loads(known, |load| match load {
-                Load(other, _) | LoadItem(other, ..) => self.slots.may_alias(*base, *other),
+                Load(other, _) | LoadItem(other, ..) => self.addresses.may_alias(*base, *other),
                 _ => false,
             }),
             // A call may write to all memory but slots whose address has gone nowhere.
@@ -316,7 +324,7 @@ impl Facts {
 
     fn forget_called(&self, known: &mut BitSet) {
         self.forget_loads(known, |load| match load {
-            Expression::Load(base, _) => !self.slots.is_private(*base),
+            Expression::Load(base, _) => self.addresses.what(*base) != Address::PrivateSlot,
             _ => true,
         });
     }
@@ -384,7 +392,9 @@ impl Facts {
 
     /// How the address was computed, if it is used for nothing but accesses.
     fn address(&self, known: &BitSet, base: Operand) -> Option<&Expression> {
-        let reg = base.as_reg().filter(|reg| self.slots.bases.contains(reg))?;
+        let reg = base
+            .as_reg()
+            .filter(|_| self.addresses.what(base) == Address::Computed)?;
         let is_address = |fact: &&Fact| {
             fact.value == base && matches!(fact.expression, Expression::PtrField(..) | Expression::PtrItem(..))
         };
