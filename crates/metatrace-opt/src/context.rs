@@ -61,6 +61,7 @@ pub(crate) struct Context {
     words: Vec<InputWord>,
     /// The operation before was one that sets the overflow flag and is no longer there: whether it overflows.
     pub(crate) overflow: Option<bool>,
+    /// What is known of the result of the operation that is visited now, where a pass has asked.
     noted: Option<(Range, Bits)>,
 }
 

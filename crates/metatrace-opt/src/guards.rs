@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::range::Range;
-use crate::{Decision, Pass, restart};
+use crate::{Decision, Pass, empty};
 use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Word};
 use rustc_hash::FxHashMap;
 
@@ -43,7 +43,7 @@ pub(crate) struct Guards {
 
 impl Pass for Guards {
     fn restart(&mut self) {
-        restart(&mut self.known);
+        empty(&mut self.known);
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {

@@ -422,7 +422,7 @@ trait Pass {
 
 /// Empties a map between traces; a large one, which a long trace has left, is given back, for it would take long to empty it
 /// for each trace to come.
-fn restart<K, V>(map: &mut FxHashMap<K, V>) {
+fn empty<K, V>(map: &mut FxHashMap<K, V>) {
     const LARGE: usize = 1 << 12;
     if map.capacity() > LARGE {
         *map = FxHashMap::default();

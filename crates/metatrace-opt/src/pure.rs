@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::peel::Carry;
-use crate::{Decision, Pass, restart};
+use crate::{Decision, Pass, empty};
 use metatrace_ir::{Class, Descr, Op, Opcode, Ref};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -47,8 +47,8 @@ pub(crate) struct Pure {
 
 impl Pass for Pure {
     fn restart(&mut self) {
-        restart(&mut self.known);
-        restart(&mut self.calls);
+        empty(&mut self.known);
+        empty(&mut self.calls);
         (self.visited, self.unchecked) = (None, None);
     }
 
