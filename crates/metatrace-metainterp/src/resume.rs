@@ -425,8 +425,21 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     fn number(&mut self) -> u64 {
-        let (mut number, mut shift) = (0, 0);
+        let byte = self.pool.bytes[self.at];
+        self.at += 1;
+        // most are small
+        if byte < 0x80 {
+            return byte.into();
+        }
+        self.long_number(byte)
+    }
+
+    /// The rest of a number of several bytes.
+    #[inline(never)]
+    fn long_number(&mut self, first: u8) -> u64 {
+        let (mut number, mut shift) = (u64::from(first & 0x7f), 7);
         loop {
             let byte = self.pool.bytes[self.at];
             self.at += 1;
