@@ -1,7 +1,7 @@
 //! Ownership: who drops what, and when.
 //!
 //! Each value and local with drop glue has an [`Owner`], which belongs to a scope. [`Op::Owns`] says that the value is
-//! there, [`Op::Moved`] that it has gone, [`Op::Drop`] drops it if it is there. The lowering finds out by data flow what
+//! there, [`Op::Moved`] that it has gone, [`Op::Drop`] drops it if it is there. `ownership` finds out by data flow what
 //! is there where, and makes a flag only of what differs between paths. Calls list the owners of all scopes: what to drop
 //! if they unwind.
 //!

@@ -4,7 +4,7 @@ use crate::cfg::reachable;
 use crate::graph::{Blk, Graph, Op, Operand, Term, VReg, is_binary};
 use crate::live;
 use metatrace_ir::{Const, DescrRef, JitCodeId, Kind, Opcode};
-use metatrace_jitcode::bit_set::BitSet;
+use metatrace_jitcode::data_flow::BitSet;
 use metatrace_jitcode::liveness::Liveness;
 use metatrace_jitcode::{Callee, DescrIndex, InlineCall, Insn, JitCode, MergePoint, NativeCall, Pc, Reg, SwitchTable};
 use rustc_hash::FxHashMap;
@@ -180,7 +180,7 @@ impl Registers {
             registers.share(graph, *block, &mine, &mut pools);
         }
         debug_assert!(registers.kinds.len() >= shared);
-        if registers.kinds.len() > usize::from(u16::MAX) + 1 {
+        if registers.kinds.len() > usize::from(u16::MAX) {
             return Err(TooLarge::Registers);
         }
         Ok(registers)
@@ -545,8 +545,8 @@ mod tests {
     use crate::graph::{Inline, Unwind};
     use metatrace_jitcode::CalleeKey;
 
-    /// Of what `record` puts into a function, it takes 65,536, and refuses one more.
-    fn check_limit(too_large: TooLarge, record: fn(&mut Graph, u64)) {
+    /// Of what `record` puts into a function, it takes so many, and refuses one more.
+    fn check_limit(limit: u64, too_large: TooLarge, record: fn(&mut Graph, u64)) {
         let refused = |times: u64| {
             let mut graph = Graph::new("f");
             graph.block();
@@ -555,13 +555,13 @@ mod tests {
             crate::close(&mut graph);
             crate::lower(graph, JitCodeId(0)).err()
         };
-        assert_eq!(refused(1 << 16), None);
-        assert_eq!(refused((1 << 16) + 1), Some(too_large));
+        assert_eq!(refused(limit), None);
+        assert_eq!(refused(limit + 1), Some(too_large));
     }
 
     #[test]
     fn registers_have_16_bits() {
-        check_limit(TooLarge::Registers, |graph, _| {
+        check_limit(0xffff, TooLarge::Registers, |graph, _| {
             let reg = graph.reg(Kind::Int);
             graph.params.push(reg);
         });
@@ -569,15 +569,17 @@ mod tests {
 
     #[test]
     fn constants_share_them() {
-        check_limit(TooLarge::Operands, |graph, n| match &mut graph.blocks[0].term {
-            Term::Return(words) => words.push(Operand::int(n)),
-            term => unreachable!("{term:?}"),
+        check_limit(0x1_0000, TooLarge::Operands, |graph, n| {
+            match &mut graph.blocks[0].term {
+                Term::Return(words) => words.push(Operand::int(n)),
+                term => unreachable!("{term:?}"),
+            }
         });
     }
 
     #[test]
     fn calls_have_16_bits() {
-        check_limit(TooLarge::Table, |graph, _| {
+        check_limit(0x1_0000, TooLarge::Table, |graph, _| {
             graph.blocks[0].ops.push(Op::Inline(Box::new(Inline {
                 key: CalleeKey(0),
                 name: "g".into(),

@@ -10,7 +10,7 @@
 
 use crate::graph::{Blk, Block, Graph, Op, Operand, Term, VReg, is_binary};
 use metatrace_ir::{ArrayDescr, Class, Const, Descr, DescrRef, Effect, FieldDescr, Opcode, eval};
-use metatrace_jitcode::bit_set::BitSet;
+use metatrace_jitcode::data_flow::BitSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;

@@ -2,7 +2,7 @@
 
 use crate::cfg::edges;
 use crate::graph::{Graph, Op, Term};
-use metatrace_jitcode::bit_set::{BitSet, backward};
+use metatrace_jitcode::data_flow::{BitSet, backward};
 
 /// What is live before an operation, from what is live behind it.
 fn before_op(graph: &Graph, live_in: &[BitSet], op: &Op, live: &mut BitSet) {

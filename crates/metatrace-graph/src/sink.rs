@@ -12,7 +12,7 @@ use crate::cfg::{defines, entries};
 use crate::copies::definitions;
 use crate::graph::{Blk, Graph, Op, Term, VReg};
 use crate::live;
-use metatrace_jitcode::bit_set::BitSet;
+use metatrace_jitcode::data_flow::BitSet;
 
 /// Moves operations behind the branch that ends their block, wherever one side alone wants the result.
 pub(crate) fn sink(graph: &mut Graph) {

@@ -309,7 +309,7 @@ impl Trace {
         }
     }
 
-    /// Makes room for so many more operations, and snapshots.
+    /// Makes room for so many more operations and snapshots, and for a constant with each of these: places in the jitcode are.
     pub fn reserve(&mut self, ops: usize, snapshots: usize) {
         self.ops.reserve(ops);
         self.snapshots.reserve(snapshots);

@@ -25,9 +25,9 @@
 
 #![deny(unsafe_code)]
 
-pub mod bit_set;
 #[allow(unsafe_code, reason = "works on the guest's real memory")]
 pub mod copies;
+pub mod data_flow;
 pub mod domain;
 pub mod insn;
 #[allow(unsafe_code, reason = "works on the guest's real memory")]

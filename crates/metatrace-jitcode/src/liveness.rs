@@ -3,7 +3,7 @@
 //! The classic backward data flow over basic blocks, on bit sets. Constants are never live. The result is kept only for
 //! resumable instructions, as ranges of one pool, equal sets shared.
 
-use crate::bit_set::{BitSet, backward};
+use crate::data_flow::{BitSet, backward};
 use crate::insn::{Insn, Pc, Reg};
 use crate::{JitCode, MergePoint, Position, SwitchTable};
 use rustc_hash::FxHashMap;

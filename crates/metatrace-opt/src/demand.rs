@@ -66,7 +66,7 @@ impl Pass for Demand {
                 let has_place = |label: &&Op| may_stand_for(masked, Ref::value(result), &label.args, &values);
                 if labels.iter().all(has_place) {
                     values[result] = masked;
-                    edits[n] = Edit::Operand(operand);
+                    edits[n] = Edit::Bypass(operand);
                     rewrites.count("mask_for_nobody");
                 }
             }

@@ -30,7 +30,7 @@ struct Moment {
     replaced: usize,
 }
 
-/// Those that take part, in their order.
+/// The passes that take part, in their order.
 pub(crate) type Passes<'a> = SmallVec<[&'a mut dyn Pass; 10]>;
 
 /// What walks keep for those that come behind them: memory, and nothing that is known.
@@ -303,6 +303,11 @@ impl<'a> Driver<'a> {
             pass.before(op, self.context);
         }
         let knowledge = noted.unwrap_or_else(|| self.context.knowledge_of(op));
+        debug_assert_eq!(
+            knowledge,
+            self.context.knowledge_of(op),
+            "nothing was learnt since the pass asked"
+        );
         let value = self.context.push_known(op.clone(), knowledge);
         if op.opcode == Opcode::GuardValue {
             // whatever passes take part: the trace goes on with the constant

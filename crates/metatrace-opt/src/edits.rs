@@ -1,9 +1,10 @@
-//! Writes a trace anew with some of its operations gone, and guards testing something else: for what is decided over the whole
-//! of a trace that is written.
+//! Writes a trace anew with some of its operations gone or passed by, and guards testing something else: for what is decided
+//! over the whole of a trace that is written.
 //!
 //! Sums that a guard's test needs are made once, and what is the same sum in the given trace is taken from there.
 //!
-//! Operations are moved, not copied, and all that stays keeps its order: so frames and lists of pending stores get other
+//! Where there is nothing to put in, operations only move up; that this gives what writing them one after the other gives, a test
+//! says. Operations are moved, not copied, and all that stays keeps its order: so frames and lists of pending stores get other
 //! numbers where they are.
 
 use metatrace_ir::{Const, Op, Opcode, Ref, Trace};
@@ -24,8 +25,8 @@ pub(crate) enum Edit {
     Keep,
     /// Nobody needs the result.
     Remove,
-    /// Whoever needs the result takes this operand for it.
-    Operand(Ref),
+    /// It goes, too, and whoever needs the result takes this operand for it.
+    Bypass(Ref),
     /// The guard tests, early, `x + c <u n`.
     Below(Term, Ref),
     /// The guard tests, early, `x + c >u n`.
@@ -35,13 +36,13 @@ pub(crate) enum Edit {
 }
 
 impl Edit {
-    /// What is asked for in the place of the operation's operands; `None`: these.
+    /// The values that will be asked for instead of the operation's operands; `None` where it asks for these as before.
     pub(crate) fn operands(self) -> Option<SmallVec<[Ref; 2]>> {
         let operands: &[Ref] = match self {
             Edit::Keep => return None,
             Edit::Remove => &[],
             Edit::Below(term, bound) => &[term.x, bound],
-            Edit::Operand(value) | Edit::Above(Term { x: value, .. }, _) | Edit::Value(value, _) => &[value],
+            Edit::Bypass(value) | Edit::Above(Term { x: value, .. }, _) | Edit::Value(value, _) => &[value],
         };
         Some(SmallVec::from_slice(operands))
     }
@@ -75,7 +76,7 @@ fn in_place(trace: &mut Trace, edits: &[Edit]) -> Renumbering {
         let number = match edit {
             // nobody reads the number
             Edit::Remove => next,
-            Edit::Operand(operand) => renumbering.number(operand),
+            Edit::Bypass(operand) => renumbering.number(operand),
             Edit::Value(value, constant) => {
                 renumbering.test(op, Opcode::GuardValue, &[value, constant]);
                 next
@@ -179,7 +180,7 @@ impl Writer<'_> {
         let number = match edit {
             // nobody reads the number
             Edit::Remove => Ref::value(self.trace.value_count()),
-            Edit::Operand(operand) => self.renumbering.number(operand),
+            Edit::Bypass(operand) => self.renumbering.number(operand),
             Edit::Keep => self.keep(op),
             Edit::Below(term, bound) => {
                 let sum = self.sum(term);
@@ -248,5 +249,40 @@ impl Writer<'_> {
         };
         self.sums.insert(term, known);
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moving_up_gives_what_writing_gives() {
+        let text = "# root p0 = exclusive
+            # descr S.x = field(offset=0, i64, frozen)
+            [p0, i1, i2]
+            i3 = int_add(i1, 1)
+            i4 = int_and(i3, 255)
+            sunk s5 = setfield_gc(p0, i4, descr=S.x)
+            i6 = int_lt(i4, 9)
+            guard_true(i6) [i1] {s5}
+            i7 = int_lt(i2, 9)
+            guard_true(i7) [i3] {s5}
+            guard_value(i2, 5) [i1, i3] {s5}
+            finish() [i3] {s5}";
+        let trace: Trace = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let [i2, i3] = [2, 3].map(Ref::value);
+        let mut edits = vec![Edit::Keep; trace.ops.len()];
+        edits[1] = Edit::Bypass(i3);
+        (edits[5], edits[7]) = (Edit::Remove, Edit::Remove);
+        edits[6] = Edit::Value(i2, trace.ops[7].args[1]);
+        let write = |writer: fn(&mut Trace, &[Edit]) -> Renumbering| {
+            let mut trace = trace.clone();
+            let renumbering = writer(&mut trace, &edits);
+            (trace.ops, renumbering.numbers)
+        };
+        let (ops, numbers) = write(in_place);
+        assert_eq!((ops.len(), numbers[4]), (6, numbers[3]));
+        assert_eq!((ops, numbers), write(with_sums));
     }
 }

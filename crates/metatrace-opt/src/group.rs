@@ -175,6 +175,7 @@ impl Pass for Group {
     }
 
     fn plan(&mut self, trace: &Trace, born: &[Range], edits: &mut [Edit], rewrites: &mut Rewrites) {
+        debug_assert!(edits.iter().all(|edit| *edit == Edit::Keep), "the first to plan");
         let questions = Questions::of(trace, born, self.is_peeled);
         let mut plan = Plan::new(trace, questions, edits);
         plan.make();
@@ -184,7 +185,7 @@ impl Pass for Group {
                 Edit::Remove => "group_implied",
                 Edit::Below(..) => "group_below",
                 Edit::Above(..) => "group_nonzero",
-                edit @ (Edit::Value(..) | Edit::Operand(..)) => unreachable!("not of this pass: {edit:?}"),
+                edit @ (Edit::Value(..) | Edit::Bypass(..)) => unreachable!("not of this pass: {edit:?}"),
             });
         }
     }

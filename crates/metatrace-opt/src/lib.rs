@@ -6,9 +6,9 @@
 //! i3 = int_add(i2, 1)                               i3 = int_add(i2, 1)
 //! i4 = int_and(i3, 255)                   ──▶       i4 = int_and(i3, 255)
 //! setarrayitem_raw(i1, 0, i4, descr=bytes)          setarrayitem_raw(i1, 0, i4, descr=bytes)
-//! i5 = getarrayitem_raw_i(i1, 0, descr=bytes)       i6 = int_is_true(i4)
-//! i6 = int_is_true(i5)                              guard_true(i4) [p0, i1]
-//! guard_true(i6) [p0, i1]                           jump(p0, i1, descr=TargetToken(0))
+//! i5 = getarrayitem_raw_i(i1, 0, descr=bytes)       guard_true(i4) [p0, i1]
+//! i6 = int_is_true(i5)                              jump(p0, i1, descr=TargetToken(0))
+//! guard_true(i6) [p0, i1]
 //! jump(p0, i1, descr=TargetToken(0))
 //! ```
 //!
@@ -403,12 +403,13 @@ trait Pass {
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
 
-    /// Whether it takes no part in the walk but for its labels, and only plans and finishes.
+    /// Whether it takes no part in the walk but for its labels, and only plans, passes by and finishes.
     fn only_behind_walk(&self) -> bool {
         false
     }
 
-    /// The trace is written. The pass's turn to say what becomes of its guards; what another pass has planned stays as it is.
+    /// The trace is written. The pass's turn to say what becomes of its guards, and of nothing else; what another pass has planned
+    /// stays as it is.
     /// `born`: where each of its values lies, wherever it is visible.
     fn plan(&mut self, _trace: &Trace, _born: &[Range], _edits: &mut [Edit], _rewrites: &mut Rewrites) {}
 
@@ -424,8 +425,8 @@ trait Pass {
 /// for each trace to come.
 fn empty<K, V>(map: &mut FxHashMap<K, V>) {
     const LARGE: usize = 1 << 12;
-    if map.capacity() > LARGE {
-        *map = FxHashMap::default();
+    match map.capacity() > LARGE {
+        true => *map = FxHashMap::default(),
+        false => map.clear(),
     }
-    map.clear();
 }

@@ -182,16 +182,37 @@ impl State {
 /// its loops get hot early.
 #[inline(always)]
 pub fn hash_greens(greens: &[u64]) -> u64 {
-    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    // the golden ratio, and odd numbers that no small multiples of each other meet
+    const MULTIPLIERS: [u64; 8] = [
+        0x9E37_79B9_7F4A_7C15,
+        0xBF58_476D_1CE4_E5B9,
+        0x94D0_49BB_1331_11EB,
+        0xD6E8_FEB8_6659_FD93,
+        0xA076_1D64_78BD_642F,
+        0xE703_7ED1_A0B4_28DB,
+        0x8EBC_6AF0_9C88_C6E3,
+        0x5899_65CC_7537_4CC3,
+    ];
     let words = greens.iter().enumerate();
     words.fold(0, |hash, (n, green)| {
-        hash ^ green.wrapping_mul(GOLDEN.wrapping_mul(2 * n as u64 + 1))
+        hash ^ green.wrapping_mul(MULTIPLIERS[n % MULTIPLIERS.len()])
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of 2,000 keys of two small numbers, no two are one, and few share a counter.
+    #[test]
+    fn small_numbers_spread() {
+        let keys = (0..100).flat_map(|a| (0..20).map(move |b| hash_greens(&[a, b])));
+        let mut hashes: Vec<u64> = keys.collect();
+        hashes.sort_unstable();
+        assert!(hashes.windows(2).all(|pair| pair[0] != pair[1]));
+        let most = hashes.chunk_by(|a, b| a >> 52 == b >> 52).map(<[u64]>::len).max();
+        assert!(most <= Some(5), "{most:?} keys share a counter");
+    }
 
     /// Positions of one program, wherever it lies.
     #[test]
