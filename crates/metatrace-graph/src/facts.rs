@@ -569,3 +569,81 @@ fn reverse_postorder(graph: &Graph) -> Vec<usize> {
     order.reverse();
     order
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metatrace_ir::Kind;
+
+    fn graph(registers: usize, blocks: Vec<(Vec<Op>, Term)>) -> Graph {
+        let mut graph = Graph::new("f");
+        (0..registers).for_each(|_| _ = graph.reg(Kind::Int));
+        graph.blocks = blocks.into_iter().map(|(ops, term)| Block { ops, term }).collect();
+        apply(&mut graph);
+        graph
+    }
+
+    fn reg(n: u32) -> Operand {
+        Operand::Reg(VReg(n))
+    }
+
+    fn copy(dst: u32, src: Operand) -> Op {
+        Op::Move { dst: VReg(dst), src }
+    }
+
+    fn add(dst: u32, a: Operand, b: Operand) -> Op {
+        let op = Opcode::IntAdd;
+        Op::Pure {
+            op,
+            dst: VReg(dst),
+            a,
+            b,
+        }
+    }
+
+    fn either(then: u32, or: u32) -> Term {
+        Term::If {
+            cond: reg(9),
+            then: Blk(then),
+            or: Blk(or),
+        }
+    }
+
+    /// On the way in `v1` is `v0`; behind the first round it is not, and what was rewritten by that is made again.
+    #[test]
+    fn a_copy_is_refuted_at_the_back_edge() {
+        let round = vec![add(2, reg(1), Operand::int(5)), add(1, reg(1), Operand::int(1))];
+        let blocks = vec![
+            (vec![copy(1, reg(0))], Term::Goto(Blk(1))),
+            (round.clone(), either(1, 2)),
+            (Vec::new(), Term::Return(vec![reg(2)])),
+        ];
+        assert_eq!(graph(10, blocks).blocks[1].ops, round);
+        // where each round makes the copy again, it holds
+        let blocks = vec![
+            (vec![copy(1, reg(0))], Term::Goto(Blk(1))),
+            (vec![add(2, reg(1), Operand::int(5)), copy(1, reg(0))], either(1, 2)),
+            (Vec::new(), Term::Return(vec![reg(2)])),
+        ];
+        assert_eq!(graph(10, blocks).blocks[1].ops[0], add(2, reg(0), Operand::int(5)));
+    }
+
+    /// What two paths know differently nobody knows where they meet; what both know is known.
+    #[test]
+    fn paths_meet() {
+        let (sum, other) = (add(2, reg(0), Operand::int(5)), add(3, reg(0), Operand::int(5)));
+        let meeting = vec![add(4, reg(0), Operand::int(5)), add(5, reg(0), Operand::int(6))];
+        let blocks = |left: Op, right: Op| {
+            vec![
+                (vec![add(6, reg(0), Operand::int(6))], either(1, 2)),
+                (vec![left], Term::Goto(Blk(3))),
+                (vec![right], Term::Goto(Blk(3))),
+                (meeting.clone(), Term::Return(vec![reg(4), reg(5)])),
+            ]
+        };
+        let apart = graph(10, blocks(sum.clone(), other));
+        assert_eq!(apart.blocks[3].ops, [meeting[0].clone(), copy(5, reg(6))]);
+        let alike = graph(10, blocks(sum.clone(), sum));
+        assert_eq!(alike.blocks[3].ops, [copy(4, reg(2)), copy(5, reg(6))]);
+    }
+}
