@@ -356,10 +356,13 @@ impl Body {
     fn matches(&mut self, mac: &Macro, matches: &Matches) -> TokenStream {
         let Matches { expr, pat, guard } = matches;
         let guard = guard.as_ref().map(|guard| quote!(if #guard));
-        let matching =
-            syn::parse2::<Expr>(quote_spanned!(mac.span()=> match #expr { #pat #guard => true, _ => false }));
-        match self.errors.ok(matching) {
-            Some(matching) => self.value(&matching),
+        let arms = quote_spanned!(mac.span()=> match () { #pat #guard => true, _ => false });
+        match self.errors.ok(syn::parse2::<syn::ExprMatch>(arms)) {
+            Some(mut matching) => {
+                // put in as it is: a struct's braces would be the match's if it was read again
+                *matching.expr = expr.clone();
+                self.value(&Expr::Match(matching))
+            }
             None => hole(),
         }
     }

@@ -171,8 +171,9 @@ impl Heap {
         };
         let replaced = self.pending.iter().position(same).map(|n| self.pending.remove(n));
         if self.pending.len() == MAX_PENDING {
-            let oldest = self.pending.remove(0);
-            context.push_late(oldest.store);
+            let mut oldest = true;
+            self.flush(|_, _| std::mem::take(&mut oldest))
+                .for_each(|store| _ = context.push_late(store));
         }
         let before = match &replaced {
             Some(replaced) => replaced.before,
@@ -206,8 +207,9 @@ impl Heap {
         (content.word() == access.word).then_some(content.value)
     }
 
-    /// Those pending stores which somebody sees, and those which have to come before them: they are no longer pending.
-    fn flush(&mut self, sees: impl Fn(&Pending, &Ownership) -> bool) -> std::vec::IntoIter<Op> {
+    /// Those pending stores which somebody sees, and those which have to come before them: they are no longer pending. Where they
+    /// may have stored, memory no longer holds what it held before the stores that stay pending.
+    fn flush(&mut self, mut sees: impl FnMut(&Pending, &Ownership) -> bool) -> std::vec::IntoIter<Op> {
         let ownership = self.contents.ownership();
         let mut due: SmallVec<[bool; MAX_PENDING]> =
             self.pending.iter().map(|pending| sees(pending, ownership)).collect();
@@ -220,6 +222,14 @@ impl Heap {
                 due[later] && ownership.may_overlap(&self.pending[later].access, &self.pending[n].access)
             };
             due[n] = due[n] || (n + 1..due.len()).any(overtaken);
+        }
+        for n in 0..due.len() {
+            let executed = |other: usize| {
+                due[other] && ownership.may_overlap(&self.pending[other].access, &self.pending[n].access)
+            };
+            if !due[n] && (0..due.len()).any(executed) {
+                self.pending[n].before = None;
+            }
         }
         self.listed = None;
         let mut due = due.into_iter();

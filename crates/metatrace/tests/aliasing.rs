@@ -379,3 +379,18 @@ portal!(
         }
     )
 );
+
+/// What is stored last was there before the first, but the store in the middle may have been to it, and the load sees that one
+/// alone.
+#[jit]
+fn item_restored_behind_another(items: &mut Vec<i64>, i: usize) -> i64 {
+    let old = items[1];
+    items[1] = 5;
+    items[i] = 6;
+    items[1] = 7;
+    let other = items[2];
+    items[1] = old;
+    items[2] += 1;
+    other + items[1] * 10
+}
+portal!(restored, item_restored_behind_another, Vec<i64>, vec![1, 2, 3]);

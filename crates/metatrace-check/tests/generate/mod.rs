@@ -324,7 +324,7 @@ impl Generator {
     // ---- steps
 
     fn step(&mut self) {
-        match self.random.below(34) {
+        match self.random.below(35) {
             0..=3 => self.arithmetic(),
             4 => self.overflow(),
             5..=8 => self.guard(),
@@ -341,6 +341,7 @@ impl Generator {
             28 => self.constant_pointer(),
             30..=32 => self.use_own(),
             33 => self.bounds(),
+            34 => self.restore(),
             _ if !self.is_bridge() && self.random.one_in(4) => self.label(),
             _ => self.floats(),
         }
@@ -558,10 +559,10 @@ impl Generator {
         ));
     }
 
-    fn load_item_at(&mut self, buffer: Ref, (index, descr): &(Ref, DescrRef)) {
+    fn load_item_at(&mut self, buffer: Ref, (index, descr): &(Ref, DescrRef)) -> Ref {
         let word = descr.array().word;
         let load = Op::with_descr(Opcode::getarrayitem(word.kind()), &[buffer, *index], descr.clone());
-        self.push(load, Role::of_word(word));
+        self.push(load, Role::of_word(word))
     }
 
     fn access_item(&mut self) {
@@ -594,6 +595,30 @@ impl Generator {
                 Role::Number,
             );
         }
+    }
+
+    /// What an item holds is stored there again, after other stores: to it, to one that may be it, and to another one. Loads see
+    /// some of them.
+    fn restore(&mut self) {
+        let exclusive = |role: Role| matches!(role, Role::Buffer | Role::Root(RootKind::Exclusive, Kind::Int));
+        let Some((buffer, _)) = self.find(exclusive) else {
+            return;
+        };
+        let (perhaps, descr) = self.item();
+        let at = self.random.below(4) as i64;
+        let (index, other) = (self.constant(at), self.constant(at + 1));
+        let [item, perhaps, other] = [index, perhaps, other].map(|index| (index, descr.clone()));
+        let old = self.load_item_at(buffer, &item);
+        for _ in 0..3 + self.random.below(3) {
+            match self.random.below(5) {
+                0 | 1 => self.store_item_at(buffer, &item),
+                2 => self.store_item_at(buffer, &perhaps),
+                3 => self.store_item_at(buffer, &other),
+                _ => _ = self.load_item_at(buffer, &other),
+            }
+        }
+        let store = Op::with_descr(Opcode::SetarrayitemRaw, &[buffer, index, old], descr);
+        self.trace.push(store);
     }
 
     /// Loads a pointer that an object holds.
