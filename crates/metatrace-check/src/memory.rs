@@ -308,6 +308,18 @@ impl Memory {
         let is_open = !access.on_frozen_path() || (class == Class::Unknown && !access.is_green);
         let name = self.name(region, out.world);
         let facts = out.world.facts(name, at, Facts { holds, is_open });
+        self.cell_of(region, at, facts, access.value, out)
+    }
+
+    fn cell_of(
+        &mut self,
+        region: RegionId,
+        at: i64,
+        facts: Facts,
+        value: Option<usize>,
+        out: &mut Outside<'_>,
+    ) -> Cell {
+        let name = self.name(region, out.world);
         let mut cell = Cell {
             now: 0,
             clean: 0,
@@ -318,15 +330,29 @@ impl Memory {
         let zeroed = allocation.flatten().is_some_and(|(zeroed, _)| *zeroed);
         if !zeroed {
             let key = |at| Key::Content(name, at);
-            self.choose(&mut cell, region, at, key, access.value, out);
+            self.choose(&mut cell, region, at, key, value, out);
         }
         for call in self.calls_before(region, at, &facts, out.world) {
             if let Some((inner, from)) = self.led_to(cell.now, out.world) {
                 self.reach_one(inner, from, call, out);
             }
-            self.written(&mut cell, region, at, call, access.value, out);
+            self.written(&mut cell, region, at, call, value, out);
         }
         cell
+    }
+
+    /// What the other run has looked at in a region is there in this one too, though it may have no use for the load.
+    fn look_at_all(&mut self, region: RegionId, from: i64, out: &mut Outside<'_>) {
+        if region.0 >= FRESH {
+            return;
+        }
+        for (at, facts) in out.world.places(self.name(region, out.world), from) {
+            let contents = self.contents.get(&region);
+            if contents.is_none_or(|contents| !contents.cells.contains_key(&at)) {
+                let cell = self.cell_of(region, at, facts, None, out);
+                self.contents.entry(region).or_default().cells.insert(at, cell);
+            }
+        }
     }
 
     /// The calls that reached a place until now, in order.
@@ -430,7 +456,7 @@ impl Memory {
         self.write_reached(&reach, call, out);
     }
 
-    fn reach(&self, args: &[(Kind, u64)], any: bool, out: &Outside<'_>) -> Reach {
+    fn reach(&mut self, args: &[(Kind, u64)], any: bool, out: &mut Outside<'_>) -> Reach {
         let world = &*out.world;
         let mut reach = Reach {
             pool: any,
@@ -462,6 +488,8 @@ impl Memory {
                 continue;
             }
             *known = from;
+            self.look_at_all(region, from, out);
+            let world = &*out.world;
             pending.extend(
                 out.below
                     .get(&region)

@@ -474,6 +474,17 @@ impl World {
         (exists && in_place && id != REAL_REGION).then(|| (id, address.wrapping_sub(base(id)) as i64))
     }
 
+    /// The places of a region from this offset on that runs have looked at.
+    pub(crate) fn places(&self, region: u64, from: i64) -> Vec<(i64, Facts)> {
+        let places = self
+            .facts
+            .iter()
+            .filter(|((name, at), _)| *name == region && *at >= from);
+        let mut places: Vec<(i64, Facts)> = places.map(|((_, at), facts)| (*at, *facts)).collect();
+        places.sort_unstable_by_key(|(at, _)| *at);
+        places
+    }
+
     /// What the place is, which `facts` are about if nobody has asked before.
     pub(crate) fn facts(&mut self, region: u64, at: i64, facts: Facts) -> Facts {
         *self.facts.entry((region, at)).or_insert(facts)
