@@ -192,11 +192,13 @@ impl Memory {
             let cell = self.cell(region, at + n, access, out)?;
             let lane = (at + n).rem_euclid(8);
             let (now, taint) = (cell.now, cell.taint[lane as usize]);
-            let is_part = now != cell.clean && (access.word.size() < 8 || at % 8 != 0);
-            let leads_to = out.world.resolve(now).filter(|_| is_part);
+            let is_part = access.word.size() < 8 || at % 8 != 0;
+            let is_number = access.word.kind() == Kind::Int && access.pointee == Pointee::Unknown;
+            let is_changed = now != cell.clean && (is_part || is_number);
+            let leads_to = out.world.resolve(now).filter(|_| is_changed);
             if leads_to.is_some_and(|(led_to, _)| led_to.0 >= FRESH && self.exists(led_to)) {
                 // it has another address in each run
-                return Err("a load of a part of an allocation's address");
+                return Err("a load of an allocation's address, or of a part of it, as a number");
             }
             bits |= (now >> (8 * lane) & 0xff) << (8 * n);
             value.taint.add(Taint::of(taint));
