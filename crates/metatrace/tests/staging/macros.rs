@@ -47,11 +47,12 @@ fn vectors(n: u8, d: Option<u8>) -> (Vec<u8>, Vec<u16>, Vec<Option<u8>>, usize) 
 }
 
 #[jit]
-fn matching(n: u8, o: Option<u8>) -> (bool, bool, bool) {
+fn matching(n: u8, o: Option<u8>) -> (bool, bool, bool, bool) {
     (
         matches!(n, 0..=9 | 200),
         matches!(o, Some(k) if k > n),
         matches!(o, None | Some(3)) && !matches!(n, 7),
+        matches!(Point { x: n as i64, y: 1.0 }, Point { x: 0..=4, .. }),
     )
 }
 
