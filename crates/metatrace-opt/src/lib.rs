@@ -283,18 +283,18 @@ impl fmt::Debug for Optimizer {
 }
 
 impl Optimizer {
-    /// As [`optimize`](crate::optimize).
+    /// As [`optimize`].
     ///
     /// # Panics
-    /// As [`optimize`](crate::optimize).
+    /// As [`optimize`].
     pub fn optimize(&mut self, trace: &Trace, options: &Options) -> Trace {
         self.optimize_counting(trace, options).0
     }
 
-    /// As [`optimize_counting`](crate::optimize_counting).
+    /// As [`optimize_counting`].
     ///
     /// # Panics
-    /// As [`optimize`](crate::optimize).
+    /// As [`optimize`].
     pub fn optimize_counting(&mut self, trace: &Trace, options: &Options) -> (Trace, Rewrites) {
         if let Some(target) = options.peel.filter(|_| peel::is_loop(trace)) {
             let mut peeled = peel::peel(self.driver(trace, options), target, Carry::Stores);

@@ -100,7 +100,7 @@ fn an_optimiser_forgets() {
     let mut optimizer = Optimizer::default();
     // twice, so that each comes behind all others
     for path in golden_files().iter().chain(&golden_files()) {
-        let text = fs::read_to_string(&path).expect("a readable file");
+        let text = fs::read_to_string(path).expect("a readable file");
         let given = valid(text.split("---\n").next().expect("a first part")).expect("a valid trace");
         for peel in [None, Some(TargetToken(1000))] {
             let options = Options {
