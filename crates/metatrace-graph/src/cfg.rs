@@ -13,9 +13,7 @@ pub(crate) fn reachable(graph: &Graph) -> Vec<bool> {
         if std::mem::replace(&mut seen[block.0 as usize], true) {
             continue;
         }
-        let block = &graph.blocks[block.0 as usize];
-        block.term.for_each_target(&mut |to| work.push(to));
-        work.extend(block.ops.iter().filter_map(Op::unwind_block));
+        graph.blocks[block.0 as usize].for_each_successor(&mut |to| work.push(to));
     }
     seen
 }
@@ -37,9 +35,7 @@ pub(crate) fn remove_unreachable(graph: &mut Graph) {
 pub(crate) fn edges(graph: &Graph) -> Vec<(usize, usize)> {
     let mut edges = Vec::new();
     for (n, block) in graph.blocks.iter().enumerate() {
-        let mut lead = |to: Blk| edges.push((n, to.0 as usize));
-        block.term.for_each_target(&mut lead);
-        block.ops.iter().filter_map(Op::unwind_block).for_each(lead);
+        block.for_each_successor(&mut |to| edges.push((n, to.0 as usize)));
     }
     edges
 }
@@ -48,9 +44,7 @@ pub(crate) fn edges(graph: &Graph) -> Vec<(usize, usize)> {
 pub(crate) fn entries(graph: &Graph) -> Vec<u32> {
     let mut entries = vec![0; graph.blocks.len()];
     for block in &graph.blocks {
-        let mut enter = |to: Blk| entries[to.0 as usize] += 1;
-        block.term.for_each_target(&mut enter);
-        block.ops.iter().filter_map(Op::unwind_block).for_each(enter);
+        block.for_each_successor(&mut |to| entries[to.0 as usize] += 1);
     }
     entries
 }

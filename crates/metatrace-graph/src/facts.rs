@@ -555,16 +555,7 @@ fn reverse_postorder(graph: &Graph) -> Vec<usize> {
             continue;
         }
         work.push((block, true));
-        graph.blocks[block]
-            .term
-            .for_each_target(&mut |to| work.push((to.0 as usize, false)));
-        work.extend(
-            graph.blocks[block]
-                .ops
-                .iter()
-                .filter_map(Op::unwind_block)
-                .map(|to| (to.0 as usize, false)),
-        );
+        graph.blocks[block].for_each_successor(&mut |to| work.push((to.0 as usize, false)));
     }
     order.reverse();
     order

@@ -236,6 +236,12 @@ impl Block {
             term: Term::Open,
         }
     }
+
+    /// The blocks that control may go to, as often as it may: at the block's end, and where calls unwind.
+    pub(crate) fn for_each_successor(&self, visit: &mut dyn FnMut(Blk)) {
+        self.term.for_each_target(visit);
+        self.ops.iter().filter_map(Op::unwind_block).for_each(visit);
+    }
 }
 
 /// The registers at a portal's merge point.
