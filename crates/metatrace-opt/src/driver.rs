@@ -68,7 +68,6 @@ impl<'a> Driver<'a> {
             snapshots,
         } = memory;
         context.restart(input);
-        passes.retain(|pass| pass.has_work(input));
         for pass in &mut passes {
             pass.restart();
             pass.start(&[], &[], context);

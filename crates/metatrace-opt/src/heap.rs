@@ -62,6 +62,9 @@ pub(crate) struct Heap {
     carried: usize,
 }
 
+/// By pending store: whether it is to be executed now.
+type Due = SmallVec<[bool; MAX_PENDING]>;
+
 /// A store that is put off.
 struct Pending {
     store: Op,
@@ -171,9 +174,9 @@ impl Heap {
         };
         let replaced = self.pending.iter().position(same).map(|n| self.pending.remove(n));
         if self.pending.len() == MAX_PENDING {
-            let mut oldest = true;
-            self.flush(|_, _| std::mem::take(&mut oldest))
-                .for_each(|store| _ = context.push_late(store));
+            let mut due = Due::from_elem(false, MAX_PENDING);
+            due[0] = true;
+            self.execute(due).for_each(|store| _ = context.push_late(store));
         }
         let before = match &replaced {
             Some(replaced) => replaced.before,
@@ -207,16 +210,21 @@ impl Heap {
         (content.word() == access.word).then_some(content.value)
     }
 
-    /// Those pending stores which somebody sees, and those which have to come before them: they are no longer pending. Where they
-    /// may have stored, memory no longer holds what it held before the stores that stay pending.
-    fn flush(&mut self, mut sees: impl FnMut(&Pending, &Ownership) -> bool) -> std::vec::IntoIter<Op> {
+    /// Those pending stores which somebody sees, and what is [executed](Heap::execute) with them.
+    fn flush(&mut self, sees: impl Fn(&Pending, &Ownership) -> bool) -> std::vec::IntoIter<Op> {
         let ownership = self.contents.ownership();
-        let mut due: SmallVec<[bool; MAX_PENDING]> =
-            self.pending.iter().map(|pending| sees(pending, ownership)).collect();
+        let due = self.pending.iter().map(|pending| sees(pending, ownership)).collect();
+        self.execute(due)
+    }
+
+    /// Those pending stores which are due, and those which have to come before them: they are no longer pending. Where they may
+    /// have stored, memory no longer holds what it held before the stores that stay pending.
+    fn execute(&mut self, mut due: Due) -> std::vec::IntoIter<Op> {
         let mut stores = Vec::new();
         if !due.contains(&true) {
             return stores.into_iter();
         }
+        let ownership = self.contents.ownership();
         for n in (0..due.len()).rev() {
             let overtaken = |later: usize| {
                 due[later] && ownership.may_overlap(&self.pending[later].access, &self.pending[n].access)
@@ -224,10 +232,10 @@ impl Heap {
             due[n] = due[n] || (n + 1..due.len()).any(overtaken);
         }
         for n in 0..due.len() {
-            let executed = |other: usize| {
-                due[other] && ownership.may_overlap(&self.pending[other].access, &self.pending[n].access)
+            let is_changed = |earlier: usize| {
+                due[earlier] && ownership.may_overlap(&self.pending[earlier].access, &self.pending[n].access)
             };
-            if !due[n] && (0..due.len()).any(executed) {
+            if (0..n).any(is_changed) {
                 self.pending[n].before = None;
             }
         }

@@ -311,7 +311,7 @@ impl Optimizer {
     fn driver<'a>(&'a mut self, trace: &'a Trace, options: &Options) -> Driver<'a> {
         let mut passes = Passes::new();
         for (info, pass) in PASSES.iter().zip(&mut self.passes) {
-            if info.takes_part(*options) {
+            if info.takes_part(*options) && pass.has_work(trace) {
                 passes.push(&mut **pass);
             }
         }

@@ -571,7 +571,6 @@ impl Generator {
             return;
         };
         let descr = items(&mut self.random);
-        let word = descr.array().word;
         let mut buffer = buffer;
         let mut index = self.index();
         if self.random.one_in(6) {
@@ -585,15 +584,11 @@ impl Generator {
             let distance = self.constant(distance);
             buffer = self.trace.push(Op::new(Opcode::IntAdd, &[buffer, distance]));
         }
+        let place = (index, descr);
         if load {
-            let opcode = Opcode::getarrayitem(word.kind());
-            self.push(Op::with_descr(opcode, &[buffer, index], descr), Role::of_word(word));
+            self.load_item_at(buffer, &place);
         } else {
-            let value = self.of_word(word);
-            self.push(
-                Op::with_descr(Opcode::SetarrayitemRaw, &[buffer, index, value], descr),
-                Role::Number,
-            );
+            self.store_item_at(buffer, &place);
         }
     }
 

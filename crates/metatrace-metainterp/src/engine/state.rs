@@ -182,7 +182,7 @@ impl State {
 /// its loops get hot early.
 #[inline(always)]
 pub fn hash_greens(greens: &[u64]) -> u64 {
-    // the golden ratio, and odd numbers that no small multiples of each other meet
+    // the golden ratio, and other odd numbers: none is a small multiple of another
     const MULTIPLIERS: [u64; 8] = [
         0x9E37_79B9_7F4A_7C15,
         0xBF58_476D_1CE4_E5B9,
