@@ -61,8 +61,6 @@ pub(crate) struct Context {
     words: Vec<InputWord>,
     /// The operation before was one that sets the overflow flag and is no longer there: whether it overflows.
     pub(crate) overflow: Option<bool>,
-    /// What is known of the result of the operation that is visited now, where a pass has asked.
-    noted: Option<(Range, Bits)>,
 }
 
 impl Default for Context {
@@ -82,7 +80,6 @@ impl Default for Context {
             roots: Vec::new(),
             words: Vec::new(),
             overflow: None,
-            noted: None,
         }
     }
 }
@@ -106,7 +103,6 @@ impl Context {
         self.roots.clone_from(&input.roots);
         self.words.clone_from(&input.words);
         self.overflow = None;
-        self.noted = None;
         self.start_words();
     }
 
@@ -300,12 +296,7 @@ impl Context {
 
     /// Appends an operation; returns the value it defines.
     pub(crate) fn push(&mut self, op: Op) -> Ref {
-        let knowledge = self.knowledge_of(&op);
-        self.push_known(op, knowledge)
-    }
-
-    /// As [`push`](Self::push), where it is known already what is known of the result.
-    pub(crate) fn push_known(&mut self, op: Op, (range, bits): (Range, Bits)) -> Ref {
+        let (range, bits) = self.knowledge_of(&op);
         let value = self.trace.push(op);
         self.facts.push(Facts {
             range,
@@ -322,15 +313,6 @@ impl Context {
             *arg = self.resolve(*arg);
         }
         self.push(op)
-    }
-
-    /// What [`knowledge_of`](Self::knowledge_of) says of the operation that is visited now, for who asks next.
-    pub(crate) fn note_knowledge(&mut self, knowledge: Option<(Range, Bits)>) {
-        self.noted = knowledge;
-    }
-
-    pub(crate) fn noted_knowledge(&self) -> Option<(Range, Bits)> {
-        self.noted
     }
 
     /// What the operation's result is known to be.

@@ -284,7 +284,6 @@ impl<'a> Driver<'a> {
     }
 
     fn decide(&mut self, op: &Op) -> Decision {
-        self.context.note_knowledge(None);
         for pass in &mut self.passes[..self.walking] {
             match pass.visit(op, self.context) {
                 Decision::Keep => {}
@@ -295,19 +294,12 @@ impl<'a> Driver<'a> {
     }
 
     fn emit(&mut self, op: &mut Op) -> Option<Ref> {
-        let noted = self.context.noted_knowledge();
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
         let passes = &mut self.passes[..self.walking];
         for pass in &mut *passes {
             pass.before(op, self.context);
         }
-        let knowledge = noted.unwrap_or_else(|| self.context.knowledge_of(op));
-        debug_assert_eq!(
-            knowledge,
-            self.context.knowledge_of(op),
-            "nothing was learnt since the pass asked"
-        );
-        let value = self.context.push_known(op.clone(), knowledge);
+        let value = self.context.push(op.clone());
         if op.opcode == Opcode::GuardValue {
             // whatever passes take part: the trace goes on with the constant
             self.context.learn(op.args[0], op.args[1]);

@@ -3,8 +3,7 @@
 //!
 //! Sums that a guard's test needs are made once, and what is the same sum in the given trace is taken from there.
 //!
-//! Where there is nothing to put in, operations only move up; that this gives what writing them one after the other gives, a test
-//! says. Operations are moved, not copied, and all that stays keeps its order: so frames and lists of pending stores get other
+//! Operations are moved, not copied, and all that stays keeps its order: so frames and lists of pending stores get other
 //! numbers where they are.
 
 use metatrace_ir::{Const, Op, Opcode, Ref, Trace};
@@ -54,109 +53,28 @@ pub(crate) fn edited(mut trace: Trace, edits: &[Edit]) -> Trace {
         return trace;
     }
     debug_assert_ne!(edits.last(), Some(&Edit::Remove), "a trace ends as it did");
-    let needs_sums = |edit: &Edit| matches!(edit, Edit::Below(..) | Edit::Above(..));
-    let renumbering = match edits.iter().any(needs_sums) {
-        true => with_sums(&mut trace, edits),
-        false => in_place(&mut trace, edits),
-    };
-    for snapshot in &mut trace.snapshots {
-        renumbering.renumber(&mut snapshot.values);
-    }
-    trace
-}
-
-/// Where there is no operation to put in, those that stay move up.
-fn in_place(trace: &mut Trace, edits: &[Edit]) -> Renumbering {
-    let inputs = trace.inputs.len();
-    let mut renumbering = Renumbering::new(inputs, edits.len());
-    let (mut kept, mut edits) = (0, edits.iter());
-    trace.ops.retain_mut(|op| {
-        let next = Ref::value(inputs + kept);
-        let edit = *edits.next().expect("one for each operation");
-        let number = match edit {
-            // nobody reads the number
-            Edit::Remove => next,
-            Edit::Bypass(operand) => renumbering.number(operand),
-            Edit::Value(value, constant) => {
-                renumbering.test(op, Opcode::GuardValue, &[value, constant]);
-                next
-            }
-            Edit::Keep => {
-                renumbering.translate(op);
-                next
-            }
-            Edit::Below(..) | Edit::Above(..) => unreachable!("these put operations in"),
-        };
-        renumbering.numbers.push(number);
-        let stays = matches!(edit, Edit::Keep | Edit::Value(..));
-        kept += usize::from(stays);
-        stays
-    });
-    renumbering
-}
-
-fn with_sums(trace: &mut Trace, edits: &[Edit]) -> Renumbering {
     let given = std::mem::take(&mut trace.ops);
     trace.ops.reserve(given.len());
+    let inputs = trace.inputs.len();
+    let mut numbers = Vec::with_capacity(inputs + given.len());
+    numbers.extend((0..inputs).map(Ref::value));
     let mut writer = Writer {
-        renumbering: Renumbering::new(trace.inputs.len(), given.len()),
         trace,
+        numbers,
         sums: FxHashMap::default(),
+        has_sums: edits
+            .iter()
+            .any(|edit| matches!(edit, Edit::Below(..) | Edit::Above(..))),
+        pending: None,
     };
     for (op, edit) in given.into_iter().zip(edits) {
         writer.write(op, *edit);
     }
-    writer.renumbering
-}
-
-/// What the values of the given trace have become.
-struct Renumbering {
-    /// By value of the given trace, up to the operation that is written now: the value in the new one.
-    numbers: Vec<Ref>,
-    /// The list of pending stores that was met last, and what it has become: neighbours share one.
-    pending: Option<[Rc<[Ref]>; 2]>,
-}
-
-impl Renumbering {
-    fn new(inputs: usize, operations: usize) -> Renumbering {
-        let mut numbers = Vec::with_capacity(inputs + operations);
-        numbers.extend((0..inputs).map(Ref::value));
-        Renumbering { numbers, pending: None }
+    let Writer { mut trace, numbers, .. } = writer;
+    for snapshot in &mut trace.snapshots {
+        renumber(&numbers, &mut snapshot.values);
     }
-
-    fn number(&self, value: Ref) -> Ref {
-        value.as_value().map_or(value, |n| self.numbers[n])
-    }
-
-    fn renumber(&self, values: &mut [Ref]) {
-        for value in values {
-            *value = self.number(*value);
-        }
-    }
-
-    fn translate(&mut self, op: &mut Op) {
-        self.renumber(&mut op.args);
-        let Some(pending) = &mut op.pending else { return };
-        if let Some([met, renumbered]) = &self.pending
-            && Rc::ptr_eq(met, pending)
-        {
-            *pending = renumbered.clone();
-            return;
-        }
-        let mut stores: SmallVec<[Ref; 8]> = SmallVec::from_slice(pending);
-        self.renumber(&mut stores);
-        let renumbered: Rc<[Ref]> = Rc::from(&stores[..]);
-        let met = std::mem::replace(pending, renumbered.clone());
-        self.pending = Some([met, renumbered]);
-    }
-
-    /// Gives the guard another test, of values of the given trace, which it fails early.
-    fn test(&mut self, guard: &mut Op, opcode: Opcode, args: &[Ref]) {
-        guard.opcode = opcode;
-        guard.args = SmallVec::from_slice(args);
-        guard.early = true;
-        self.translate(guard);
-    }
+    trace
 }
 
 /// A sum that is there.
@@ -167,40 +85,60 @@ struct Sum {
     is_free: bool,
 }
 
-/// Writes the operations one after the other, where some have to be put in.
-struct Writer<'a> {
-    trace: &'a mut Trace,
-    renumbering: Renumbering,
-    /// Sums that are executed in line, of values of the given trace; of this part.
+struct Writer {
+    trace: Trace,
+    /// By value of the given trace, up to the operation that is written now: the value in the new one.
+    numbers: Vec<Ref>,
+    /// Sums that are executed in line, of values of the given trace; of this part. Kept only where tests need some.
     sums: FxHashMap<Term, Sum>,
+    has_sums: bool,
+    /// The list of pending stores that was met last, and what it has become: neighbours share one.
+    pending: Option<[Rc<[Ref]>; 2]>,
 }
 
-impl Writer<'_> {
-    fn write(&mut self, mut op: Op, edit: Edit) {
+fn renumber(numbers: &[Ref], values: &mut [Ref]) {
+    for value in values {
+        *value = number(numbers, *value);
+    }
+}
+
+fn number(numbers: &[Ref], value: Ref) -> Ref {
+    value.as_value().map_or(value, |n| numbers[n])
+}
+
+impl Writer {
+    fn write(&mut self, op: Op, edit: Edit) {
+        // of what is removed nobody reads the number
+        let next = Ref::value(self.trace.value_count());
         let number = match edit {
-            // nobody reads the number
-            Edit::Remove => Ref::value(self.trace.value_count()),
-            Edit::Bypass(operand) => self.renumbering.number(operand),
+            Edit::Remove => next,
+            Edit::Bypass(operand) => self.value(operand),
             Edit::Keep => self.keep(op),
             Edit::Below(term, bound) => {
                 let sum = self.sum(term);
-                let bound = self.renumbering.number(bound);
-                self.compared(op, Opcode::UintLt, [sum, bound])
+                let bound = self.value(bound);
+                let tested = self.trace.push(Op::new(Opcode::UintLt, &[sum, bound]));
+                self.guard(op, Opcode::GuardTrue, &[tested])
             }
             Edit::Above(term, width) => {
                 let sum = self.sum(term);
                 let width = self.trace.constant(Const::int(width));
-                self.compared(op, Opcode::UintGt, [sum, width])
+                let tested = self.trace.push(Op::new(Opcode::UintGt, &[sum, width]));
+                self.guard(op, Opcode::GuardTrue, &[tested])
             }
             Edit::Value(value, constant) => {
-                self.renumbering.test(&mut op, Opcode::GuardValue, &[value, constant]);
-                self.trace.push(op)
+                let args = [value, constant].map(|arg| self.value(arg));
+                self.guard(op, Opcode::GuardValue, &args)
             }
         };
-        self.renumbering.numbers.push(number);
+        self.numbers.push(number);
     }
 
     fn keep(&mut self, mut op: Op) -> Ref {
+        if !self.has_sums {
+            self.translate(&mut op);
+            return self.trace.push(op);
+        }
         if op.opcode == Opcode::Label {
             self.sums.clear();
         }
@@ -215,7 +153,7 @@ impl Writer<'_> {
         {
             return known.value;
         }
-        self.renumbering.translate(&mut op);
+        self.translate(&mut op);
         let value = self.trace.push(op);
         if let Some(sum) = sum {
             let is_free = false;
@@ -224,17 +162,35 @@ impl Writer<'_> {
         value
     }
 
-    /// The guard, which fails early, with the comparison of these values of the new trace as its test.
-    fn compared(&mut self, mut guard: Op, comparison: Opcode, operands: [Ref; 2]) -> Ref {
-        let tested = self.trace.push(Op::new(comparison, &operands));
-        self.renumbering.test(&mut guard, Opcode::GuardTrue, &[]);
-        guard.args.push(tested);
+    fn translate(&mut self, op: &mut Op) {
+        renumber(&self.numbers, &mut op.args);
+        let Some(pending) = &mut op.pending else { return };
+        if let Some([met, renumbered]) = &self.pending
+            && Rc::ptr_eq(met, pending)
+        {
+            *pending = renumbered.clone();
+            return;
+        }
+        let mut stores: SmallVec<[Ref; 8]> = SmallVec::from_slice(pending);
+        renumber(&self.numbers, &mut stores);
+        let renumbered: Rc<[Ref]> = Rc::from(&stores[..]);
+        let met = std::mem::replace(pending, renumbered.clone());
+        self.pending = Some([met, renumbered]);
+    }
+
+    /// The guard with another test, which it fails early.
+    fn guard(&mut self, mut guard: Op, opcode: Opcode, args: &[Ref]) -> Ref {
+        guard.args.clear();
+        self.translate(&mut guard);
+        guard.opcode = opcode;
+        guard.args.extend_from_slice(args);
+        guard.early = true;
         self.trace.push(guard)
     }
 
     /// The sum, computed now if it is not there.
     fn sum(&mut self, term: Term) -> Ref {
-        let x = self.renumbering.number(term.x);
+        let x = self.value(term.x);
         if term.c == 0 {
             return x;
         }
@@ -250,6 +206,10 @@ impl Writer<'_> {
         self.sums.insert(term, known);
         sum
     }
+
+    fn value(&self, value: Ref) -> Ref {
+        number(&self.numbers, value)
+    }
 }
 
 #[cfg(test)]
@@ -257,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moving_up_gives_what_writing_gives() {
+    fn what_goes_is_gone_and_who_needed_it_has_another() {
         let text = "# root p0 = exclusive
             # descr S.x = field(offset=0, i64, frozen)
             [p0, i1, i2]
@@ -276,13 +236,17 @@ mod tests {
         edits[1] = Edit::Bypass(i3);
         (edits[5], edits[7]) = (Edit::Remove, Edit::Remove);
         edits[6] = Edit::Value(i2, trace.ops[7].args[1]);
-        let write = |writer: fn(&mut Trace, &[Edit]) -> Renumbering| {
-            let mut trace = trace.clone();
-            let renumbering = writer(&mut trace, &edits);
-            (trace.ops, renumbering.numbers)
-        };
-        let (ops, numbers) = write(in_place);
-        assert_eq!((ops.len(), numbers[4]), (6, numbers[3]));
-        assert_eq!((ops, numbers), write(with_sums));
+        let edited = edited(trace, &edits);
+        let expected = "# root p0 = exclusive
+            # descr S.x = field(offset=0, i64, frozen)
+            [p0, i1, i2]
+            i3 = int_add(i1, 1)
+            sunk s4 = setfield_gc(p0, i3, descr=S.x)
+            i5 = int_lt(i3, 9)
+            guard_true(i5) [i1] {s4}
+            early guard_value(i2, 5) [i3] {s4}
+            finish() [i3] {s4}";
+        let expected: Trace = expected.parse().unwrap_or_else(|error| panic!("{error}\n{expected}"));
+        assert_eq!(expected.same_up_to_renaming(&edited), Ok(()), "{edited}");
     }
 }

@@ -81,9 +81,7 @@ fn known(op: &Op, context: &mut Context) -> Option<Ref> {
     // comparisons are decided by rules
     let is_number =
         op.opcode.class() == Class::Pure && op.opcode.result() == Some(Kind::Int) && !op.opcode.is_comparison();
-    let knowledge = is_number.then(|| context.knowledge_of(op));
-    context.note_knowledge(knowledge);
-    let (range, _) = knowledge?;
+    let (range, _) = is_number.then(|| context.knowledge_of(op))?;
     Some(context.int(range.single()?))
 }
 
