@@ -316,6 +316,20 @@ impl Ownership {
         }
     }
 
+    /// As [`pointer`](Self::pointer), with where an unknown one comes from: what it is the sum of, if it is one.
+    fn located(&self, value: Ref, values: &dyn Values) -> Pointer {
+        if self.pointers.get(value).is_some() {
+            return self.pointer(value);
+        }
+        let (base, distance) = sum(value, values);
+        let base = self.pointer(base);
+        let offset = base.place.offset.wrapping_add(distance);
+        Pointer {
+            place: Place { offset, ..base.place },
+            ..base
+        }
+    }
+
     /// The regions, and the unknown if an allocation among them has escaped.
     fn with_escaped(&self, regions: Regions) -> Regions {
         if regions.meets(self.escaped) {
@@ -342,7 +356,7 @@ impl Ownership {
     /// # Panics
     /// If the descriptor is not a field's or, with an index, an array's.
     pub fn access(&self, base: Ref, index: Option<Ref>, descr: &Descr, values: &dyn Values) -> Access {
-        let pointer = self.pointer(base);
+        let pointer = self.located(base, values);
         let place = place(&pointer, base, index, descr, values);
         let (word, frozen, memory) = match descr {
             Descr::Field(field) => (field.word, field.frozen, field.memory),
@@ -361,12 +375,21 @@ impl Ownership {
     }
 
     /// Notes what the operation's result leads to.
-    fn define(&mut self, op: &Op, value: Ref, values: &dyn Values) {
+    pub(super) fn define(&mut self, op: &Op, value: Ref, values: &dyn Values) {
         use Opcode::*;
         if op.opcode.result().is_none_or(|kind| kind == Kind::Float) || op.opcode.is_comparison() {
             return;
         }
-        let base = op.args.first().map(|arg| self.pointer(*arg));
+        let is_number = |arg: &Ref| self.pointers.get(*arg).is_none() && !arg.is_green();
+        let is_arithmetic = matches!(op.opcode.class(), Class::Pure | Class::Partial | Class::Overflow)
+            && !matches!(
+                op.opcode,
+                PtrField | PtrItem | CastPtrToInt | CastIntToPtr | SameAsI | SameAsR
+            );
+        if is_arithmetic && op.args.iter().all(is_number) {
+            return;
+        }
+        let base = op.args.first().map(|arg| self.located(*arg, values));
         let pointer = match (op.opcode, base, op.descr.as_deref()) {
             (PtrField | PtrItem, Some(base), Some(descr)) => {
                 let index = op.args.get(1).copied();

@@ -3,7 +3,7 @@
 //! The interpreter computes every result on plain words and tells the domain; the domain pairs the word with whatever it
 //! wants to remember of it. Nothing a domain does can change the course of execution, except to stop it at a merge point.
 
-use crate::insn::{DescrIndex, Reg};
+use crate::insn::DescrIndex;
 use crate::stack::Activation;
 use crate::{JitCode, NativeCall};
 use metatrace_ir::{Const, Opcode};
@@ -22,10 +22,6 @@ pub enum Flow {
 pub trait Domain {
     /// A word, and what the domain remembers of it.
     type Value: Copy;
-
-    /// Whether values are exchanged at headers and merge points; a domain that does not is not asked there for any, and
-    /// finds in the other registers what they held before.
-    const EXCHANGES: bool;
 
     /// The word.
     fn bits(value: Self::Value) -> u64;
@@ -118,19 +114,13 @@ pub trait Domain {
     /// A panic leaves its call; cleanup code runs from here on.
     fn unwind(&mut self, frames: &[Activation<Self::Value>]);
 
-    /// The portal's loop begins again. The domain may exchange the reds, and the greens that are not evaluated anew, for
-    /// other values with the same words; all other registers hold nothing from here on. `greens` and `reds` are empty for
-    /// who does not [exchange](Self::EXCHANGES) any.
-    fn header(
-        &mut self,
-        frames: &[Activation<Self::Value>],
-        greens: &mut [(Reg, Self::Value)],
-        reds: &mut [(Reg, Self::Value)],
-    );
+    /// The portal's loop begins again. The innermost activation's reds, and the greens that are not
+    /// [evaluated anew](crate::liveness::Liveness::greens_at_header), may be exchanged for other values with the same words;
+    /// what its other registers hold nobody reads.
+    fn header(&mut self, frames: &mut [Activation<Self::Value>]);
 
-    /// The merge point. The domain may exchange the greens for other values with the same words; they are empty for who does
-    /// not [exchange](Self::EXCHANGES) any.
-    fn merge_point(&mut self, frames: &[Activation<Self::Value>], greens: &mut [(Reg, Self::Value)]) -> Flow;
+    /// The merge point. The innermost activation's greens may be exchanged for other values with the same words.
+    fn merge_point(&mut self, frames: &mut [Activation<Self::Value>]) -> Flow;
 
     /// A back-edge of the guest program.
     fn back_edge(&mut self, frames: &[Activation<Self::Value>]);
@@ -145,8 +135,6 @@ pub struct Concrete {
 
 impl Domain for Concrete {
     type Value = u64;
-
-    const EXCHANGES: bool = false;
 
     fn bits(value: u64) -> u64 {
         value
@@ -200,9 +188,9 @@ impl Domain for Concrete {
 
     fn unwind(&mut self, _: &[Activation<u64>]) {}
 
-    fn header(&mut self, _: &[Activation<u64>], _: &mut [(Reg, u64)], _: &mut [(Reg, u64)]) {}
+    fn header(&mut self, _: &mut [Activation<u64>]) {}
 
-    fn merge_point(&mut self, _: &[Activation<u64>], _: &mut [(Reg, u64)]) -> Flow {
+    fn merge_point(&mut self, _: &mut [Activation<u64>]) -> Flow {
         self.at_merge_point
     }
 

@@ -86,7 +86,8 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// # Safety
     /// The words are valid arguments of the function.
     pub unsafe fn call(&mut self, code: &Rc<JitCode>, args: &[D::Value]) -> Outcome<D::Value> {
-        self.push(code.clone(), args);
+        let frame = self.enter(code.clone(), args.len());
+        frame.registers[..args.len()].copy_from_slice(args);
         // SAFETY: forwarded.
         unsafe { self.run() }
     }
@@ -130,11 +131,11 @@ impl<'a, D: Domain> Interp<'a, D> {
         unsafe { self.propagate(payload) }
     }
 
-    fn push(&mut self, code: Rc<JitCode>, args: &[D::Value]) {
-        assert_eq!(args.len(), code.params.len(), "argument words of {}", code.name);
-        let fill = self.domain.constant(Const::int(0));
-        let frame = self.stack.push(code, 0, fill);
-        frame.registers[..args.len()].copy_from_slice(args);
+    /// Enters a function, whose arguments are to be put into its first registers.
+    fn enter(&mut self, code: Rc<JitCode>, args: usize) -> &mut Activation<D::Value> {
+        assert_eq!(args, code.params.len(), "argument words of {}", code.name);
+        let nothing = self.domain.constant(Const::int(0));
+        self.stack.push(code, 0, nothing)
     }
 
     fn frame(&mut self) -> &mut Activation<D::Value> {
@@ -143,14 +144,7 @@ impl<'a, D: Domain> Interp<'a, D> {
 
     fn get(&mut self, reg: Reg) -> D::Value {
         let frame = self.stack.last().expect("an activation is running");
-        let n = reg.0 as usize;
-        match frame.registers.get(n) {
-            Some(value) => *value,
-            None => {
-                let constant = frame.code.consts[n - frame.registers.len()];
-                self.domain.constant(constant)
-            }
-        }
+        frame.get(reg, |constant| self.domain.constant(constant))
     }
 
     fn set(&mut self, reg: Reg, value: D::Value) {
@@ -253,18 +247,17 @@ impl<'a, D: Domain> Interp<'a, D> {
             Insn::CallNative { call } => return unsafe { self.call_native(code, call) },
             Insn::CallInline { call } => self.call_inline(&code.inline_calls[call as usize]),
             Insn::Return { values } => {
-                let values = self.get_all(&code.returns[values as usize]);
-                return self.return_values(values);
+                return self.return_values(&code.returns[values as usize]);
             }
             Insn::ResumeUnwind => panic!("{} ends a cleanup, with no panic in flight", code.name),
             Insn::Unreachable => panic!("{} reached {} which cannot be reached", code.name, self.frame().pc),
             Insn::Promote { reg } => {
                 let value = self.get(reg);
                 let value = self.domain.promote(&self.stack, value);
-                self.set_unless_const(reg, value);
+                self.frame().set_unless_const(reg, value);
                 self.advance();
             }
-            Insn::Header => self.header(code),
+            Insn::Header => self.header(),
             Insn::MergePoint => return self.merge_point(code),
             Insn::BackEdge => {
                 self.domain.back_edge(&self.stack);
@@ -342,39 +335,28 @@ impl<'a, D: Domain> Interp<'a, D> {
     }
 
     fn call_inline(&mut self, call: &InlineCall) {
-        let args = self.get_all(&call.args);
         let callee = call.callee.resolve(self.source).clone();
         self.domain.enter_inline(&self.stack, &callee);
-        self.push(callee, &args);
+        self.enter(callee, call.args.len());
+        let [.., caller, callee] = &mut *self.stack else {
+            unreachable!("a function was entered from another");
+        };
+        for (register, arg) in callee.registers.iter_mut().zip(&call.args) {
+            *register = caller.get(*arg, |constant| self.domain.constant(constant));
+        }
     }
 
-    fn header(&mut self, code: &JitCode) {
+    fn header(&mut self) {
         self.frame().clear_slots();
-        if D::EXCHANGES {
-            let point = code.merge_point.as_ref().expect("only portals have headers");
-            let mut greens = self.pairs(code.liveness.greens_at_header());
-            let mut reds = self.pairs(&point.reds);
-            self.domain.header(&self.stack, &mut greens, &mut reds);
-            let nothing = self.domain.constant(Const::int(0));
-            self.frame().registers.fill(nothing);
-            self.set_pairs(&greens);
-            self.set_pairs(&reds);
-        } else {
-            self.domain.header(&self.stack, &mut [], &mut []);
-        }
+        self.domain.header(&mut self.stack);
         self.advance();
     }
 
     fn merge_point(&mut self, code: &JitCode) -> Option<Outcome<D::Value>> {
-        let point = code.merge_point.as_ref().expect("only portals have merge points");
-        let mut greens = match D::EXCHANGES {
-            true => self.pairs(&point.greens),
-            false => Words::new(),
-        };
-        let flow = self.domain.merge_point(&self.stack, &mut greens);
-        self.set_pairs(&greens);
+        let flow = self.domain.merge_point(&mut self.stack);
         let at_start = std::mem::take(&mut self.at_start);
         if flow == Flow::Stop && !at_start {
+            let point = code.merge_point.as_ref().expect("only portals have merge points");
             return Some(Outcome::MergePoint {
                 greens: self.get_all(&point.greens),
                 reds: self.get_all(&point.reds),
@@ -394,22 +376,6 @@ impl<'a, D: Domain> Interp<'a, D> {
         let address = self.domain.alloca(code, descr, memory.as_mut_ptr() as u64);
         self.frame().add_slot(memory, address);
         address
-    }
-
-    fn pairs(&mut self, regs: &[Reg]) -> Words<(Reg, D::Value)> {
-        regs.iter().map(|reg| (*reg, self.get(*reg))).collect()
-    }
-
-    fn set_pairs(&mut self, pairs: &[(Reg, D::Value)]) {
-        for (reg, value) in pairs {
-            self.set_unless_const(*reg, *value);
-        }
-    }
-
-    fn set_unless_const(&mut self, reg: Reg, value: D::Value) {
-        if let Some(register) = self.frame().registers.get_mut(reg.0 as usize) {
-            *register = value;
-        }
     }
 
     /// # Safety
@@ -436,22 +402,23 @@ impl<'a, D: Domain> Interp<'a, D> {
         None
     }
 
-    fn return_values(&mut self, values: Words<D::Value>) -> Option<Outcome<D::Value>> {
+    fn return_values(&mut self, values: &[Reg]) -> Option<Outcome<D::Value>> {
         self.domain.leave(&self.stack);
-        self.stack.pop();
-        let Some(caller) = self.stack.last_mut() else {
+        let [.., caller, callee] = &mut *self.stack else {
+            let values = self.get_all(values);
+            self.stack.pop();
             return Some(Outcome::Return(values));
         };
-        let code = caller.code.clone();
-        let Insn::CallInline { call } = code.insns[caller.pc as usize] else {
-            panic!("{} returned to something that is no call", code.name);
+        let Insn::CallInline { call } = caller.code.insns[caller.pc as usize] else {
+            panic!("{} returned to something that is no call", caller.code.name);
         };
-        let dsts = &code.inline_calls[call as usize].dsts;
-        assert_eq!(dsts.len(), values.len(), "result words of a call in {}", code.name);
+        let dsts = &caller.code.inline_calls[call as usize].dsts;
+        assert_eq!(dsts.len(), values.len(), "result words of a call in {}", caller.code.name);
         for (dst, value) in dsts.iter().zip(values) {
-            caller.registers[dst.0 as usize] = value;
+            caller.registers[dst.0 as usize] = callee.get(*value, |constant| self.domain.constant(constant));
         }
         caller.pc += 1;
+        self.stack.pop();
         None
     }
 

@@ -8,7 +8,8 @@
 //! again, since only parameters are live there.
 
 use crate::JitCode;
-use crate::insn::Pc;
+use crate::insn::{Pc, Reg};
+use metatrace_ir::Const;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -35,6 +36,22 @@ struct Slot<V> {
 }
 
 impl<V: Copy> Activation<V> {
+    /// What a register holds, or one of the function's constants, which `constant` makes a value of.
+    pub fn get(&self, reg: Reg, constant: impl FnOnce(Const) -> V) -> V {
+        let n = reg.0 as usize;
+        match self.registers.get(n) {
+            Some(value) => *value,
+            None => constant(self.code.consts[n - self.registers.len()]),
+        }
+    }
+
+    /// Sets a register; a constant stays what it is.
+    pub fn set_unless_const(&mut self, reg: Reg, value: V) {
+        if let Some(register) = self.registers.get_mut(reg.0 as usize) {
+            *register = value;
+        }
+    }
+
     /// The address of the slot that the `alloca` here has made before.
     pub(crate) fn slot(&self) -> Option<V> {
         let slot = self.slots.iter().find(|slot| slot.site == self.pc)?;

@@ -335,6 +335,11 @@ impl<'a> Recorder<'a> {
         constant
     }
 
+    /// What the innermost activation holds in a register.
+    fn held(&self, frames: &[Activation<Value>], reg: Reg) -> Value {
+        innermost(frames).get(reg, |Const { kind, bits }| Value::constant(kind, bits))
+    }
+
     /// Whether `base` points to memory that does not change, along a path that says so.
     fn is_frozen(base: Value, index: Option<Value>, frozen: bool) -> bool {
         frozen && base.source == Source::Frozen && index.is_none_or(Value::is_const)
@@ -348,6 +353,14 @@ fn frozen(kind: Kind, bits: u64) -> Value {
         kind,
         source: Source::Frozen,
     }
+}
+
+fn innermost(frames: &[Activation<Value>]) -> &Activation<Value> {
+    frames.last().expect("an activation is running")
+}
+
+fn innermost_mut(frames: &mut [Activation<Value>]) -> &mut Activation<Value> {
+    frames.last_mut().expect("an activation is running")
 }
 
 fn layout(descr: &Descr) -> (Kind, bool) {
@@ -364,8 +377,6 @@ fn operands(base: Value, index: Option<Value>) -> SmallVec<[Value; 3]> {
 
 impl Domain for Recorder<'_> {
     type Value = Value;
-
-    const EXCHANGES: bool = true;
 
     fn bits(value: Value) -> u64 {
         value.bits
@@ -583,24 +594,35 @@ impl Domain for Recorder<'_> {
         self.abort(Abort::Panic);
     }
 
-    fn header(&mut self, frames: &[Activation<Value>], greens: &mut [(Reg, Value)], reds: &mut [(Reg, Value)]) {
+    fn header(&mut self, frames: &mut [Activation<Value>]) {
         if !self.recording() || !self.behind_back_edge || self.header.is_some() {
             return;
         }
+        let code = innermost(frames).code.clone();
+        let point = code.merge_point.as_ref().expect("only portals have headers");
         // before the mark: what is recorded behind it must not depend on how a green was computed
-        for (_, green) in greens {
-            *green = self.make_const(frames, *green, Source::Const);
+        let mut kept: SmallVec<[(Reg, Value); 8]> = SmallVec::new();
+        for &green in code.liveness.greens_at_header() {
+            let value = self.make_const(frames, self.held(frames, green), Source::Const);
+            kept.push((green, value));
         }
         let mut seen = SmallVec::<[Ref; 8]>::new();
-        for (_, red) in reds.iter_mut() {
-            let fresh = match red.source {
-                Source::Trace(value) if !seen.contains(&value) => value,
+        for &red in &point.reds {
+            let mut value = self.held(frames, red);
+            let fresh = match value.source {
+                Source::Trace(reference) if !seen.contains(&reference) => reference,
                 _ => {
-                    *red = self.record(Opcode::same_as(red.kind), &[*red], None, red.bits);
-                    self.reference(*red)
+                    value = self.record(Opcode::same_as(value.kind), &[value], None, value.bits);
+                    self.reference(value)
                 }
             };
             seen.push(fresh);
+            kept.push((red, value));
+        }
+        let frame = innermost_mut(frames);
+        frame.registers.fill(Value::constant(Kind::Int, 0));
+        for (reg, value) in kept {
+            frame.set_unless_const(reg, value);
         }
         let roots = seen.iter().zip(self.red_roots);
         let root = |(value, kind): (&Ref, &Option<RootKind>)| {
@@ -617,18 +639,20 @@ impl Domain for Recorder<'_> {
         });
     }
 
-    fn merge_point(&mut self, frames: &[Activation<Value>], greens: &mut [(Reg, Value)]) -> Flow {
+    fn merge_point(&mut self, frames: &mut [Activation<Value>]) -> Flow {
         if !self.recording() {
             return Flow::Stop;
         }
         self.known_branch = None;
-        let frame = frames.last().expect("an activation is running");
-        let point = frame.code.merge_point.as_ref().expect("a merge point is a portal's");
-        for ((_, green), is_frozen) in greens.iter_mut().zip(&point.frozen) {
+        let code = innermost(frames).code.clone();
+        let point = code.merge_point.as_ref().expect("a merge point is a portal's");
+        let mut key = GreenKey::new();
+        for (&reg, is_frozen) in point.greens.iter().zip(&point.frozen) {
             let source = if *is_frozen { Source::Frozen } else { Source::Const };
-            *green = self.make_const(frames, *green, source);
+            let green = self.make_const(frames, self.held(frames, reg), source);
+            innermost_mut(frames).set_unless_const(reg, green);
+            key.push(green.bits);
         }
-        let key: GreenKey = greens.iter().map(|(_, green)| green.bits).collect();
         if let Some(location) = self.surroundings.location(&key) {
             let descr = Rc::new(Descr::Location(0, 0, location));
             self.push(Op::with_descr(Opcode::DebugMergePoint, &[], descr));
@@ -641,8 +665,8 @@ impl Domain for Recorder<'_> {
         let is_start = std::mem::take(&mut self.at_start);
         let mark = Mark { key, ..mark };
         if !is_start && self.end.is_none() {
-            let reds: Vec<Value> = point.reds.iter().map(|red| frame.registers[red.0 as usize]).collect();
-            let reds: Vec<Ref> = reds.into_iter().map(|red| self.reference(red)).collect();
+            let reds = point.reds.iter().map(|red| self.reference(self.held(frames, *red)));
+            let reds: Vec<Ref> = reds.collect();
             if let Some(target) = self.surroundings.target(&mark.key) {
                 self.end = Some(End::Jump { target, reds });
             } else if let Some(known) = self.marks.iter().rfind(|known| known.key == mark.key) {

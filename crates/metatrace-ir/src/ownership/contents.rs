@@ -169,8 +169,10 @@ impl Contents {
 
     /// Notes an operation, which defines `value`.
     pub fn observe(&mut self, op: &Op, value: Ref, values: &dyn Values) {
-        if matches!(op.opcode.class(), Class::Guard | Class::Control | Class::Debug) {
-            return;
+        match op.opcode.class() {
+            Class::Guard | Class::Control | Class::Debug => return,
+            Class::Pure | Class::Partial | Class::Overflow => return self.ownership.define(op, value, values),
+            Class::Load | Class::Store | Class::Alloc | Class::Call => {}
         }
         let change = self.ownership.change(op, values);
         if let Some(change) = &change {
