@@ -14,7 +14,7 @@ mod rpython;
 
 use metatrace_backend::{Backend, LoopToken};
 use metatrace_ir::{GuardId, Op, Opcode, Ref, Snapshot, SnapshotId, TargetToken, Trace};
-use metatrace_metainterp::resume;
+use metatrace_metainterp::resume::Encoder;
 use metatrace_opt::Options;
 use metatrace_x64::X64Backend;
 use rustc_hash::FxHashMap;
@@ -189,7 +189,7 @@ fn stage_peel(trace: &Trace) -> Trace {
 
 #[inline(never)]
 fn stage_resume(trace: &Trace) -> usize {
-    resume::encode(trace).len()
+    Encoder::default().encode(trace).len()
 }
 
 #[inline(never)]

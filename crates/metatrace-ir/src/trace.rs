@@ -120,7 +120,7 @@ impl Clone for Op {
 }
 
 /// Visits the frames of exits, each frame once however many exits share it.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct FramesOnce {
     /// By snapshot: whether it was visited.
     met: Vec<bool>,
@@ -129,9 +129,15 @@ pub struct FramesOnce {
 impl FramesOnce {
     /// Of a trace that gets no further snapshots meanwhile.
     pub fn new(trace: &Trace) -> FramesOnce {
-        FramesOnce {
-            met: vec![false; trace.snapshots.len()],
-        }
+        let mut frames = FramesOnce::default();
+        frames.restart(trace);
+        frames
+    }
+
+    /// Visits those of another trace, or all once more, in the same memory.
+    pub fn restart(&mut self, trace: &Trace) {
+        self.met.clear();
+        self.met.resize(trace.snapshots.len(), false);
     }
 
     /// Those of the frames at an operation that were at none before; none if it has no exit. To be gone through to its end:
@@ -292,21 +298,32 @@ impl Trace {
         }
     }
 
-    /// An empty trace with the inputs of another, what is known of them, and room for as much as that has and a bit more.
-    pub fn like(other: &Trace) -> Trace {
-        let consts = other.consts.len() + 8;
-        let mut const_index = FxHashMap::default();
-        const_index.reserve(consts);
-        Trace {
-            inputs: other.inputs.clone(),
-            roots: other.roots.clone(),
-            derived: other.derived.clone(),
-            words: other.words.clone(),
-            ops: Vec::with_capacity(other.ops.len() + other.ops.len() / 8),
-            consts: Vec::with_capacity(consts),
-            const_index,
-            snapshots: Vec::with_capacity(other.snapshots.len()),
+    /// Empties the trace for another to be made in the same memory; what only long traces need is given back.
+    pub fn clear(&mut self) {
+        const LONG: usize = 1 << 12;
+        if self.ops.capacity() > LONG {
+            *self = Trace::default();
+            return;
         }
+        self.inputs.clear();
+        self.roots.clear();
+        self.derived.clear();
+        self.words.clear();
+        self.ops.clear();
+        self.consts.clear();
+        self.const_index.clear();
+        self.snapshots.clear();
+    }
+
+    /// Goes to the start of a trace that is made of `other`: with its inputs, what is known of them, and room for as much as it
+    /// has and a bit more.
+    pub fn restart_like(&mut self, other: &Trace) {
+        self.clear();
+        self.inputs.extend_from_slice(&other.inputs);
+        self.roots.extend_from_slice(&other.roots);
+        self.derived.extend_from_slice(&other.derived);
+        self.words.extend_from_slice(&other.words);
+        self.reserve(other.ops.len() + other.ops.len() / 8, other.snapshots.len());
     }
 
     /// Makes room for so many more operations and snapshots, and for a constant with each of these: places in the jitcode are.

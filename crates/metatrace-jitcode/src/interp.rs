@@ -413,7 +413,12 @@ impl<'a, D: Domain> Interp<'a, D> {
             panic!("{} returned to something that is no call", caller.code.name);
         };
         let dsts = &caller.code.inline_calls[call as usize].dsts;
-        assert_eq!(dsts.len(), values.len(), "result words of a call in {}", caller.code.name);
+        assert_eq!(
+            dsts.len(),
+            values.len(),
+            "result words of a call in {}",
+            caller.code.name
+        );
         for (dst, value) in dsts.iter().zip(values) {
             caller.registers[dst.0 as usize] = callee.get(*value, |constant| self.domain.constant(constant));
         }

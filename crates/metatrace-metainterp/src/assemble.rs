@@ -72,11 +72,10 @@ pub(crate) fn is_narrow(word: Word) -> bool {
 }
 
 /// Appends the ending to a recording that began at a guard.
-pub fn close_bridge(mut recorded: Trace, ending: Ending) -> Trace {
+pub fn close_bridge(recorded: &mut Trace, ending: &Ending) {
     if let Ending::Jump(target, reds) = ending {
-        recorded.push(Op::with_descr(Opcode::Jump, &reds, Rc::new(Descr::Target(target))));
+        recorded.push(Op::with_descr(Opcode::Jump, reds, Rc::new(Descr::Target(*target))));
     }
-    recorded
 }
 
 struct Cut<'a> {

@@ -15,6 +15,8 @@ mod tracing;
 
 use crate::abort::Abort;
 use crate::params::Parameters;
+use crate::recorder::Scratch;
+use crate::resume::Encoder;
 use crate::stats::Stats;
 use crate::warm::Counters;
 use exits::Handler;
@@ -87,6 +89,9 @@ pub struct Engine {
     state: RefCell<State>,
     stats: RefCell<Stats>,
     optimizer: RefCell<Optimizer>,
+    encoder: RefCell<Encoder>,
+    /// What the last recording has left.
+    scratch: Cell<Scratch>,
     tracing: Cell<bool>,
     /// What the last execution on plain words has left; empty while one is under way, so that one nested in it has its own.
     stack: Cell<Stack<u64>>,
@@ -120,6 +125,8 @@ impl Engine {
             state: RefCell::default(),
             stats: RefCell::default(),
             optimizer: RefCell::default(),
+            encoder: RefCell::default(),
+            scratch: Cell::default(),
             tracing: Cell::new(false),
             stack: Cell::default(),
             merge_points: Box::default(),

@@ -100,6 +100,24 @@ pub struct Setting<'a> {
 /// So many operations most recordings have.
 const USUAL_OPS: usize = 120;
 
+/// What a recording leaves for the next: memory, and nothing that is known.
+#[derive(Default, Debug)]
+pub struct Scratch {
+    trace: Trace,
+    contents: Contents,
+    words: Vec<u64>,
+}
+
+impl Scratch {
+    /// An empty trace, to be recorded.
+    pub fn trace(&mut self) -> Trace {
+        let mut trace = std::mem::take(&mut self.trace);
+        trace.clear();
+        trace.reserve(USUAL_OPS, USUAL_OPS / 4);
+        trace
+    }
+}
+
 /// Records one trace. See the module's documentation.
 pub struct Recorder<'a> {
     /// What has been recorded.
@@ -134,7 +152,7 @@ pub struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// A recording that starts at a merge point; the trace's inputs are the reds.
-    pub fn new_loop(trace: Trace, setting: Setting<'a>) -> Recorder<'a> {
+    pub fn new_loop(trace: Trace, setting: Setting<'a>, scratch: Scratch) -> Recorder<'a> {
         let reds = (0..trace.inputs.len()).map(|n| trace.input(n)).collect();
         let start = Mark {
             key: GreenKey::new(),
@@ -144,17 +162,23 @@ impl<'a> Recorder<'a> {
         Recorder {
             header: Some(start),
             at_start: true,
-            ..Recorder::new(trace, setting, 1)
+            ..Recorder::new(trace, setting, 1, scratch)
         }
     }
 
     /// A recording that starts at a guard with `depth` frames.
-    pub fn new_bridge(trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
-        Recorder::new(trace, setting, depth)
+    pub fn new_bridge(trace: Trace, setting: Setting<'a>, depth: usize, scratch: Scratch) -> Recorder<'a> {
+        Recorder::new(trace, setting, depth, scratch)
     }
 
-    fn new(mut trace: Trace, setting: Setting<'a>, depth: usize) -> Recorder<'a> {
-        trace.reserve(USUAL_OPS, USUAL_OPS / 4);
+    fn new(trace: Trace, setting: Setting<'a>, depth: usize, scratch: Scratch) -> Recorder<'a> {
+        let Scratch {
+            mut contents,
+            mut words,
+            ..
+        } = scratch;
+        contents.restart(&trace.roots, &trace.derived);
+        words.clear();
         let Setting {
             surroundings,
             limits,
@@ -162,8 +186,8 @@ impl<'a> Recorder<'a> {
             counter,
         } = setting;
         Recorder {
-            memory: Contents::new(&trace.roots, &trace.derived),
-            words: Vec::with_capacity(USUAL_OPS),
+            memory: contents,
+            words,
             part: 0,
             trace,
             end: None,
@@ -179,6 +203,15 @@ impl<'a> Recorder<'a> {
             behind_back_edge: false,
             at_start: false,
             known_branch: None,
+        }
+    }
+
+    /// What it leaves for the next.
+    pub fn into_scratch(self) -> Scratch {
+        Scratch {
+            trace: self.trace,
+            contents: self.memory,
+            words: self.words,
         }
     }
 
@@ -753,7 +786,7 @@ mod tests {
             red_roots: &[],
             counter: None,
         };
-        let mut recorder = Recorder::new_bridge(trace, setting, 1);
+        let mut recorder = Recorder::new_bridge(trace, setting, 1, Scratch::default());
         let green = frozen(Kind::Ref, word);
         let load = |recorder: &mut Recorder<'_>, base| recorder.load(&code, DescrIndex(0), base, None, 7);
         assert_eq!(load(&mut recorder, green), Value::constant(Kind::Int, 7));

@@ -1,6 +1,6 @@
 //! Resume data: what an exit needs to rebuild the interpreter's frames, and a bridge to begin.
 //!
-//! One writer ([`encode`], from the snapshots of an optimised trace), two readers ([`Rebuilder`]): the blackhole, which
+//! One writer ([`Encoder`], from the snapshots of an optimised trace), two readers ([`Rebuilder`]): the blackhole, which
 //! executes the exit's program and fills registers with words, and the bridge tracer, which records the program and fills
 //! registers with values of the bridge, having asked what is known of its inputs ([`ResumeData::inputs`]).
 //!
@@ -26,26 +26,20 @@
 //! So a frame that guards share means the same at each. How many words a frame has, liveness tells.
 
 mod bounds;
+mod encoder;
 mod narrow;
 #[cfg(test)]
 mod tests;
 
-use bounds::Bounds;
 use metatrace_ir::Word as MemoryWord;
-use metatrace_ir::ownership::Ownership;
-use metatrace_ir::trace::{Exit, Exits};
-use metatrace_ir::{
-    Const, Derived, DescrRef, InputWord, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind, Snapshot, SnapshotId,
-    Trace,
-};
+use metatrace_ir::{Const, Derived, DescrRef, InputWord, JitCodeId, Kind, Opcode, Reach, Ref, Root, RootKind};
 use metatrace_jitcode::{JitCodeSource, Pc, Position, Stack};
-use narrow::Narrow;
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
 use std::rc::Rc;
 
 pub use bounds::Below;
+pub use encoder::Encoder;
 
 /// How to rebuild the frames at one guard.
 #[derive(Clone)]
@@ -202,7 +196,7 @@ impl ResumeData {
     pub fn inputs(&self) -> Inputs {
         let mut kinds = Vec::new();
         for recipe in self.frames().iter().rev() {
-            recipe.all_words(&self.pool, &mut kinds);
+            recipe.add_kinds(&self.pool, &mut kinds);
         }
         let mut reader = self.record();
         reader.steps().for_each(drop);
@@ -354,6 +348,16 @@ impl FrameRecipe {
         }
     }
 
+    /// The kinds of the exit's values in it, behind those that have been read.
+    fn add_kinds(&self, pool: &Pool, kinds: &mut Vec<Kind>) {
+        let mut words = self.words(pool, kinds.len());
+        while let Some(item) = words.next() {
+            if let Item::Run(values, kind) = item {
+                kinds.resize(values.end, kind);
+            }
+        }
+    }
+
     /// All words; `kinds` are those of the exit's values, as far as they have been read.
     fn all_words(&self, pool: &Pool, kinds: &mut Vec<Kind>) -> Vec<Word> {
         let mut all = Vec::new();
@@ -497,319 +501,4 @@ fn zigzag(number: i64) -> u64 {
 
 fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
-}
-
-fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-/// The resume data of all guards of a trace, in the order of its operations; `None` for operations that cannot exit.
-///
-/// # Panics
-/// If a snapshot does not name its frame.
-pub fn encode(trace: &Trace) -> Vec<Option<ResumeData>> {
-    let mut ownership = Ownership::new(&trace.roots, &trace.derived);
-    let mut narrow = Narrow::new(trace);
-    let mut bounds = Bounds::new(trace);
-    let mut writer = Writer::new(trace);
-    let (mut starts, mut exits) = (Vec::with_capacity(trace.ops.len()), Exits::default());
-    for (n, op) in trace.ops.iter().enumerate() {
-        let guard = |snapshot| {
-            let exit = exits.of(trace, op);
-            let (roots, derived) = ownership.inherited(&exit.values);
-            let inputs = Inputs {
-                kinds: Vec::new(),
-                roots,
-                derived,
-                words: narrow.inherited(&exit.values),
-                below: bounds.inherited(&exit.values),
-            };
-            writer.guard(snapshot, &inputs, exit)
-        };
-        starts.push(op.snapshot.map(guard));
-        ownership.follow(trace, n);
-        narrow.follow(n);
-        bounds.follow(n);
-    }
-    let pool = Rc::new(Pool {
-        bytes: writer.bytes.into(),
-        consts: writer.consts.into(),
-        descrs: writer.descrs.into(),
-    });
-    let guards = starts.into_iter().zip(&trace.ops);
-    let guard = |(start, op): (Option<u32>, &metatrace_ir::Op)| {
-        let (pool, opcode, early) = (pool.clone(), op.opcode, op.early);
-        start.map(|start| ResumeData {
-            pool,
-            start,
-            opcode,
-            early,
-        })
-    };
-    guards.map(guard).collect()
-}
-
-/// Numbers of what an exit has, in the order in which it first occurs.
-#[derive(Default)]
-struct Numbers {
-    values: Numbering,
-    results: Numbering,
-}
-
-impl Numbers {
-    /// Those of another exit.
-    fn restart(&mut self, trace: &Trace) {
-        self.values.restart(trace);
-        self.results.restart(trace);
-    }
-
-    /// The number of one of the exit's values.
-    fn value(&mut self, value: Ref) -> u64 {
-        self.values.number(value)
-    }
-
-    /// The number of a step's result.
-    fn result(&mut self, value: Ref) -> u64 {
-        self.results.number(value)
-    }
-}
-
-/// Numbers values as they occur, in one exit after the other.
-#[derive(Default)]
-struct Numbering {
-    /// By value: the last exit that had it, and its number there.
-    known: Vec<(u32, u32)>,
-    exit: u32,
-    count: u32,
-}
-
-impl Numbering {
-    fn restart(&mut self, trace: &Trace) {
-        self.known.resize(trace.value_count(), (0, 0));
-        self.exit += 1;
-        self.count = 0;
-    }
-
-    fn has(&self, value: Ref) -> bool {
-        value.as_value().is_some_and(|n| self.known[n].0 == self.exit)
-    }
-
-    fn number(&mut self, value: Ref) -> u64 {
-        if !self.has(value) {
-            self.known[value.as_value().expect("no constant")] = (self.exit, self.count);
-            self.count += 1;
-        }
-        self.known[value.as_value().expect("no constant")].1.into()
-    }
-}
-
-struct Writer<'a> {
-    trace: &'a Trace,
-    bytes: Vec<u8>,
-    consts: Vec<Const>,
-    const_numbers: FxHashMap<Const, u64>,
-    descrs: Vec<DescrRef>,
-    descr_numbers: FxHashMap<DescrRef, u64>,
-    /// By snapshot: where its frame is, once it has been written.
-    frames: Vec<Option<u32>>,
-    /// Where records are, by their sort and content; a frame's content is its caller's place instead of the distance.
-    known: FxHashMap<Box<[u8]>, u32>,
-    numbers: Numbers,
-    /// The sort and content of a record while it is made, in memory that is kept.
-    key: Vec<u8>,
-}
-
-impl Writer<'_> {
-    fn new(trace: &Trace) -> Writer<'_> {
-        Writer {
-            trace,
-            bytes: Vec::with_capacity(trace.ops.len() * 8),
-            consts: Vec::new(),
-            const_numbers: FxHashMap::default(),
-            descrs: Vec::new(),
-            descr_numbers: FxHashMap::default(),
-            frames: vec![None; trace.snapshots.len()],
-            known: FxHashMap::default(),
-            numbers: Numbers::default(),
-            key: Vec::with_capacity(64),
-        }
-    }
-
-    /// Writes a guard's record, unless there is one like it; its place. The kinds of the inputs follow from the exit.
-    fn guard(&mut self, innermost: SnapshotId, inputs: &Inputs, exit: &Exit) -> u32 {
-        let mut chain: SmallVec<[SnapshotId; 8]> = SmallVec::new();
-        let mut next = Some(innermost);
-        while let Some(id) = next {
-            chain.push(id);
-            next = self.trace.snapshots[id.0 as usize].parent;
-        }
-        let mut numbers = std::mem::take(&mut self.numbers);
-        numbers.restart(self.trace);
-        let mut parent = None;
-        for id in chain.into_iter().rev() {
-            parent = Some(self.frame(id, parent, &mut numbers));
-        }
-        let mut record = std::mem::take(&mut self.key);
-        record.push(b'g');
-        push_number(&mut record, parent.expect("the innermost frame at least").into());
-        let further = &exit.values[numbers.values.count as usize..];
-        further.iter().for_each(|value| _ = numbers.value(*value));
-        push_number(&mut record, exit.program.len() as u64);
-        for &value in &exit.program {
-            self.step(value, &mut numbers, &mut record);
-        }
-        push_number(&mut record, further.len() as u64);
-        for &value in further {
-            push_number(&mut record, place(&KINDS, &self.trace.kind(value)));
-        }
-        let number = |value: Ref| value.as_value().expect("an input") as u64;
-        push_number(&mut record, inputs.roots.len() as u64);
-        for root in &inputs.roots {
-            push_number(&mut record, number(root.value) << 2 | place(&ROOTS, &root.kind));
-        }
-        push_number(&mut record, inputs.derived.len() as u64);
-        for derived in &inputs.derived {
-            push_number(&mut record, number(derived.value));
-            push_number(&mut record, number(derived.root) << 2 | place(&REACHES, &derived.reach));
-        }
-        push_number(&mut record, inputs.words.len() as u64);
-        for narrow in &inputs.words {
-            push_number(&mut record, number(narrow.value) << 3 | place(&NARROW, &narrow.word));
-        }
-        push_number(&mut record, inputs.below.len() as u64);
-        for below in &inputs.below {
-            push_number(&mut record, below.value as u64);
-            push_number(&mut record, zigzag(below.distance));
-            push_number(&mut record, below.bound as u64);
-        }
-        self.numbers = numbers;
-        let place = self.known.get(&record[..]).copied();
-        let place = place.unwrap_or_else(|| {
-            let place = self.here();
-            self.bytes.extend_from_slice(&record[1..]);
-            self.known.insert(record.as_slice().into(), place);
-            place
-        });
-        record.clear();
-        self.key = record;
-        place
-    }
-
-    fn step(&mut self, value: Ref, numbers: &mut Numbers, bytes: &mut Vec<u8>) {
-        let op = self.trace.sunk_op(value).expect("programs are of sunk operations");
-        let descr = op.descr.as_ref().map_or(0, |descr| self.descr(descr) + 1);
-        push_number(bytes, numbers.result(value));
-        push_number(bytes, op.opcode as u64);
-        push_number(bytes, descr);
-        push_number(bytes, op.args.len() as u64);
-        for &arg in &op.args {
-            let word = self.word(arg, numbers);
-            push_number(bytes, word);
-        }
-    }
-
-    fn descr(&mut self, descr: &DescrRef) -> u64 {
-        let descrs = &mut self.descrs;
-        *self.descr_numbers.entry(descr.clone()).or_insert_with(|| {
-            descrs.push(descr.clone());
-            descrs.len() as u64 - 1
-        })
-    }
-
-    /// Writes a frame, unless it is there; its place. `numbers` are those of the values in the frames around it, and
-    /// then in this one too.
-    fn frame(&mut self, id: SnapshotId, parent: Option<u32>, numbers: &mut Numbers) -> u32 {
-        let snapshot = &self.trace.snapshots[id.0 as usize];
-        if let Some(known) = self.frames[id.0 as usize] {
-            for value in snapshot.values.iter().filter(|value| !value.is_const()) {
-                match self.trace.sunk_op(*value) {
-                    Some(_) => numbers.result(*value),
-                    None => numbers.value(*value),
-                };
-            }
-            return known;
-        }
-        let frame = snapshot.frame.expect("a recorded snapshot names its frame");
-        let mut key = std::mem::take(&mut self.key);
-        key.push(b'f');
-        key.extend_from_slice(&parent.unwrap_or(u32::MAX).to_le_bytes());
-        let content = key.len();
-        push_number(&mut key, frame.jitcode.0.into());
-        push_number(&mut key, frame.pc.into());
-        push_number(&mut key, snapshot.values.len() as u64);
-        self.words(snapshot, numbers, &mut key);
-        let place = self.known.get(&key[..]).copied();
-        let place = place.unwrap_or_else(|| {
-            let place = self.here();
-            push_number(&mut self.bytes, parent.map_or(0, |parent| place - parent).into());
-            self.bytes.extend_from_slice(&key[content..]);
-            self.known.insert(key.as_slice().into(), place);
-            place
-        });
-        key.clear();
-        self.key = key;
-        self.frames[id.0 as usize] = Some(place);
-        place
-    }
-
-    fn words(&mut self, snapshot: &Snapshot, numbers: &mut Numbers, bytes: &mut Vec<u8>) {
-        let mut run: Option<(Kind, u64)> = None;
-        for &value in &snapshot.values {
-            let in_line = !value.is_const() && self.trace.sunk_op(value).is_none();
-            if in_line && !numbers.values.has(value) {
-                numbers.value(value);
-                let kind = self.trace.kind(value);
-                match &mut run {
-                    Some((of, length)) if *of == kind => *length += 1,
-                    _ => {
-                        push_run(bytes, run.replace((kind, 1)));
-                    }
-                }
-                continue;
-            }
-            push_run(bytes, run.take());
-            let word = self.word(value, numbers);
-            push_number(bytes, word);
-        }
-        push_run(bytes, run);
-    }
-
-    /// A word that is not the next value.
-    fn word(&mut self, value: Ref, numbers: &mut Numbers) -> u64 {
-        if let Some(constant) = self.trace.as_const(value) {
-            return self.constant(constant, value.is_green());
-        }
-        match self.trace.sunk_op(value) {
-            None => numbers.value(value) << 2 | 1,
-            Some(_) => (numbers.result(value) << 2 | KINDS.len() as u64) << 2,
-        }
-    }
-
-    fn constant(&mut self, constant: Const, green: bool) -> u64 {
-        let int = constant.bits as i64;
-        if constant.kind == Kind::Int && !green && (-(1 << 20)..1 << 20).contains(&int) {
-            return zigzag(int) << 2 | 2;
-        }
-        let consts = &mut self.consts;
-        let number = *self.const_numbers.entry(constant).or_insert_with(|| {
-            consts.push(constant);
-            consts.len() as u64 - 1
-        });
-        (number << 1 | u64::from(green)) << 2 | 3
-    }
-
-    /// Where the next record will be.
-    fn here(&self) -> u32 {
-        u32::try_from(self.bytes.len()).expect("resume data of less than 4 GiB")
-    }
-}
-
-fn push_run(bytes: &mut Vec<u8>, run: Option<(Kind, u64)>) {
-    if let Some((kind, length)) = run {
-        push_number(bytes, (length << 2 | place(&KINDS, &kind)) << 2);
-    }
 }

@@ -67,7 +67,7 @@ impl Default for Context {
     /// Of no trace yet.
     fn default() -> Context {
         Context {
-            trace: Trace::new(Vec::new()),
+            trace: Trace::default(),
             constants: Vec::new(),
             zeros: [None; 3],
             part: 0,
@@ -87,7 +87,7 @@ impl Default for Context {
 impl Context {
     /// Goes to the start of a trace that is made of `input`.
     pub(crate) fn restart(&mut self, input: &Trace) {
-        self.trace = Trace::like(input);
+        self.trace.restart_like(input);
         self.constants.clear();
         self.zeros = [None; 3];
         self.part = input.inputs.len();
@@ -472,6 +472,11 @@ impl Context {
 
     /// The trace, and where each of its values lies.
     pub(crate) fn take_trace(&mut self) -> (Trace, &[Range]) {
-        (std::mem::replace(&mut self.trace, Trace::new(Vec::new())), &self.born)
+        (std::mem::take(&mut self.trace), &self.born)
+    }
+
+    /// The next trace is to be made in this one's memory.
+    pub(crate) fn recycle(&mut self, trace: Trace) {
+        self.trace = trace;
     }
 }

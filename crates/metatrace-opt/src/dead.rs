@@ -20,36 +20,45 @@ pub(crate) enum Need {
     Trace,
 }
 
-/// By value: who needs it, when the scan from the end has come to its definition.
-pub(crate) struct Needs(Vec<Need>);
+/// Who needs what, when the scan from the end has come to its definition.
+#[derive(Default)]
+pub(crate) struct Needs {
+    by_value: Vec<Need>,
+    frames: FramesOnce,
+}
 
 impl Needs {
-    /// What frames and pending stores need of those exits that are `left`, which is asked about operations.
-    pub(crate) fn of_exits(trace: &Trace, left: impl Fn(usize) -> bool) -> Needs {
-        let mut needs = Needs(vec![Need::None; trace.value_count()]);
-        let mut frames = FramesOnce::new(trace);
+    /// Goes to the end of a trace: nothing is needed but by frames and pending stores of those exits that are `left`, which is
+    /// asked about operations.
+    pub(crate) fn restart(&mut self, trace: &Trace, left: impl Fn(usize) -> bool) {
+        self.by_value.clear();
+        self.by_value.resize(trace.value_count(), Need::None);
+        self.frames.restart(trace);
         for (n, op) in trace.ops.iter().enumerate() {
             if !op.opcode.can_exit() || !left(n) {
                 continue;
             }
-            for frame in frames.of(trace, op) {
-                needs.add(&frame.values, Need::Exits);
+            for frame in self.frames.of(trace, op) {
+                add(&mut self.by_value, &frame.values, Need::Exits);
             }
-            needs.add(op.pending.as_deref().unwrap_or_default(), Need::Exits);
+            self.add(op.pending.as_deref().unwrap_or_default(), Need::Exits);
         }
-        needs
     }
 
     /// These values are needed.
     pub(crate) fn add(&mut self, values: &[Ref], need: Need) {
-        for n in values.iter().filter_map(|value| value.as_value()) {
-            self.0[n] = self.0[n].max(need);
-        }
+        add(&mut self.by_value, values, need);
     }
 
     /// Who needs a value.
     pub(crate) fn of(&self, value: Ref) -> Need {
-        self.0[value.as_value().expect("no constant")]
+        self.by_value[value.as_value().expect("no constant")]
+    }
+}
+
+fn add(by_value: &mut [Need], values: &[Ref], need: Need) {
+    for n in values.iter().filter_map(|value| value.as_value()) {
+        by_value[n] = by_value[n].max(need);
     }
 }
 
@@ -66,8 +75,8 @@ impl Need {
 }
 
 /// Plans that what is dead is removed.
-pub(crate) fn remove_dead(trace: &Trace, edits: &mut [Edit]) {
-    let mut needs = Needs::of_exits(trace, |n| edits[n] != Edit::Remove);
+pub(crate) fn remove_dead(trace: &Trace, edits: &mut [Edit], needs: &mut Needs) {
+    needs.restart(trace, |n| edits[n] != Edit::Remove);
     for (n, op) in trace.ops.iter().enumerate().rev() {
         if let Some(operands) = edits[n].operands() {
             needs.add(&operands, Need::Trace);

@@ -35,6 +35,16 @@ const MAX_ROUNDS: usize = 4;
 pub(crate) struct Demand {
     /// The last label is that of a peeled loop.
     is_peeled: bool,
+    demanded: Demanded,
+    /// By value: what stands for it by now.
+    values: Vec<Ref>,
+}
+
+/// By value: the bits that somebody looks at.
+#[derive(Default)]
+struct Demanded {
+    by_value: Vec<u64>,
+    frames: FramesOnce,
 }
 
 impl Pass for Demand {
@@ -55,15 +65,17 @@ impl Pass for Demand {
         if !(0..trace.ops.len()).any(|n| mask(n, edits).is_some()) {
             return;
         }
-        let demanded = demanded(trace, edits, self.is_peeled);
+        self.demanded.find(trace, edits, self.is_peeled);
+        let Demand { demanded, values, .. } = self;
         let labels: Vec<&Op> = trace.ops.iter().filter(|op| op.opcode == Opcode::Label).collect();
-        let mut values: Vec<Ref> = (0..trace.value_count()).map(Ref::value).collect();
+        values.clear();
+        values.extend((0..trace.value_count()).map(Ref::value));
         for n in 0..trace.ops.len() {
             let result = trace.result(n).as_value().expect("a value");
-            if mask(n, edits).is_some_and(|mask| demanded[result] & !mask == 0) {
+            if mask(n, edits).is_some_and(|mask| demanded.by_value[result] & !mask == 0) {
                 let operand = trace.ops[n].args[0];
                 let masked = operand.as_value().map_or(operand, |n| values[n]);
-                let has_place = |label: &&Op| may_stand_for(masked, Ref::value(result), &label.args, &values);
+                let has_place = |label: &&Op| may_stand_for(masked, Ref::value(result), &label.args, values);
                 if labels.iter().all(has_place) {
                     values[result] = masked;
                     edits[n] = Edit::Bypass(operand);
@@ -99,62 +111,66 @@ fn low(count: u64) -> u64 {
     }
 }
 
-/// By value: the bits that somebody looks at.
-fn demanded(trace: &Trace, edits: &[Edit], is_peeled: bool) -> Vec<u64> {
-    let all = vec![u64::MAX; trace.ops.last().map_or(0, |op| op.args.len())];
-    let label = trace.ops.iter().rfind(|op| op.opcode == Opcode::Label);
-    let Some(label) = label.filter(|_| is_peeled) else {
-        return scan(trace, edits, &all);
-    };
-    let mut asked = vec![0; all.len()];
-    for _ in 0..=MAX_ROUNDS {
-        let demanded = scan(trace, edits, &asked);
-        let asked_of = |arg: &Ref| match trace.words.iter().any(|narrow| narrow.value == *arg) {
-            // whoever jumps there passes such a number
-            true => u64::MAX,
-            false => demanded[arg.as_value().expect("no constant")],
+impl Demanded {
+    fn find(&mut self, trace: &Trace, edits: &[Edit], is_peeled: bool) {
+        let all = vec![u64::MAX; trace.ops.last().map_or(0, |op| op.args.len())];
+        let label = trace.ops.iter().rfind(|op| op.opcode == Opcode::Label);
+        let Some(label) = label.filter(|_| is_peeled) else {
+            return self.scan(trace, edits, &all);
         };
-        let next: Vec<u64> = label.args.iter().map(asked_of).collect();
-        if next == asked {
-            return demanded;
+        let mut asked = vec![0; all.len()];
+        for _ in 0..=MAX_ROUNDS {
+            self.scan(trace, edits, &asked);
+            let asked_of = |arg: &Ref| match trace.words.iter().any(|narrow| narrow.value == *arg) {
+                // whoever jumps there passes such a number
+                true => u64::MAX,
+                false => self.by_value[arg.as_value().expect("no constant")],
+            };
+            let next: Vec<u64> = label.args.iter().map(asked_of).collect();
+            if next == asked {
+                return;
+            }
+            asked = next;
         }
-        asked = next;
+        self.scan(trace, edits, &all);
     }
-    scan(trace, edits, &all)
+
+    /// As [`find`](Self::find), when these bits are asked for of the arguments of the jump.
+    fn scan(&mut self, trace: &Trace, edits: &[Edit], asked: &[u64]) {
+        self.by_value.clear();
+        self.by_value.resize(trace.value_count(), 0);
+        self.frames.restart(trace);
+        for (op, edit) in trace.ops.iter().zip(edits) {
+            if op.opcode.can_exit() && *edit != Edit::Remove {
+                let values = self.frames.of(trace, op).flat_map(|frame| &frame.values);
+                values.for_each(|value| ask(&mut self.by_value, *value, u64::MAX));
+            }
+        }
+        for (n, op) in trace.ops.iter().enumerate().rev() {
+            if let Some(operands) = edits[n].operands() {
+                operands
+                    .iter()
+                    .for_each(|value| ask(&mut self.by_value, *value, u64::MAX));
+                continue;
+            }
+            let result = self.by_value[trace.result(n).as_value().expect("a value")];
+            for (place, arg) in op.args.iter().enumerate() {
+                let bits = match op.opcode {
+                    // the arguments are the values themselves
+                    Opcode::Label => 0,
+                    Opcode::Jump => asked[place],
+                    _ => of_operand(trace, op, place, result),
+                };
+                ask(&mut self.by_value, *arg, bits);
+            }
+        }
+    }
 }
 
-/// As [`demanded`], when these bits are asked for of the arguments of the jump.
-fn scan(trace: &Trace, edits: &[Edit], asked: &[u64]) -> Vec<u64> {
-    let mut demanded = vec![0; trace.value_count()];
-    let ask = |demanded: &mut Vec<u64>, value: Ref, bits: u64| {
-        if let Some(n) = value.as_value() {
-            demanded[n] |= bits;
-        }
-    };
-    let mut frames = FramesOnce::new(trace);
-    for (op, edit) in trace.ops.iter().zip(edits) {
-        if op.opcode.can_exit() && *edit != Edit::Remove {
-            let values = frames.of(trace, op).flat_map(|frame| &frame.values);
-            values.for_each(|value| ask(&mut demanded, *value, u64::MAX));
-        }
+fn ask(demanded: &mut [u64], value: Ref, bits: u64) {
+    if let Some(n) = value.as_value() {
+        demanded[n] |= bits;
     }
-    for (n, op) in trace.ops.iter().enumerate().rev() {
-        if let Some(operands) = edits[n].operands() {
-            operands.iter().for_each(|value| ask(&mut demanded, *value, u64::MAX));
-            continue;
-        }
-        let result = demanded[trace.result(n).as_value().expect("a value")];
-        for (place, arg) in op.args.iter().enumerate() {
-            let bits = match op.opcode {
-                // the arguments are the values themselves
-                Opcode::Label => 0,
-                Opcode::Jump => asked[place],
-                _ => of_operand(trace, op, place, result),
-            };
-            ask(&mut demanded, *arg, bits);
-        }
-    }
-    demanded
 }
 
 /// What an operation looks at in an operand when these bits of its result are asked for.

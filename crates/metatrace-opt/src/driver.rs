@@ -6,8 +6,8 @@
 //! held may be gone.
 
 use crate::context::Context;
-use crate::dead::remove_dead;
-use crate::edits::{Edit, edited};
+use crate::dead::{Needs, remove_dead};
+use crate::edits::{Edit, Editor};
 use crate::{Decision, Pass, Rewrites, SunkOrNew, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
@@ -39,6 +39,24 @@ pub(crate) struct Memory {
     context: Context,
     values: Vec<Option<Ref>>,
     snapshots: Vec<Option<(Moment, SnapshotId)>>,
+    ending: Ending,
+    /// Of the last walk.
+    pub(crate) rewrites: Rewrites,
+}
+
+/// What is needed when the trace is written.
+#[derive(Default)]
+struct Ending {
+    edits: Vec<Edit>,
+    needs: Needs,
+    editor: Editor,
+}
+
+impl Memory {
+    /// The next trace is to be made in this one's memory.
+    pub(crate) fn recycle(&mut self, trace: Trace) {
+        self.context.recycle(trace);
+    }
 }
 
 /// The state of a walk.
@@ -52,11 +70,12 @@ pub(crate) struct Driver<'a> {
     pub(crate) values: &'a mut Vec<Option<Ref>>,
     /// By snapshot of the given trace: its translation, and when that was made.
     snapshots: &'a mut Vec<Option<(Moment, SnapshotId)>>,
+    ending: &'a mut Ending,
     /// The number of labels passed.
     pub(crate) part: u32,
     /// The operation before was a call and is no longer there.
     call_removed: bool,
-    rewrites: Rewrites,
+    rewrites: &'a mut Rewrites,
 }
 
 impl<'a> Driver<'a> {
@@ -66,7 +85,10 @@ impl<'a> Driver<'a> {
             context,
             values,
             snapshots,
+            ending,
+            rewrites,
         } = memory;
+        rewrites.applied.clear();
         context.restart(input);
         for pass in &mut passes {
             pass.restart();
@@ -84,36 +106,37 @@ impl<'a> Driver<'a> {
             passes,
             values,
             snapshots,
+            ending,
             part: 0,
             call_removed: false,
-            rewrites: Rewrites {
-                applied: Vec::with_capacity(input.ops.len()),
-            },
+            rewrites,
         }
     }
 
     /// Walks over the whole trace.
-    pub(crate) fn run(mut self) -> (Trace, Rewrites) {
+    pub(crate) fn run(mut self) -> Trace {
         for n in 0..self.input.ops.len() {
             self.op(n);
         }
         self.finish()
     }
 
-    /// The new trace, and what was done.
-    pub(crate) fn finish(mut self) -> (Trace, Rewrites) {
+    /// The new trace.
+    pub(crate) fn finish(mut self) -> Trace {
         let (trace, born) = self.context.take_trace();
-        let mut edits = vec![Edit::Keep; trace.ops.len()];
+        let Ending { edits, needs, editor } = self.ending;
+        edits.clear();
+        edits.resize(trace.ops.len(), Edit::Keep);
         for pass in &mut self.passes {
-            pass.plan(&trace, born, &mut edits, &mut self.rewrites);
+            pass.plan(&trace, born, edits, self.rewrites);
         }
-        remove_dead(&trace, &mut edits);
+        remove_dead(&trace, edits, needs);
         for pass in &mut self.passes {
-            pass.bypass(&trace, &mut edits, &mut self.rewrites);
+            pass.bypass(&trace, edits, self.rewrites);
         }
-        let mut trace = edited(trace, &edits);
+        let mut trace = editor.edited(trace, edits);
         for pass in &mut self.passes {
-            pass.finish(&mut trace, &mut self.rewrites);
+            pass.finish(&mut trace, self.rewrites);
         }
         if cfg!(debug_assertions)
             && let Err(error) = metatrace_ir::verify(&trace)
@@ -121,7 +144,7 @@ impl<'a> Driver<'a> {
             let (input, given) = (self.input, metatrace_ir::verify(self.input));
             panic!("the optimised trace is not valid: {error}\nthe given one: {given:?}\n{input}\n---\n{trace}");
         }
-        (trace, self.rewrites)
+        trace
     }
 
     /// Operation `n` of the given trace.

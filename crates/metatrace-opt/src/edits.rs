@@ -6,6 +6,7 @@
 //! Operations are moved, not copied, and all that stays keeps its order: so frames and lists of pending stores get other
 //! numbers where they are.
 
+use crate::empty;
 use metatrace_ir::{Const, Op, Opcode, Ref, Trace};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -47,34 +48,46 @@ impl Edit {
     }
 }
 
-/// The trace with these edits, one for each of its operations.
-pub(crate) fn edited(mut trace: Trace, edits: &[Edit]) -> Trace {
-    if edits.iter().all(|edit| *edit == Edit::Keep) {
-        return trace;
+/// Writes traces anew, one after the other, in memory that it keeps.
+#[derive(Default)]
+pub(crate) struct Editor {
+    /// Where the operations of the next trace go.
+    ops: Vec<Op>,
+    numbers: Vec<Ref>,
+    sums: FxHashMap<Term, Sum>,
+}
+
+impl Editor {
+    /// The trace with these edits, one for each of its operations.
+    pub(crate) fn edited(&mut self, mut trace: Trace, edits: &[Edit]) -> Trace {
+        if edits.iter().all(|edit| *edit == Edit::Keep) {
+            return trace;
+        }
+        debug_assert_ne!(edits.last(), Some(&Edit::Remove), "a trace ends as it did");
+        let mut given = std::mem::replace(&mut trace.ops, std::mem::take(&mut self.ops));
+        trace.ops.reserve(given.len());
+        self.numbers.clear();
+        self.numbers.extend((0..trace.inputs.len()).map(Ref::value));
+        empty(&mut self.sums);
+        let mut writer = Writer {
+            trace,
+            numbers: &mut self.numbers,
+            sums: &mut self.sums,
+            has_sums: edits
+                .iter()
+                .any(|edit| matches!(edit, Edit::Below(..) | Edit::Above(..))),
+            pending: None,
+        };
+        for (op, edit) in given.drain(..).zip(edits) {
+            writer.write(op, *edit);
+        }
+        let Writer { mut trace, numbers, .. } = writer;
+        for snapshot in &mut trace.snapshots {
+            renumber(numbers, &mut snapshot.values);
+        }
+        self.ops = given;
+        trace
     }
-    debug_assert_ne!(edits.last(), Some(&Edit::Remove), "a trace ends as it did");
-    let given = std::mem::take(&mut trace.ops);
-    trace.ops.reserve(given.len());
-    let inputs = trace.inputs.len();
-    let mut numbers = Vec::with_capacity(inputs + given.len());
-    numbers.extend((0..inputs).map(Ref::value));
-    let mut writer = Writer {
-        trace,
-        numbers,
-        sums: FxHashMap::default(),
-        has_sums: edits
-            .iter()
-            .any(|edit| matches!(edit, Edit::Below(..) | Edit::Above(..))),
-        pending: None,
-    };
-    for (op, edit) in given.into_iter().zip(edits) {
-        writer.write(op, *edit);
-    }
-    let Writer { mut trace, numbers, .. } = writer;
-    for snapshot in &mut trace.snapshots {
-        renumber(&numbers, &mut snapshot.values);
-    }
-    trace
 }
 
 /// A sum that is there.
@@ -85,12 +98,12 @@ struct Sum {
     is_free: bool,
 }
 
-struct Writer {
+struct Writer<'a> {
     trace: Trace,
     /// By value of the given trace, up to the operation that is written now: the value in the new one.
-    numbers: Vec<Ref>,
+    numbers: &'a mut Vec<Ref>,
     /// Sums that are executed in line, of values of the given trace; of this part. Kept only where tests need some.
-    sums: FxHashMap<Term, Sum>,
+    sums: &'a mut FxHashMap<Term, Sum>,
     has_sums: bool,
     /// The list of pending stores that was met last, and what it has become: neighbours share one.
     pending: Option<[Rc<[Ref]>; 2]>,
@@ -106,7 +119,7 @@ fn number(numbers: &[Ref], value: Ref) -> Ref {
     value.as_value().map_or(value, |n| numbers[n])
 }
 
-impl Writer {
+impl Writer<'_> {
     fn write(&mut self, op: Op, edit: Edit) {
         // of what is removed nobody reads the number
         let next = Ref::value(self.trace.value_count());
@@ -163,7 +176,7 @@ impl Writer {
     }
 
     fn translate(&mut self, op: &mut Op) {
-        renumber(&self.numbers, &mut op.args);
+        renumber(self.numbers, &mut op.args);
         let Some(pending) = &mut op.pending else { return };
         if let Some([met, renumbered]) = &self.pending
             && Rc::ptr_eq(met, pending)
@@ -172,7 +185,7 @@ impl Writer {
             return;
         }
         let mut stores: SmallVec<[Ref; 8]> = SmallVec::from_slice(pending);
-        renumber(&self.numbers, &mut stores);
+        renumber(self.numbers, &mut stores);
         let renumbered: Rc<[Ref]> = Rc::from(&stores[..]);
         let met = std::mem::replace(pending, renumbered.clone());
         self.pending = Some([met, renumbered]);
@@ -208,7 +221,7 @@ impl Writer {
     }
 
     fn value(&self, value: Ref) -> Ref {
-        number(&self.numbers, value)
+        number(self.numbers, value)
     }
 }
 
@@ -236,7 +249,7 @@ mod tests {
         edits[1] = Edit::Bypass(i3);
         (edits[5], edits[7]) = (Edit::Remove, Edit::Remove);
         edits[6] = Edit::Value(i2, trace.ops[7].args[1]);
-        let edited = edited(trace, &edits);
+        let edited = Editor::default().edited(trace, &edits);
         let expected = "# root p0 = exclusive
             # descr S.x = field(offset=0, i64, frozen)
             [p0, i1, i2]

@@ -38,7 +38,7 @@ use crate::context::Context;
 use crate::edits::{Edit, Term};
 use crate::peel::Carry;
 use crate::range::Range;
-use crate::{Pass, Rewrites};
+use crate::{Pass, Rewrites, empty, empty_set};
 use metatrace_ir::{Opcode, Ref, Trace};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -80,7 +80,7 @@ impl Condition {
 type Hull = (i64, i64);
 
 /// What is known of `x`, and of `x` and a bound.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Facts {
     hulls: FxHashMap<(Ref, Ref), Hull>,
     /// Sums that are not the bound.
@@ -90,6 +90,12 @@ struct Facts {
 }
 
 impl Facts {
+    fn clear(&mut self) {
+        empty(&mut self.hulls);
+        empty_set(&mut self.not_end);
+        empty_set(&mut self.nonzero);
+    }
+
     fn implies(&self, condition: Condition, bounds: &[Ref]) -> bool {
         let hull = |x, n| self.hulls.get(&(x, n)).copied();
         match condition {
@@ -159,6 +165,18 @@ impl Facts {
 pub(crate) struct Group {
     /// The last label is that of a peeled loop.
     is_peeled: bool,
+    memory: Memory,
+}
+
+/// What plans keep for those that come behind them: memory, and nothing that is known.
+#[derive(Default)]
+struct Memory {
+    terms: Vec<Term>,
+    guards: Vec<(usize, Condition)>,
+    bounds: BoundsOf,
+    facts: Facts,
+    goal: Facts,
+    nonzero: FxHashSet<Term>,
 }
 
 impl Pass for Group {
@@ -176,8 +194,8 @@ impl Pass for Group {
 
     fn plan(&mut self, trace: &Trace, born: &[Range], edits: &mut [Edit], rewrites: &mut Rewrites) {
         debug_assert!(edits.iter().all(|edit| *edit == Edit::Keep), "the first to plan");
-        let questions = Questions::of(trace, born, self.is_peeled);
-        let mut plan = Plan::new(trace, questions, edits);
+        let questions = Questions::of(trace, born, self.is_peeled, &mut self.memory);
+        let mut plan = Plan::new(trace, questions, edits, &mut self.memory);
         plan.make();
         for (n, _) in &plan.guards {
             rewrites.count(match plan.edits[*n] {
@@ -188,6 +206,7 @@ impl Pass for Group {
                 edit @ (Edit::Value(..) | Edit::Bypass(..)) => unreachable!("not of this pass: {edit:?}"),
             });
         }
+        self.memory.guards = plan.guards;
     }
 }
 
@@ -212,8 +231,12 @@ struct Plan<'a> {
     guards: Vec<(usize, Condition)>,
     labels: Vec<usize>,
     back: Option<Back>,
-    bounds: BoundsOf,
-    facts: Facts,
+    bounds: &'a mut BoundsOf,
+    facts: &'a mut Facts,
+    /// What is known when all guards of a stretch have passed.
+    goal: &'a mut Facts,
+    /// The sums of a stretch that guards say are not zero.
+    nonzero: &'a mut FxHashSet<Term>,
     /// By operation. The first plan of all: before, all are kept.
     edits: &'a mut [Edit],
 }
@@ -229,13 +252,21 @@ impl BoundsOf {
 }
 
 impl<'a> Plan<'a> {
-    fn new(trace: &'a Trace, questions: Questions, edits: &'a mut [Edit]) -> Plan<'a> {
+    fn new(trace: &'a Trace, questions: Questions, edits: &'a mut [Edit], memory: &'a mut Memory) -> Plan<'a> {
         let Questions {
             mut guards,
             labels,
             back,
         } = questions;
-        let mut bounds = BoundsOf::default();
+        let Memory {
+            bounds,
+            facts,
+            goal,
+            nonzero,
+            ..
+        } = memory;
+        empty(&mut bounds.0);
+        facts.clear();
         for (_, condition) in &guards {
             if let Condition::Below(Term { x, .. }, n) = condition {
                 let known = bounds.0.entry(*x).or_default();
@@ -257,7 +288,9 @@ impl<'a> Plan<'a> {
             labels,
             back,
             bounds,
-            facts: Facts::default(),
+            facts,
+            goal,
+            nonzero,
             edits,
         }
     }
@@ -270,8 +303,8 @@ impl<'a> Plan<'a> {
         self.walk(0..back.label);
         let mut carried = self.carried(&back);
         loop {
-            self.facts = Facts::default();
-            self.facts.hulls.clone_from(&carried);
+            self.facts.clear();
+            self.facts.hulls.extend(&carried);
             self.edits[back.label..].fill(Edit::Keep);
             self.walk(back.label + 1..end);
             let assumed = carried.len();
@@ -319,7 +352,7 @@ impl<'a> Plan<'a> {
             let label = self.labels[at];
             if part.contains(&label) {
                 self.stretch(&guards[start..before(label)]);
-                self.facts = Facts::default();
+                self.facts.clear();
                 start = before(label);
             }
         }
@@ -332,11 +365,11 @@ impl<'a> Plan<'a> {
         if guards.is_empty() {
             return;
         }
-        let goal = self.goal(guards);
-        let mut nonzero = FxHashSet::default();
+        self.find_goal(guards);
+        empty_set(self.nonzero);
         for (_, condition) in guards {
             if let Condition::NonZero(term) = condition {
-                nonzero.insert(*term);
+                self.nonzero.insert(*term);
             }
         }
         for &(n, condition) in guards {
@@ -346,7 +379,7 @@ impl<'a> Plan<'a> {
             } else if self.facts.implies(condition, bounds) {
                 self.edits[n] = Edit::Remove;
             } else {
-                self.edits[n] = self.stronger(n, condition, &goal, &nonzero);
+                self.edits[n] = self.stronger(n, condition);
                 if self.edits[n] == Edit::Keep {
                     self.facts.learn(condition, self.bounds.of(condition.term().x));
                 }
@@ -354,37 +387,30 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The hulls of the families of these guards when all have passed.
-    fn goal(&self, guards: &[(usize, Condition)]) -> FxHashMap<(Ref, Ref), Hull> {
-        let mut facts = Facts::default();
+    /// What is known of the families of these guards when all have passed.
+    fn find_goal(&mut self, guards: &[(usize, Condition)]) {
+        self.goal.clear();
         for (_, condition) in guards {
             let x = condition.term().x;
             for &n in self.bounds.of(x) {
                 if let Some(hull) = self.facts.hulls.get(&(x, n)) {
-                    facts.hulls.insert((x, n), *hull);
+                    self.goal.hulls.insert((x, n), *hull);
                 }
             }
         }
         for (_, condition) in guards {
-            facts.learn(*condition, self.bounds.of(condition.term().x));
+            self.goal.learn(*condition, self.bounds.of(condition.term().x));
         }
-        facts.hulls
     }
 
     /// What guard `n`, which is not implied, is to test; tells the facts if that is not its own condition.
-    fn stronger(
-        &mut self,
-        n: usize,
-        condition: Condition,
-        goal: &FxHashMap<(Ref, Ref), Hull>,
-        nonzero: &FxHashSet<Term>,
-    ) -> Edit {
+    fn stronger(&mut self, n: usize, condition: Condition) -> Edit {
         let Term { x, c } = condition.term();
-        let to = |bound: Ref| goal.get(&(x, bound)).copied();
+        let to = |plan: &Plan<'_>, bound: Ref| plan.goal.hulls.get(&(x, bound)).copied();
         let now = |plan: &Plan<'_>, bound: Ref| plan.facts.hulls.get(&(x, bound)).copied();
         let (bound, wanted) = match condition {
             Condition::Below(_, bound) => {
-                let (low, high) = to(bound).expect("the goal is at least the condition");
+                let (low, high) = to(self, bound).expect("the goal is at least the condition");
                 match now(self, bound) {
                     // the first: one end, or what it is
                     None => return Edit::Keep,
@@ -393,26 +419,26 @@ impl<'a> Plan<'a> {
                     Some(_) => return Edit::Keep,
                 }
             }
-            Condition::NotEnd(_, bound) => match (to(bound), now(self, bound)) {
+            Condition::NotEnd(_, bound) => match (to(self, bound), now(self, bound)) {
                 (Some((_, high)), Some((_, h))) if c == high && c == h + 1 => return Edit::Keep,
                 (Some((_, high)), _) if c <= high => (bound, high),
                 _ => return Edit::Keep,
             },
-            Condition::Room(_, bound, k) => match to(bound) {
+            Condition::Room(_, bound, k) => match to(self, bound) {
                 Some((_, high)) if c + k <= high => (bound, high),
                 _ => return Edit::Keep,
             },
-            Condition::AtLeast(term, k) => match self.lower_end(term, k, goal) {
+            Condition::AtLeast(term, k) => match self.lower_end(term, k) {
                 Some(found) => found,
                 None => return Edit::Keep,
             },
             Condition::NonZero(_) => {
                 let visible = |bound: &&Ref| self.trace.defining_op(**bound).is_none_or(|definition| definition < n);
-                let reaches = |bound: &&Ref| to(**bound).is_some_and(|(low, _)| low < c);
+                let reaches = |bound: &&Ref| to(self, **bound).is_some_and(|(low, _)| low < c);
                 match self.bounds.of(x).iter().filter(visible).find(reaches) {
-                    None => return self.run_of_nonzero(Term { x, c }, nonzero),
+                    None => return self.run_of_nonzero(Term { x, c }),
                     Some(&bound) => {
-                        let (low, _) = to(bound).expect("just found");
+                        let (low, _) = to(self, bound).expect("just found");
                         if low == c - 1 && now(self, bound).is_some_and(|(l, _)| l == c) {
                             return Edit::Keep;
                         }
@@ -427,21 +453,21 @@ impl<'a> Plan<'a> {
     }
 
     /// A bound below which `x + c` is already, and how far down the guards of the stretch take it, if that is `k` at least.
-    fn lower_end(&self, Term { x, c }: Term, k: i64, goal: &FxHashMap<(Ref, Ref), Hull>) -> Option<(Ref, i64)> {
+    fn lower_end(&self, Term { x, c }: Term, k: i64) -> Option<(Ref, i64)> {
         self.bounds.of(x).iter().find_map(|&bound| {
             let (_, h) = self.facts.hulls.get(&(x, bound))?;
-            let (low, _) = goal.get(&(x, bound))?;
+            let (low, _) = self.goal.hulls.get(&(x, bound))?;
             (c <= *h && *low <= c - k).then_some((bound, *low))
         })
     }
 
     /// All distances around this one at which zero is excluded, in one: `x + h >u h - l`.
-    fn run_of_nonzero(&mut self, Term { x, c }: Term, nonzero: &FxHashSet<Term>) -> Edit {
+    fn run_of_nonzero(&mut self, Term { x, c }: Term) -> Edit {
         let (mut l, mut h) = (c, c);
-        while nonzero.contains(&Term { x, c: l - 1 }) {
+        while self.nonzero.contains(&Term { x, c: l - 1 }) {
             l -= 1;
         }
-        while nonzero.contains(&Term { x, c: h + 1 }) {
+        while self.nonzero.contains(&Term { x, c: h + 1 }) {
             h += 1;
         }
         if l == h {
@@ -456,11 +482,15 @@ impl<'a> Plan<'a> {
 
 impl Questions {
     /// Sums are those of their part: behind a label each argument is itself.
-    fn of(trace: &Trace, born: &[Range], is_peeled: bool) -> Questions {
+    fn of(trace: &Trace, born: &[Range], is_peeled: bool, memory: &mut Memory) -> Questions {
         let itself = |n: usize| Term { x: Ref::value(n), c: 0 };
-        let mut terms: Vec<Term> = (0..trace.value_count()).map(itself).collect();
+        let terms = &mut memory.terms;
+        terms.clear();
+        terms.extend((0..trace.value_count()).map(itself));
+        let mut guards = std::mem::take(&mut memory.guards);
+        guards.clear();
         let sums = |terms: &[Term], args: &[Ref]| args.iter().map(|arg| Some(terms[arg.as_value()?])).collect();
-        let (mut guards, mut labels, mut back) = (Vec::with_capacity(trace.ops.len() / 2), Vec::new(), None);
+        let (mut labels, mut back) = (Vec::new(), None);
         let mut part = 0;
         for (n, op) in trace.ops.iter().enumerate() {
             match op.opcode {
@@ -475,7 +505,7 @@ impl Questions {
                 }
                 Opcode::Label => {
                     labels.push(n);
-                    let entries = [sums(&terms, &op.args), Vec::new()];
+                    let entries = [sums(terms, &op.args), Vec::new()];
                     back = is_peeled.then_some(Back { label: n, entries });
                     part = n + 1;
                     for arg in &op.args {
@@ -485,10 +515,10 @@ impl Questions {
                 }
                 _ => {}
             }
-            guards.extend(condition(trace, n, part, &terms, born).map(|condition| (n, condition)));
+            guards.extend(condition(trace, n, part, terms, born).map(|condition| (n, condition)));
         }
         if let (Some(back), Some(jump)) = (&mut back, trace.ops.last()) {
-            back.entries[1] = sums(&terms, &jump.args);
+            back.entries[1] = sums(terms, &jump.args);
         }
         Questions { guards, labels, back }
     }
@@ -565,7 +595,9 @@ mod tests {
         let mut born = vec![Range::FULL; trace.value_count()];
         born[1] = Range::of_word(metatrace_ir::Word::Length);
         let mut edits = vec![Edit::Keep; trace.ops.len()];
-        Plan::new(&trace, Questions::of(&trace, &born, true), &mut edits).make();
+        let mut memory = Memory::default();
+        let questions = Questions::of(&trace, &born, true, &mut memory);
+        Plan::new(&trace, questions, &mut edits, &mut memory).make();
         edits
     }
 

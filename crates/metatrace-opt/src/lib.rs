@@ -56,7 +56,7 @@ use edits::Edit;
 use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt;
 
 /// Which passes take part.
@@ -163,7 +163,7 @@ pub static PASSES: &[PassInfo] = &[
         about: "values that only exits need",
         switch: |options| &mut options.sink,
         rules: || sink::RULES.to_vec(),
-        make: || Box::new(sink::Sink),
+        make: || Box::new(sink::Sink::default()),
     },
 ];
 
@@ -288,14 +288,6 @@ impl Optimizer {
     /// # Panics
     /// As [`optimize`].
     pub fn optimize(&mut self, trace: &Trace, options: &Options) -> Trace {
-        self.optimize_counting(trace, options).0
-    }
-
-    /// As [`optimize_counting`].
-    ///
-    /// # Panics
-    /// As [`optimize`].
-    pub fn optimize_counting(&mut self, trace: &Trace, options: &Options) -> (Trace, Rewrites) {
         if let Some(target) = options.peel.filter(|_| peel::is_loop(trace)) {
             let mut peeled = peel::peel(self.driver(trace, options), target, Carry::Stores);
             if let Err(GivenUp::StoreWasSeen) = peeled {
@@ -306,6 +298,20 @@ impl Optimizer {
             }
         }
         self.driver(trace, options).run()
+    }
+
+    /// As [`optimize_counting`].
+    ///
+    /// # Panics
+    /// As [`optimize`].
+    pub fn optimize_counting(&mut self, trace: &Trace, options: &Options) -> (Trace, Rewrites) {
+        let optimized = self.optimize(trace, options);
+        (optimized, self.memory.rewrites.clone())
+    }
+
+    /// Takes a trace back that nobody needs any more: the next is made in its memory.
+    pub fn recycle(&mut self, trace: Trace) {
+        self.memory.recycle(trace);
     }
 
     fn driver<'a>(&'a mut self, trace: &'a Trace, options: &Options) -> Driver<'a> {
@@ -421,12 +427,22 @@ trait Pass {
     fn finish(&mut self, _trace: &mut Trace, _rewrites: &mut Rewrites) {}
 }
 
-/// Empties a map between traces; a large one, which a long trace has left, is given back, for it would take long to empty it
-/// for each trace to come.
+/// So many entries has a map at most that is kept between traces: a larger one, which a long trace has left, would take long to
+/// empty for each trace to come.
+const LARGE: usize = 1 << 12;
+
+/// Empties a map, which is given back if it is large.
 fn empty<K, V>(map: &mut FxHashMap<K, V>) {
-    const LARGE: usize = 1 << 12;
     match map.capacity() > LARGE {
         true => *map = FxHashMap::default(),
         false => map.clear(),
+    }
+}
+
+/// As [`empty`].
+fn empty_set<T>(set: &mut FxHashSet<T>) {
+    match set.capacity() > LARGE {
+        true => *set = FxHashSet::default(),
+        false => set.clear(),
     }
 }

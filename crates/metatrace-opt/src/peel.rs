@@ -39,7 +39,6 @@
 //!
 //! Rules do not look behind the label through values that vary: `i6` above is not `i1 + 2`, for then `i1` would be an argument.
 
-use crate::Rewrites;
 use crate::context::Context;
 use crate::driver::Driver;
 use metatrace_ir::{Descr, Op, Opcode, Ref, TargetToken, Trace};
@@ -79,7 +78,7 @@ pub(crate) fn is_loop(trace: &Trace) -> bool {
 }
 
 /// The preamble and the loop, whose label is `target`.
-pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) -> Result<(Trace, Rewrites), GivenUp> {
+pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) -> Result<Trace, GivenUp> {
     let input = driver.input;
     let last = input.ops.len() - 1;
     (0..last).for_each(|n| driver.op(n));

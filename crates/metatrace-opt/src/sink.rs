@@ -20,7 +20,11 @@ use metatrace_ir::{Class, FramesOnce, Opcode, Ref, Trace};
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["sunk_value"];
 
-pub(crate) struct Sink;
+#[derive(Default)]
+pub(crate) struct Sink {
+    needs: Needs,
+    uses: Uses,
+}
 
 impl Pass for Sink {
     fn restart(&mut self) {}
@@ -30,13 +34,13 @@ impl Pass for Sink {
     }
 
     fn finish(&mut self, trace: &mut Trace, rewrites: &mut Rewrites) {
-        let mut needs = Needs::of_exits(trace, |_| true);
-        let mut uses = Uses(vec![0; trace.value_count()]);
-        let mut frames = FramesOnce::new(trace);
+        let Sink { needs, uses } = self;
+        needs.restart(trace, |_| true);
+        uses.restart(trace);
         for n in (0..trace.ops.len()).rev() {
             let exit = &trace.ops[n];
-            for frame in frames.of(trace, exit) {
-                uses.add(&frame.values, n);
+            for frame in uses.frames.of(trace, exit) {
+                add(&mut uses.by_value, &frame.values, n);
             }
             uses.add(exit.pending.as_deref().unwrap_or_default(), n);
             let result = trace.result(n);
@@ -64,16 +68,30 @@ impl Pass for Sink {
 }
 
 /// By value: the last operation that needs it, or has an exit that does, as far as the scan from the end knows.
-struct Uses(Vec<usize>);
+#[derive(Default)]
+struct Uses {
+    by_value: Vec<usize>,
+    frames: FramesOnce,
+}
 
 impl Uses {
+    fn restart(&mut self, trace: &Trace) {
+        self.by_value.clear();
+        self.by_value.resize(trace.value_count(), 0);
+        self.frames.restart(trace);
+    }
+
     fn last(&self, value: Ref) -> usize {
-        self.0[value.as_value().expect("no constant")]
+        self.by_value[value.as_value().expect("no constant")]
     }
 
     fn add(&mut self, values: &[Ref], at: usize) {
-        for n in values.iter().filter_map(|value| value.as_value()) {
-            self.0[n] = self.0[n].max(at);
-        }
+        add(&mut self.by_value, values, at);
+    }
+}
+
+fn add(by_value: &mut [usize], values: &[Ref], at: usize) {
+    for n in values.iter().filter_map(|value| value.as_value()) {
+        by_value[n] = by_value[n].max(at);
     }
 }

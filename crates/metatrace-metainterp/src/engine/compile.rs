@@ -6,7 +6,6 @@ use super::state::{Balance, Guard, Loop, PortalId};
 use crate::abort::{Abort, Backoff};
 use crate::assemble::{Ending, close_bridge, cut_loop, words_of_inputs};
 use crate::recorder::{End, Mark, Recorder};
-use crate::resume;
 use metatrace_backend::{Assembled, Backend, BackendError, LoopToken};
 use metatrace_ir::text::Offsets;
 use metatrace_ir::{GuardId, Ref, TargetToken, Trace};
@@ -92,7 +91,7 @@ impl Engine {
             op.guard = Some(GuardId((first_guard + n) as u32));
         }
         check(&trace);
-        let resume = resume::encode(&trace);
+        let resume = self.encoder.borrow_mut().encode(&trace);
         let start = Instant::now();
         let backend = self.backend()?;
         let assembled = assemble(backend, &trace)?;
@@ -116,6 +115,7 @@ impl Engine {
         stats.backend_ns += backend_ns;
         stats.opt_ops += trace.ops.len() as u64;
         stats.opt_guards += trace.ops.iter().filter(|op| op.opcode.is_guard()).count() as u64;
+        self.optimizer.borrow_mut().recycle(trace);
         Ok(())
     }
 
@@ -167,12 +167,12 @@ impl Engine {
         token: LoopToken,
         guard_cell: &Rc<RefCell<Guard>>,
         guard: GuardId,
-        recorder: Recorder<'_>,
+        recorder: &mut Recorder<'_>,
     ) -> Result<(), Abort> {
         let ending = match &recorder.end {
             Some(End::Close { mark, reds }) => {
                 // The loop is compiled first; the next exit finds it and jumps there.
-                self.compile_cut(portal, &recorder, mark, reds)?;
+                self.compile_cut(portal, recorder, mark, reds)?;
                 let guard = &mut *guard_cell.borrow_mut();
                 guard.exits = self.wait_for_bridge(guard).saturating_sub(1);
                 return Ok(());
@@ -182,9 +182,9 @@ impl Engine {
             Some(End::Aborted(reason)) => return Err(*reason),
             None => return Err(Abort::NoMergePoint),
         };
-        let trace = close_bridge(recorder.trace, ending);
+        close_bridge(&mut recorder.trace, &ending);
         let kind = TraceKind::Bridge(guard.0);
-        self.compile(portal, token, &kind, &trace, |backend, trace| {
+        self.compile(portal, token, &kind, &recorder.trace, |backend, trace| {
             backend.compile_bridge(token, guard, trace)
         })?;
         guard_cell.borrow_mut().has_bridge = true;

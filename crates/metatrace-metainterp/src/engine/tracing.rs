@@ -8,7 +8,7 @@ use crate::recorder::{Limits, Recorder, Setting, Surroundings};
 use crate::resume::{Below, Rebuilder, ResumeData};
 use crate::value::Value;
 use metatrace_backend::Exit;
-use metatrace_ir::{Class, Const, DescrRef, Kind, Opcode, Ref, Root, RootKind, TargetToken, Trace, Word};
+use metatrace_ir::{Class, Const, DescrRef, Kind, Opcode, Ref, Root, RootKind, TargetToken, Word};
 use metatrace_jitcode::{Activation, Insn, Interp, Outcome, Pc, PortalCode, Stack, Words};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
@@ -57,7 +57,9 @@ impl Engine {
         let stopwatch = Stopwatch::start(self);
         let code = self.portal_code(portal);
         let kinds = code.red_kinds();
-        let mut trace = Trace::new(kinds.clone());
+        let mut scratch = self.scratch.take();
+        let mut trace = scratch.trace();
+        trace.inputs.clone_from(&kinds);
         trace.roots = roots_of_inputs(&code.red_roots);
         trace.words = words_of_inputs(&code.red_words);
         let traced: Words<Value> = {
@@ -77,7 +79,7 @@ impl Engine {
         let surroundings = KeySurroundings { engine: self, portal };
         let setting = self.setting(&surroundings, &code);
         let _section = self.section("jit-tracing");
-        let recorder = Recorder::new_loop(trace, setting);
+        let recorder = Recorder::new_loop(trace, setting, scratch);
         let mut interp = Interp::new(recorder, &*self.source, Stack::default());
         // SAFETY: the words are the parameters', by the caller's promise.
         let outcome = self.recording(|| unsafe { interp.call(&code.jitcode, &traced) });
@@ -86,6 +88,7 @@ impl Engine {
         if let Err(reason) = self.finish_loop(portal, &recorder) {
             self.abort_at(portal, greens, reason);
         }
+        self.scratch.set(recorder.into_scratch());
         stopwatch.stop(self);
         concrete(outcome)
     }
@@ -118,9 +121,11 @@ impl Engine {
         let (recorder, stack) = {
             let resume = &guard_cell.borrow().resume.clone();
             let known = resume.inputs();
-            let mut trace = Trace::new(known.kinds);
+            let mut scratch = self.scratch.take();
+            let mut trace = scratch.trace();
+            trace.inputs = known.kinds;
             (trace.roots, trace.derived, trace.words) = (known.roots, known.derived, known.words);
-            let recorder = Recorder::new_bridge(trace, self.setting(&surroundings, &code), resume.depth());
+            let recorder = Recorder::new_bridge(trace, self.setting(&surroundings, &code), resume.depth(), scratch);
             let exit_values = exit.values;
             let mut program = RecordedProgram { recorder, exit_values };
             let mut stack = Stack::default();
@@ -136,14 +141,15 @@ impl Engine {
         let mut interp = Interp::new(recorder, &*self.source, stack);
         // SAFETY: the frames hold what the trace's snapshot says is live.
         let outcome = self.recording(|| unsafe { interp.resume() });
-        let recorder = interp.domain;
+        let mut recorder = interp.domain;
         self.count_recording(&recorder);
         let operations = recorder.trace.ops.len() as u64;
         let recorded = Instant::now();
-        if let Err(reason) = self.finish_bridge(portal, token, guard_cell, exit.guard, recorder) {
+        if let Err(reason) = self.finish_bridge(portal, token, guard_cell, exit.guard, &mut recorder) {
             guard_cell.borrow_mut().backoff.abort(reason);
             self.count_abort(reason, &format!("guard {:#x}", exit.guard.0));
         }
+        self.scratch.set(recorder.into_scratch());
         let compile_ns = recorded.elapsed().as_nanos() as u64;
         stopwatch.stop(self);
         Continuation {

@@ -35,8 +35,8 @@ pub struct Below {
 }
 
 /// What is known while a walk goes over a trace.
-pub(super) struct Bounds<'a> {
-    trace: &'a Trace,
+#[derive(Default)]
+pub(super) struct Bounds {
     /// By value; of inputs and what is no sum, itself.
     sums: Vec<Sum>,
     /// The first operation behind the last label.
@@ -57,21 +57,23 @@ struct Known {
     high: i64,
 }
 
-impl Bounds<'_> {
-    pub(super) fn new(trace: &Trace) -> Bounds<'_> {
+impl Bounds {
+    /// Goes to the start of a trace.
+    pub(super) fn restart(&mut self, trace: &Trace) {
         let itself = |n| Sum {
             of: Ref::value(n),
             distance: 0,
         };
-        Bounds {
-            trace,
-            sums: (0..trace.value_count()).map(itself).collect(),
-            part: 0,
-            known: FxHashMap::default(),
-            places: vec![0; trace.value_count()],
-            told: vec![0; trace.value_count()],
-            exits: 0,
-        }
+        let count = trace.value_count();
+        self.sums.clear();
+        self.sums.extend((0..count).map(itself));
+        self.part = 0;
+        self.known.clear();
+        self.places.clear();
+        self.places.resize(count, 0);
+        self.told.clear();
+        self.told.resize(count, 0);
+        self.exits = 0;
     }
 
     /// Of the exit's values, which become the inputs of a bridge.
@@ -111,19 +113,19 @@ impl Bounds<'_> {
     }
 
     /// Goes over operation `n`.
-    pub(super) fn follow(&mut self, n: usize) {
-        let op = &self.trace.ops[n];
+    pub(super) fn follow(&mut self, trace: &Trace, n: usize) {
+        let op = &trace.ops[n];
         match op.opcode {
             Opcode::IntAdd | Opcode::IntAddOvf => {
-                if let (Some(a), Some(distance)) = (op.args[0].as_value(), self.trace.as_const(op.args[1])) {
+                if let (Some(a), Some(distance)) = (op.args[0].as_value(), trace.as_const(op.args[1])) {
                     let Sum { of, distance: first } = self.sums[a];
-                    self.sums[self.trace.inputs.len() + n] = Sum {
+                    self.sums[trace.inputs.len() + n] = Sum {
                         of,
                         distance: first.wrapping_add(distance.bits as i64),
                     };
                 }
             }
-            Opcode::GuardTrue | Opcode::RecordTrue => self.learn(op),
+            Opcode::GuardTrue | Opcode::RecordTrue => self.learn(trace, op),
             Opcode::Label => {
                 self.part = n + 1;
                 self.known.clear();
@@ -136,10 +138,10 @@ impl Bounds<'_> {
         }
     }
 
-    fn learn(&mut self, op: &Op) {
+    fn learn(&mut self, trace: &Trace, op: &Op) {
         // a comparison that comes in through a label says nothing of what its operands are there
-        let tested = self.trace.defining_op_in(op.args[0], self.part);
-        let tested = tested.map(|n| &self.trace.ops[n]);
+        let tested = trace.defining_op_in(op.args[0], self.part);
+        let tested = tested.map(|n| &trace.ops[n]);
         let Some(tested) = tested.filter(|tested| tested.opcode == Opcode::UintLt) else {
             return;
         };

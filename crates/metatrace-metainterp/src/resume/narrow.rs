@@ -7,19 +7,20 @@ use crate::assemble::is_narrow;
 use metatrace_ir::{Class, Descr, InputWord, Opcode, Ref, Trace, Word};
 
 /// What is known while a walk goes over a trace.
-pub(super) struct Narrow<'a> {
-    trace: &'a Trace,
+#[derive(Default)]
+pub(super) struct Narrow {
     /// By value.
     words: Vec<Option<Word>>,
 }
 
-impl Narrow<'_> {
-    pub(super) fn new(trace: &Trace) -> Narrow<'_> {
-        let mut words = vec![None; trace.value_count()];
+impl Narrow {
+    /// Goes to the start of a trace.
+    pub(super) fn restart(&mut self, trace: &Trace) {
+        self.words.clear();
+        self.words.resize(trace.value_count(), None);
         for InputWord { value, word } in trace.words.iter().filter(|narrow| is_narrow(narrow.word)) {
-            words[value.as_value().expect("an input")] = Some(*word);
+            self.words[value.as_value().expect("an input")] = Some(*word);
         }
-        Narrow { trace, words }
     }
 
     /// Of the exit's values, which become the inputs of a bridge.
@@ -35,10 +36,10 @@ impl Narrow<'_> {
     }
 
     /// Goes over operation `n`.
-    pub(super) fn follow(&mut self, n: usize) {
-        let op = &self.trace.ops[n];
+    pub(super) fn follow(&mut self, trace: &Trace, n: usize) {
+        let op = &trace.ops[n];
         let held = op.descr.as_deref().and_then(Descr::word);
-        let operand = |n: usize| self.trace.as_const(op.args[n]).map(|constant| constant.bits);
+        let operand = |n: usize| trace.as_const(op.args[n]).map(|constant| constant.bits);
         let word = match op.opcode {
             opcode if opcode.class() == Class::Load => held.filter(|word| is_narrow(*word)),
             opcode if opcode.is_comparison() => Some(Word::U8),
@@ -54,7 +55,7 @@ impl Narrow<'_> {
                 4 => Some(Word::I32),
                 _ => None,
             }),
-            Opcode::Label => return self.forget(&op.args),
+            Opcode::Label => return self.forget(trace, &op.args),
             opcode if opcode.class() == Class::Store && held == Some(Word::Length) => {
                 let stored = op.args.last().and_then(|value| value.as_value());
                 if let Some(stored) = stored {
@@ -64,12 +65,12 @@ impl Narrow<'_> {
             }
             _ => None,
         };
-        self.words[self.trace.inputs.len() + n] = word;
+        self.words[trace.inputs.len() + n] = word;
     }
 
     /// Behind a label only what is declared of its arguments is known.
-    fn forget(&mut self, args: &[Ref]) {
-        let is_declared = |arg: &&Ref| self.trace.words.iter().any(|narrow| narrow.value == **arg);
+    fn forget(&mut self, trace: &Trace, args: &[Ref]) {
+        let is_declared = |arg: &&Ref| trace.words.iter().any(|narrow| narrow.value == **arg);
         for arg in args.iter().filter(|arg| !is_declared(arg)) {
             self.words[arg.as_value().expect("no constant")] = None;
         }

@@ -1,9 +1,10 @@
 //! What is read is what was written.
 
+use super::encoder::Writer;
 use super::*;
 use metatrace_ir::random::{Config, Random, trace};
 use metatrace_ir::text::parse;
-use metatrace_ir::{Frame, Op};
+use metatrace_ir::{Frame, Op, Snapshot, Trace};
 
 /// A random trace whose snapshots all name their frames.
 fn random_trace(seed: u64) -> Trace {
@@ -71,9 +72,11 @@ fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
 #[test]
 fn frames_are_read_as_they_were_written() {
     let mut guards = 0;
+    // one for all: it must forget
+    let mut encoder = Encoder::default();
     for seed in 1..400 {
         let trace = random_trace(seed);
-        for (op, resume) in trace.ops.iter().zip(encode(&trace)) {
+        for (op, resume) in trace.ops.iter().zip(encoder.encode(&trace)) {
             assert_eq!(op.snapshot.is_some(), resume.is_some());
             if let Some(resume) = resume {
                 check_guard(&trace, op, &resume);
@@ -89,7 +92,8 @@ fn frames_are_read_as_they_were_written() {
 fn facts_are_read_as_they_were_written() {
     for seed in 1..200 {
         let trace = random_trace(seed);
-        let mut writer = Writer::new(&trace);
+        let mut writer = Writer::default();
+        writer.restart(&trace);
         let mut random = Random(seed);
         let mut value = || Ref::value(random.below(300));
         let roots = ROOTS.map(|kind| Root { value: value(), kind });
@@ -113,7 +117,7 @@ fn facts_are_read_as_they_were_written() {
         };
         let mut starts = Vec::new();
         for op in &trace.ops {
-            let write = |snapshot| writer.guard(snapshot, &given, &trace.exit(op));
+            let write = |snapshot| writer.guard(&trace, snapshot, &given, &trace.exit(op));
             starts.extend(op.snapshot.map(write));
         }
         let pool = Rc::new(Pool {
@@ -148,7 +152,7 @@ finish() [j4@2: ]";
 /// The resume data of each exit.
 fn printed(text: &str) -> Vec<String> {
     let trace = parse(text).expect("parses");
-    let resume = encode(&trace);
+    let resume = Encoder::default().encode(&trace);
     resume.iter().flatten().map(|resume| format!("{resume:?}")).collect()
 }
 
@@ -208,7 +212,7 @@ finish() [j4@2: p2]";
 #[test]
 fn what_guards_have_in_common_is_there_once() {
     let trace = parse(GUARDS).expect("parses");
-    let resume: Vec<ResumeData> = encode(&trace).into_iter().flatten().collect();
+    let resume: Vec<ResumeData> = Encoder::default().encode(&trace).into_iter().flatten().collect();
     assert_eq!(resume[1].start, resume[2].start);
     let outermost = |n: usize| resume[n].frames().last().expect("a frame").at_words;
     assert_eq!(outermost(0), outermost(1));
