@@ -707,10 +707,9 @@ impl Ownership {
         }
     }
 
-    /// What a bridge may rely on whose inputs are these values: facts about roots among its inputs, and about inputs that
+    /// Adds what a bridge may rely on whose inputs are these values: facts about roots among its inputs, and about inputs that
     /// lead into their memory.
-    pub fn inherited(&self, values: &[Ref]) -> (Vec<Root>, Vec<Derived>) {
-        let (mut roots, mut derived) = (Vec::new(), Vec::new());
+    pub fn inherited(&self, values: &[Ref], roots: &mut Vec<Root>, derived: &mut Vec<Derived>) {
         // where the bridge finds pointers besides: in memory, and in constants
         let known = self.escaped | self.constants;
         let elsewhere = self.reach.iter().fold(known, |all, regions| all | *regions);
@@ -749,7 +748,6 @@ impl Ownership {
             }
         }
         roots.sort_by_key(|root| root.value);
-        (roots, derived)
     }
 
     /// Pointers into these regions may be known elsewhere.

@@ -65,7 +65,7 @@ pub struct Snapshot {
     /// Which frame; `None` in traces written by hand, whose guards list just values.
     pub frame: Option<Frame>,
     /// The frame's live values, in the order of the jitcode's liveness. There are many snapshots, and few values in most.
-    pub values: SmallVec<[Ref; 8]>,
+    pub values: SmallVec<[Ref; 12]>,
     /// The caller's frame.
     pub parent: Option<SnapshotId>,
 }

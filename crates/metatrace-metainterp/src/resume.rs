@@ -76,7 +76,7 @@ pub trait Rebuilder {
 }
 
 /// What a bridge knows of its inputs, which are the exit's values.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Inputs {
     /// Their kinds.
     pub kinds: Vec<Kind>,
@@ -88,6 +88,16 @@ pub struct Inputs {
     pub words: Vec<InputWord>,
     /// Which of them are below others.
     pub below: Vec<Below>,
+}
+
+impl Inputs {
+    fn clear(&mut self) {
+        self.kinds.clear();
+        self.roots.clear();
+        self.derived.clear();
+        self.words.clear();
+        self.below.clear();
+    }
 }
 
 const KINDS: [Kind; 3] = [Kind::Int, Kind::Ref, Kind::Float];

@@ -638,7 +638,7 @@ fn bridge(trace: &Trace, n: usize) -> (Trace, Vec<Ref>) {
         }
     }
     let mut bridge = Trace::new(inputs.iter().map(|input| trace.kind(*input)).collect());
-    (bridge.roots, bridge.derived) = ownership.inherited(&inputs);
+    ownership.inherited(&inputs, &mut bridge.roots, &mut bridge.derived);
     let mut values: HashMap<Ref, Ref> = inputs
         .iter()
         .enumerate()

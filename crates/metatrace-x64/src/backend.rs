@@ -26,6 +26,7 @@ pub struct X64Backend {
     countdown: Option<Box<Countdown>>,
     routines: Routines,
     state: RefCell<State>,
+    scratch: RefCell<walk::Scratch>,
     exits: RefCell<ExitTable>,
     /// The loops that activations were entered at, the innermost last.
     active: RefCell<Vec<LoopId>>,
@@ -117,6 +118,7 @@ impl X64Backend {
             countdown,
             routines,
             state: RefCell::new(state),
+            scratch: RefCell::default(),
             exits: RefCell::default(),
             active: RefCell::default(),
             has_freed: Cell::new(false),
@@ -137,7 +139,7 @@ impl X64Backend {
             reaches: &|address| state.memory.reaches(address),
             frame_limit: self.options.frame_limit,
         };
-        walk::compile(trace, &context, entry)
+        walk::compile(trace, &context, entry, &mut self.scratch.borrow_mut())
     }
 
     /// How many exits were numbered, those of freed loops once more for others.

@@ -211,7 +211,7 @@ impl Walk<'_> {
                 continue;
             }
             order.sort_by_key(|(n, next)| (*next, *n));
-            let most = pressure(&self.live, self.trace, from, values, |kind| Bank::of(kind) == bank);
+            let most = pressure(self.live, self.trace, from, values, |kind| Bank::of(kind) == bank);
             let registers = bank.allocatable().len();
             let room = if most <= registers {
                 registers

@@ -17,6 +17,7 @@ use std::ops::Range;
 pub(crate) type At = usize;
 
 /// What is known of a trace before code is made for it.
+#[derive(Default)]
 pub(crate) struct Liveness {
     /// By operation: whether no code is made for it where it stands: its result is not needed, or it is fused or sunk.
     pub(crate) skipped: Vec<bool>,
@@ -30,6 +31,7 @@ pub(crate) struct Liveness {
     /// By operation: the first call from here on.
     next_call: Vec<Option<At>>,
     values: Vec<Uses>,
+    notes: Notes,
 }
 
 #[derive(Default)]
@@ -49,35 +51,51 @@ enum Fusion {
     Refused,
 }
 
+/// What a scan needs while it runs, in memory that is kept.
+#[derive(Default)]
+struct Notes {
+    /// By value.
+    fusions: Vec<Fusion>,
+    /// Indices and the sizes they are multiplied by, up to the next label.
+    scaled: FxHashSet<(Ref, u32)>,
+    found: Exits,
+}
+
+/// Empties a list and gives it so many entries.
+fn refill<T: Clone>(list: &mut Vec<T>, count: usize, entry: T) {
+    list.clear();
+    list.resize(count, entry);
+}
+
 impl Liveness {
-    /// Scans a trace. With `forced_results`, a guard may leave without having evaluated its condition, so a comparison
+    /// Scans a trace, in the memory of what was known of another. With `forced_results`, a guard may leave without having evaluated its condition, so a comparison
     /// that is needed in its own exit is not fused.
-    pub(crate) fn scan(trace: &Trace, forced_results: bool) -> Liveness {
+    pub(crate) fn scan(&mut self, trace: &Trace, forced_results: bool) {
         let count = trace.ops.len();
+        refill(&mut self.skipped, count, false);
+        refill(&mut self.fused, count, None);
+        refill(&mut self.exits, count, 0..0);
+        self.exit_values.clear();
+        refill(&mut self.scaled_again, count, false);
+        refill(&mut self.next_call, count + 1, None);
+        self.values.clear();
+        self.values.resize_with(trace.value_count(), Uses::default);
+        let mut notes = std::mem::take(&mut self.notes);
+        refill(&mut notes.fusions, trace.value_count(), Fusion::Open);
+        notes.scaled.clear();
         let mut scan = Scan {
             trace,
             forced_results,
-            fusions: vec![Fusion::Open; trace.value_count()],
-            scaled: FxHashSet::default(),
-            found: Exits::default(),
-            live: Liveness {
-                skipped: vec![false; count],
-                fused: vec![None; count],
-                exits: vec![0..0; count],
-                exit_values: Vec::with_capacity(count * 2),
-                scaled_again: vec![false; count],
-                next_call: vec![None; count + 1],
-                values: Vec::new(),
-            },
+            notes: &mut notes,
+            live: self,
         };
-        scan.live.values.resize_with(trace.value_count(), Uses::default);
         for at in (0..count).rev() {
             scan.op(at);
         }
-        for uses in &mut scan.live.values {
+        for uses in &mut self.values {
             uses.real.reverse();
         }
-        scan.live
+        self.notes = notes;
     }
 
     /// The values of an operation's exit.
@@ -122,12 +140,8 @@ impl Liveness {
 struct Scan<'a> {
     trace: &'a Trace,
     forced_results: bool,
-    /// By value.
-    fusions: Vec<Fusion>,
-    /// Indices and the sizes they are multiplied by, up to the next label.
-    scaled: FxHashSet<(Ref, u32)>,
-    found: Exits,
-    live: Liveness,
+    notes: &'a mut Notes,
+    live: &'a mut Liveness,
 }
 
 impl Scan<'_> {
@@ -142,7 +156,7 @@ impl Scan<'_> {
         }
         if op.opcode.can_exit() {
             let start = self.live.exit_values.len();
-            let exit = self.found.of(self.trace, op);
+            let exit = self.notes.found.of(self.trace, op);
             self.live.exit_values.extend_from_slice(&exit.values);
             let end = self.live.exit_values.len();
             self.live.exits[at] = start as u32..end as u32;
@@ -154,14 +168,14 @@ impl Scan<'_> {
             Opcode::GuardTrue | Opcode::GuardFalse => self.tested(op.args[0], at),
             Opcode::Jump => self.jump(at),
             Opcode::Label => op.args.iter().for_each(|arg| {
-                self.scaled.clear();
+                self.notes.scaled.clear();
                 // behind the label the argument is used or not: that is known by now
                 if let Some(n) = arg.as_value().filter(|n| self.live.values[*n].last.is_some()) {
-                    self.fusions[n] = Fusion::Refused;
+                    self.notes.fusions[n] = Fusion::Refused;
                 }
             }),
             _ => {
-                let uses_at = match self.fusions[value] {
+                let uses_at = match self.notes.fusions[value] {
                     Fusion::With(guard) if op.opcode.is_comparison() => {
                         self.live.skipped[at] = true;
                         self.live.fused[guard] = Some(at);
@@ -173,7 +187,7 @@ impl Scan<'_> {
             }
         }
         if is_on_item(op.opcode) {
-            self.live.scaled_again[at] = !self.scaled.insert((op.args[1], op.descr().array().item_size));
+            self.live.scaled_again[at] = !self.notes.scaled.insert((op.args[1], op.descr().array().item_size));
         }
         if op.opcode.class() == Class::Call {
             self.live.next_call[at] = Some(at);
@@ -189,7 +203,7 @@ impl Scan<'_> {
 
     fn real_use(&mut self, arg: Ref, at: At) {
         if let Some(n) = self.used(arg, at) {
-            self.fusions[n] = Fusion::Refused;
+            self.notes.fusions[n] = Fusion::Refused;
             // operands of a fused comparison are used further on than what the scan has met last
             let real = &mut self.live.values[n].real;
             let place = real.iter().position(|later| *later <= at).unwrap_or(real.len());
@@ -201,19 +215,19 @@ impl Scan<'_> {
 
     fn exit_use(&mut self, arg: Ref, at: At) {
         let Some(n) = self.used(arg, at) else { return };
-        let own_guard = self.trace.ops[at].args.first() == Some(&arg) && self.fusions[n] == Fusion::Open;
+        let own_guard = self.trace.ops[at].args.first() == Some(&arg) && self.notes.fusions[n] == Fusion::Open;
         if self.forced_results || !own_guard {
-            self.fusions[n] = Fusion::Refused;
+            self.notes.fusions[n] = Fusion::Refused;
         }
     }
 
     /// By `guard_true` or `guard_false`.
     fn tested(&mut self, arg: Ref, at: At) {
         let Some(n) = arg.as_value() else { return };
-        let fusion = self.fusions[n];
+        let fusion = self.notes.fusions[n];
         self.real_use(arg, at);
         if fusion == Fusion::Open {
-            self.fusions[n] = Fusion::With(at);
+            self.notes.fusions[n] = Fusion::With(at);
         }
     }
 
@@ -228,7 +242,7 @@ impl Scan<'_> {
             match label {
                 Some(label) if label.args.get(n) == Some(arg) => {
                     if let Some(n) = self.used(*arg, at) {
-                        self.fusions[n] = Fusion::Refused;
+                        self.notes.fusions[n] = Fusion::Refused;
                     }
                 }
                 _ => self.real_use(*arg, at),
@@ -290,7 +304,8 @@ mod tests {
 
     fn scan(text: &str, forced_results: bool) -> (Trace, Liveness) {
         let trace: Trace = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let live = Liveness::scan(&trace, forced_results);
+        let mut live = Liveness::default();
+        live.scan(&trace, forced_results);
         (trace, live)
     }
 

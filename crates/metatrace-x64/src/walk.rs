@@ -158,12 +158,12 @@ pub(crate) enum Late {
 pub(crate) struct Walk<'a> {
     pub(crate) trace: &'a Trace,
     pub(crate) context: &'a Context<'a>,
-    pub(crate) live: Liveness,
+    pub(crate) live: &'a Liveness,
     pub(crate) code: Code,
     /// The operation that code is made for.
     pub(crate) at: At,
     /// By value.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: &'a mut Vec<Place>,
     /// By register: the value in it.
     pub(crate) holders: [Option<usize>; 32],
     /// Registers that hold indices times sizes of items, for as long as nobody else wants them.
@@ -171,7 +171,7 @@ pub(crate) struct Walk<'a> {
     /// Registers that the operation uses, and must not lose.
     pub(crate) pinned: RegSet,
     /// By value: the register it had best be in.
-    pub(crate) hints: Vec<Option<Reg>>,
+    pub(crate) hints: &'a mut Vec<Option<Reg>>,
     pub(crate) slots: Slots,
     pub(crate) labels: Vec<OwnLabel>,
     pub(crate) exits: Vec<PieceExit>,
@@ -182,6 +182,14 @@ pub(crate) struct Walk<'a> {
     op_offsets: Vec<u32>,
 }
 
+/// What a walk leaves for the next: memory, and nothing that is known.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    live: Liveness,
+    places: Vec<Place>,
+    hints: Vec<Option<Reg>>,
+}
+
 /// Length of the instruction that sets `rsp`, with a displacement of 4 bytes at its end.
 const SET_RSP: usize = 7;
 
@@ -189,19 +197,29 @@ const SET_RSP: usize = 7;
 ///
 /// # Errors
 /// [`BackendError::Unsupported`], [`BackendError::UnknownTarget`], [`BackendError::FrameTooLarge`].
-pub(crate) fn compile(trace: &Trace, context: &Context<'_>, entry: Entry<'_>) -> Result<Piece, BackendError> {
-    let forced_results = context.forcing != Forcing::Off;
+pub(crate) fn compile(
+    trace: &Trace,
+    context: &Context<'_>,
+    entry: Entry<'_>,
+    scratch: &mut Scratch,
+) -> Result<Piece, BackendError> {
+    let Scratch { live, places, hints } = scratch;
+    live.scan(trace, context.forcing != Forcing::Off);
+    places.clear();
+    places.resize(trace.value_count(), Place::default());
+    hints.clear();
+    hints.resize(trace.value_count(), None);
     let mut walk = Walk {
         trace,
         context,
-        live: Liveness::scan(trace, forced_results),
+        live,
         code: Code::for_ops(trace.ops.len()),
         at: 0,
-        places: vec![Place::default(); trace.value_count()],
+        places,
         holders: [None; 32],
         scaled: Vec::new(),
         pinned: RegSet::EMPTY,
-        hints: vec![None; trace.value_count()],
+        hints,
         slots: Slots::default(),
         labels: Vec::new(),
         exits: Vec::with_capacity(trace.ops.len() / 4 + 1),

@@ -19,6 +19,9 @@ use std::ops::Range;
 /// Accesses that are remembered at a time.
 const CAPACITY: usize = 512;
 
+/// Groups for which memory is kept when all is forgotten.
+const SPARE: usize = 32;
+
 /// What memory holds at a place.
 #[derive(Clone, Copy, Debug)]
 pub struct Content {
@@ -59,6 +62,12 @@ impl Group {
         }
     }
 
+    /// Room for others.
+    fn into_memory(mut self) -> Vec<Content> {
+        self.contents.clear();
+        self.contents
+    }
+
     /// Where the contents at this offset begin.
     fn from(&self, offset: i64) -> usize {
         self.contents.partition_point(|content| content.offset() < offset)
@@ -75,6 +84,8 @@ impl Group {
 pub struct Contents {
     ownership: Ownership,
     groups: Vec<Group>,
+    /// Memory for groups to come.
+    spare: Vec<Vec<Content>>,
     /// Contents in all groups.
     count: usize,
     /// Contents noted so far.
@@ -108,7 +119,9 @@ impl Contents {
     }
 
     fn forget_all(&mut self) {
-        self.groups.clear();
+        let emptied = self.groups.drain(..).map(Group::into_memory);
+        self.spare.extend(emptied);
+        self.spare.truncate(SPARE);
         self.count = 0;
         self.frozen.clear();
         self.learned.clear();
@@ -231,10 +244,11 @@ impl Contents {
                 let place = group.behind(content.offset());
                 group.contents.insert(place, content);
             }
-            None => self.groups.push(Group {
-                base: access,
-                contents: vec![content],
-            }),
+            None => {
+                let mut contents = self.spare.pop().unwrap_or_default();
+                contents.push(content);
+                self.groups.push(Group { base: access, contents });
+            }
         }
     }
 

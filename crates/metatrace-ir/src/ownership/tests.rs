@@ -367,7 +367,8 @@ fn inherited(facts: &str, ops: &str, inputs: &[&str]) -> Vec<String> {
     let all: Vec<Ref> = (0..trace.value_count()).map(Ref::value).collect();
     let named = |name: &&str| all.iter().copied().find(|value| printed.value(*value) == **name);
     let inputs: Vec<Ref> = inputs.iter().map(|name| named(name).expect("a value")).collect();
-    let (roots, derived) = ownership.inherited(&inputs);
+    let (mut roots, mut derived) = (Vec::new(), Vec::new());
+    ownership.inherited(&inputs, &mut roots, &mut derived);
     let mut bridge = Trace::new(inputs.iter().map(|input| trace.kind(*input)).collect());
     (bridge.roots, bridge.derived) = (roots, derived);
     let text = bridge.to_string();

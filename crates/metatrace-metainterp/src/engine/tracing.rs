@@ -53,6 +53,7 @@ impl Engine {
     ///
     /// # Safety
     /// `words` are those of the portal's parameters at the merge point.
+    #[inline(never)] // so that the way of an entry that records nothing stays short
     pub(super) unsafe fn record_loop(&self, portal: PortalId, greens: &[u64], words: &[u64]) -> Outcome<u64> {
         let stopwatch = Stopwatch::start(self);
         let code = self.portal_code(portal);
@@ -109,6 +110,7 @@ impl Engine {
 
     /// # Safety
     /// As for [`exit`](Self::exit).
+    #[inline(never)] // likewise, of an exit
     pub(super) unsafe fn record_bridge(&self, guard_cell: &Rc<RefCell<Guard>>, exit: &Exit<'_>) -> Continuation {
         let stopwatch = Stopwatch::start(self);
         let (portal, token) = {

@@ -77,10 +77,9 @@ impl Bounds {
     }
 
     /// Of the exit's values, which become the inputs of a bridge.
-    pub(super) fn inherited(&mut self, exit: &[Ref]) -> Vec<Below> {
-        let mut inherited = Vec::new();
+    pub(super) fn inherited(&mut self, exit: &[Ref], inherited: &mut Vec<Below>) {
         if self.known.is_empty() {
-            return inherited;
+            return;
         }
         let number = |value: Ref| value.as_value().expect("no constant");
         for (n, value) in exit.iter().enumerate() {
@@ -109,7 +108,6 @@ impl Bounds {
                 }
             }
         }
-        inherited
     }
 
     /// Goes over operation `n`.

@@ -17,6 +17,8 @@ pub struct Encoder {
     narrow: Narrow,
     bounds: Bounds,
     exits: Exits,
+    /// What is known at the guard that is written.
+    inputs: Inputs,
     writer: Writer,
 }
 
@@ -31,6 +33,7 @@ impl Encoder {
             narrow,
             bounds,
             exits,
+            inputs,
             writer,
         } = self;
         ownership.restart(&trace.roots, &trace.derived);
@@ -41,15 +44,11 @@ impl Encoder {
         for (n, op) in trace.ops.iter().enumerate() {
             let guard = |snapshot| {
                 let exit = exits.of(trace, op);
-                let (roots, derived) = ownership.inherited(&exit.values);
-                let inputs = Inputs {
-                    kinds: Vec::new(),
-                    roots,
-                    derived,
-                    words: narrow.inherited(&exit.values),
-                    below: bounds.inherited(&exit.values),
-                };
-                writer.guard(trace, snapshot, &inputs, exit)
+                inputs.clear();
+                ownership.inherited(&exit.values, &mut inputs.roots, &mut inputs.derived);
+                narrow.inherited(&exit.values, &mut inputs.words);
+                bounds.inherited(&exit.values, &mut inputs.below);
+                writer.guard(trace, snapshot, inputs, exit)
             };
             starts.push(op.snapshot.map(guard));
             ownership.follow(trace, n);

@@ -24,7 +24,7 @@ impl Narrow {
     }
 
     /// Of the exit's values, which become the inputs of a bridge.
-    pub(super) fn inherited(&self, exit: &[Ref]) -> Vec<InputWord> {
+    pub(super) fn inherited(&self, exit: &[Ref], inherited: &mut Vec<InputWord>) {
         let narrow = |(n, value): (usize, &Ref)| {
             let word = self.words[value.as_value()?]?;
             Some(InputWord {
@@ -32,7 +32,7 @@ impl Narrow {
                 word,
             })
         };
-        exit.iter().enumerate().filter_map(narrow).collect()
+        inherited.extend(exit.iter().enumerate().filter_map(narrow));
     }
 
     /// Goes over operation `n`.
