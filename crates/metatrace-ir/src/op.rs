@@ -33,6 +33,22 @@ pub enum Class {
     Debug,
 }
 
+impl Class {
+    /// All classes, in their order.
+    pub const ALL: [Class; 10] = [
+        Class::Pure,
+        Class::Partial,
+        Class::Overflow,
+        Class::Guard,
+        Class::Load,
+        Class::Store,
+        Class::Alloc,
+        Class::Call,
+        Class::Control,
+        Class::Debug,
+    ];
+}
+
 /// The kinds of an operation's operands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operands {

@@ -29,10 +29,6 @@ pub(crate) struct Chain;
 impl Pass for Chain {
     fn restart(&mut self) {}
 
-    fn only_behind_walk(&self) -> bool {
-        true
-    }
-
     fn plan(&mut self, trace: &Trace, _born: &[Range], edits: &mut [Edit], rewrites: &mut Rewrites) {
         let mut row: Vec<(usize, Question)> = Vec::new();
         let mut part = 0;

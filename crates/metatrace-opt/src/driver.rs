@@ -8,7 +8,7 @@
 use crate::context::Context;
 use crate::dead::{Needs, remove_dead};
 use crate::edits::{Edit, Editor};
-use crate::{Decision, Pass, Rewrites, SunkOrNew, Tree};
+use crate::{Classes, Decision, Pass, Rewrites, SunkOrNew, Tree};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
@@ -32,6 +32,30 @@ struct Moment {
 
 /// The passes that take part, in their order.
 pub(crate) type Passes<'a> = SmallVec<[&'a mut dyn Pass; 10]>;
+
+/// The passes that are interested in a class of operations, as bits.
+#[derive(Clone, Copy, Default)]
+struct Interested {
+    visit: u16,
+    before: u16,
+    emitted: u16,
+}
+
+/// The numbers in a set of bits.
+struct Bits(u16);
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let n = self.0.trailing_zeros() as usize;
+        (self.0 != 0).then(|| {
+            self.0 &= self.0 - 1;
+            n
+        })
+    }
+}
 
 /// What walks keep for those that come behind them: memory, and nothing that is known.
 #[derive(Default)]
@@ -64,8 +88,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) input: &'a Trace,
     pub(crate) context: &'a mut Context,
     pub(crate) passes: Passes<'a>,
-    /// How many of them see each operation; the others come behind them.
-    walking: usize,
+    /// By class of operations.
+    interested: [Interested; Class::ALL.len()],
     /// By value of the given trace: its value in the new one.
     pub(crate) values: &'a mut Vec<Option<Ref>>,
     /// By snapshot of the given trace: its translation, and when that was made.
@@ -76,6 +100,20 @@ pub(crate) struct Driver<'a> {
     /// The operation before was a call and is no longer there.
     call_removed: bool,
     rewrites: &'a mut Rewrites,
+}
+
+fn interested(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
+    let mut interested = [Interested::default(); Class::ALL.len()];
+    for (n, pass) in passes.iter().enumerate() {
+        let interests = pass.interests();
+        for (class, of_class) in Class::ALL.iter().zip(&mut interested) {
+            let bit = |classes: Classes| u16::from(classes.contains(*class)) << n;
+            of_class.visit |= bit(interests.visited);
+            of_class.before |= bit(interests.before);
+            of_class.emitted |= bit(interests.emitted);
+        }
+    }
+    interested
 }
 
 impl<'a> Driver<'a> {
@@ -94,6 +132,7 @@ impl<'a> Driver<'a> {
             pass.restart();
             pass.start(&[], &[], context);
         }
+        let interested = interested(&passes);
         values.clear();
         values.extend((0..input.inputs.len()).map(|n| Some(Ref::value(n))));
         values.resize(input.value_count(), None);
@@ -102,7 +141,7 @@ impl<'a> Driver<'a> {
         Driver {
             input,
             context,
-            walking: passes.iter().take_while(|pass| !pass.only_behind_walk()).count(),
+            interested,
             passes,
             values,
             snapshots,
@@ -307,8 +346,8 @@ impl<'a> Driver<'a> {
     }
 
     fn decide(&mut self, op: &Op) -> Decision {
-        for pass in &mut self.passes[..self.walking] {
-            match pass.visit(op, self.context) {
+        for n in Bits(self.interested[op.opcode.class() as usize].visit) {
+            match self.passes[n].visit(op, self.context) {
                 Decision::Keep => {}
                 decided => return decided,
             }
@@ -318,20 +357,20 @@ impl<'a> Driver<'a> {
 
     fn emit(&mut self, op: &mut Op) -> Option<Ref> {
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
-        let passes = &mut self.passes[..self.walking];
-        for pass in &mut *passes {
-            pass.before(op, self.context);
+        let Interested { before, emitted, .. } = self.interested[op.opcode.class() as usize];
+        for n in Bits(before) {
+            self.passes[n].before(op, self.context);
         }
         let value = self.context.push(op.clone());
         if op.opcode == Opcode::GuardValue {
             // whatever passes take part: the trace goes on with the constant
             self.context.learn(op.args[0], op.args[1]);
         }
-        for pass in &mut *passes {
-            pass.emitted(op, value, self.context);
+        for n in Bits(emitted) {
+            self.passes[n].emitted(op, value, self.context);
         }
         while let Some((value, constant)) = self.context.take_learned() {
-            for pass in &mut *passes {
+            for pass in &mut self.passes {
                 pass.learned(value, constant, self.context);
             }
         }

@@ -8,7 +8,7 @@
 use crate::context::Context;
 use crate::division;
 use crate::rules::{self, Outcome};
-use crate::{Decision, Pass};
+use crate::{Classes, Decision, Interests, Pass};
 use metatrace_ir::eval::{eval, overflows};
 use metatrace_ir::{Class, Const, Kind, Op, Opcode, Ref};
 use smallvec::SmallVec;
@@ -21,13 +21,14 @@ pub(crate) struct Fold;
 impl Pass for Fold {
     fn restart(&mut self) {}
 
-    fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
-        if !matches!(
-            op.opcode.class(),
-            Class::Pure | Class::Partial | Class::Overflow | Class::Guard
-        ) {
-            return Decision::Keep;
+    fn interests(&self) -> Interests {
+        Interests {
+            visited: Classes::of(&[Class::Pure, Class::Partial, Class::Overflow, Class::Guard]),
+            ..Interests::NONE
         }
+    }
+
+    fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         if let Some(constant) = constant(op, context) {
             return Decision::Equal("constant", constant);
         }

@@ -184,10 +184,6 @@ impl Pass for Group {
         self.is_peeled = false;
     }
 
-    fn only_behind_walk(&self) -> bool {
-        true
-    }
-
     fn enter_loop(&mut self, _carry: Carry, _context: &mut Context) {
         self.is_peeled = true;
     }

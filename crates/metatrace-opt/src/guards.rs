@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::range::Range;
-use crate::{Decision, Pass, empty};
+use crate::{Classes, Decision, Interests, Pass, empty};
 use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Word};
 use rustc_hash::FxHashMap;
 
@@ -44,6 +44,14 @@ pub(crate) struct Guards {
 impl Pass for Guards {
     fn restart(&mut self) {
         empty(&mut self.known);
+    }
+
+    fn interests(&self) -> Interests {
+        Interests {
+            visited: Classes::of(&[Class::Pure, Class::Guard, Class::Debug]),
+            before: Classes::NONE,
+            emitted: Classes::of(&[Class::Guard, Class::Debug, Class::Load, Class::Store, Class::Alloc]),
+        }
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {

@@ -31,7 +31,7 @@
 use crate::context::Context;
 use crate::peel::Carry;
 use crate::range::Range;
-use crate::{Decision, Pass};
+use crate::{Classes, Decision, Interests, Pass};
 use metatrace_ir::ownership::{Access, Content, Contents, Ownership, Values};
 use metatrace_ir::{Class, Descr, Kind, Op, Opcode, Ref, Word};
 use smallvec::SmallVec;
@@ -81,6 +81,15 @@ impl Pass for Heap {
     fn restart(&mut self) {
         self.pending.clear();
         (self.listed, self.carried) = (None, 0);
+    }
+
+    fn interests(&self) -> Interests {
+        use Class::*;
+        Interests {
+            visited: Classes::of(&[Load, Store]),
+            before: Classes::of(&[Load, Store, Call, Guard, Overflow, Control]),
+            emitted: Classes::of(&[Pure, Partial, Overflow, Load, Store, Alloc, Call]),
+        }
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {

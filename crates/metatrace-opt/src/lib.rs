@@ -21,7 +21,7 @@
 //!   `dead`; `demand` *passes by* masks whose cleared bits nobody looks at. All that is done in one rewriting (`edits`);
 //! - then `sink` marks what is left to exits, since only they need it.
 //!
-//! **The contract of a pass.** `Pass::visit` sees an operation whose operands are values of the new trace and says what
+//! **The contract of a pass.** It is told of the operations that it is interested in. `Pass::visit` sees one whose operands are values of the new trace and says what
 //! becomes of it: `Decision`. A replacement makes the way through all passes again. `Pass::emitted` sees what is kept,
 //! and learns from it. At a `label` everything learnt is forgotten, for other traces jump there; only facts about roots
 //! stay with the arguments that carry them. All passes take constant time per operation.
@@ -53,7 +53,7 @@ mod virtuals;
 use context::Context;
 use driver::{Driver, Memory, Passes};
 use edits::Edit;
-use metatrace_ir::{Op, Opcode, Ref, TargetToken, Trace};
+use metatrace_ir::{Class, Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -365,6 +365,47 @@ impl Tree {
     }
 }
 
+/// A set of classes of operations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Classes(u16);
+
+impl Classes {
+    const NONE: Classes = Classes::of(&[]);
+    const ALL: Classes = Classes(u16::MAX);
+
+    const fn of(classes: &[Class]) -> Classes {
+        let (mut set, mut n) = (0, 0);
+        while n < classes.len() {
+            set |= 1 << classes[n] as u16;
+            n += 1;
+        }
+        Classes(set)
+    }
+
+    fn contains(self, class: Class) -> bool {
+        self.0 >> class as u16 & 1 != 0
+    }
+}
+
+/// The operations that a pass wants to see; of others it is not told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Interests {
+    /// To [decide](Pass::visit) what becomes of them.
+    visited: Classes,
+    /// [Before](Pass::before) they become part of the trace.
+    before: Classes,
+    /// When they [are](Pass::emitted) part of it.
+    emitted: Classes,
+}
+
+impl Interests {
+    const NONE: Interests = Interests {
+        visited: Classes::NONE,
+        before: Classes::NONE,
+        emitted: Classes::NONE,
+    };
+}
+
 /// A pass. See the module's documentation.
 trait Pass {
     /// Another trace comes next: nothing of what was found out is true of it. [`start`](Pass::start) follows.
@@ -373,6 +414,11 @@ trait Pass {
     /// Whether there is anything for it to do in this trace. If not, it is not asked again.
     fn has_work(&self, _input: &Trace) -> bool {
         true
+    }
+
+    /// What it wants to see of the walk; labels it sees anyway.
+    fn interests(&self) -> Interests {
+        Interests::NONE
     }
 
     /// What becomes of the operation, whose operands are values of the new trace.
@@ -408,11 +454,6 @@ trait Pass {
     /// A part of the trace begins: at its start, and behind each label, where nothing else is known than the
     /// [roots](Context::roots). `before` and `behind` are the label's arguments in the two parts.
     fn start(&mut self, _before: &[Ref], _behind: &[Ref], _context: &mut Context) {}
-
-    /// Whether it takes no part in the walk but for its labels, and only plans, passes by and finishes.
-    fn only_behind_walk(&self) -> bool {
-        false
-    }
 
     /// The trace is written. The pass's turn to say what becomes of its guards, and of nothing else; what another pass has planned
     /// stays as it is.

@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::peel::Carry;
-use crate::{Decision, Pass, empty};
+use crate::{Classes, Decision, Interests, Pass, empty};
 use metatrace_ir::{Class, Descr, Op, Opcode, Ref};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -52,6 +52,14 @@ impl Pass for Pure {
         (self.visited, self.unchecked) = (None, None);
     }
 
+    fn interests(&self) -> Interests {
+        Interests {
+            visited: Classes::of(&[Class::Pure, Class::Partial, Class::Overflow, Class::Call]),
+            before: Classes::NONE,
+            emitted: Classes::of(&[Class::Pure, Class::Partial, Class::Overflow, Class::Call, Class::Guard]),
+        }
+    }
+
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
         self.visited = key(op);
         let (rule, known) = match &self.visited {
@@ -64,8 +72,11 @@ impl Pass for Pure {
 
     fn emitted(&mut self, op: &Op, value: Ref, _context: &mut Context) {
         let unchecked = self.unchecked.take();
-        if op.opcode == Opcode::GuardNoOverflow {
-            self.known.extend(unchecked);
+        if op.opcode.is_guard() {
+            if op.opcode == Opcode::GuardNoOverflow {
+                self.known.extend(unchecked);
+            }
+            return;
         }
         let Some(key) = self.visited.take() else {
             self.calls.extend(call(op).map(|call| (call, value)));

@@ -29,10 +29,6 @@ pub(crate) struct Sink {
 impl Pass for Sink {
     fn restart(&mut self) {}
 
-    fn only_behind_walk(&self) -> bool {
-        true
-    }
-
     fn finish(&mut self, trace: &mut Trace, rewrites: &mut Rewrites) {
         let Sink { needs, uses } = self;
         needs.restart(trace, |_| true);

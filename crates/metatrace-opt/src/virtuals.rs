@@ -32,7 +32,7 @@
 use crate::context::Context;
 use crate::heap::{is_guarded, seen_as};
 use crate::peel::Carry;
-use crate::{Decision, Pass, SunkOrNew};
+use crate::{Classes, Decision, Interests, Pass, SunkOrNew};
 use metatrace_ir::{Class, Const, Descr, Memory, Op, Opcode, Ref, Trace, Word};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -110,6 +110,14 @@ impl Pass for Virtuals {
 
     fn has_work(&self, input: &Trace) -> bool {
         input.ops.iter().any(|op| op.opcode.class() == Class::Alloc)
+    }
+
+    fn interests(&self) -> Interests {
+        Interests {
+            visited: Classes::ALL,
+            before: Classes::of(&[Class::Guard, Class::Control, Class::Overflow, Class::Call]),
+            emitted: Classes::NONE,
+        }
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
