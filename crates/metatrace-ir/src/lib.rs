@@ -14,6 +14,7 @@
 //! has one entry and ends in `jump` or `finish`. Absent: anything that knows how traces are made or executed.
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod compare;
 pub mod descr;
 pub mod eval;
@@ -26,6 +27,7 @@ pub mod trace;
 pub mod value;
 pub mod verify;
 
+pub use args::Args;
 pub use descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };

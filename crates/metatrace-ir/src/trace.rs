@@ -30,6 +30,7 @@
 //! bridge begins with the same operations. Sunk are pure operations, allocations, and stores; and `record_true`, which is never
 //! executed, with what only it needs. Nothing in line depends on a sunk operation.
 
+use crate::args::Args;
 use crate::descr::{DescrRef, Effect, Word};
 use crate::op::{Class, Opcode};
 use crate::value::{Const, Kind, Ref};
@@ -71,12 +72,12 @@ pub struct Snapshot {
 }
 
 /// An operation.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Op {
     /// What it does.
     pub opcode: Opcode,
     /// Its operands.
-    pub args: SmallVec<[Ref; 4]>,
+    pub args: Args,
     /// Its descriptor, for the operations that need one.
     pub descr: Option<DescrRef>,
     /// Guards and `finish`: the frames at it.
@@ -100,23 +101,6 @@ pub struct Exit {
     pub values: Vec<Ref>,
     /// The sunk operations, in the order of their execution.
     pub program: Vec<Ref>,
-}
-
-impl Clone for Op {
-    /// Copies the operands at once, which the derived implementation does one by one.
-    #[inline]
-    fn clone(&self) -> Op {
-        Op {
-            opcode: self.opcode,
-            args: SmallVec::from_slice(&self.args),
-            descr: self.descr.clone(),
-            snapshot: self.snapshot,
-            guard: self.guard,
-            sunk: self.sunk,
-            early: self.early,
-            pending: self.pending.clone(),
-        }
-    }
 }
 
 /// Visits the frames of exits, each frame once however many exits share it.
@@ -178,10 +162,11 @@ impl Exits {
 
 impl Op {
     /// An operation without descriptor and snapshot.
+    #[inline]
     pub fn new(opcode: Opcode, args: &[Ref]) -> Op {
         Op {
             opcode,
-            args: SmallVec::from_slice(args),
+            args: Args::new(args),
             descr: None,
             snapshot: None,
             guard: None,
@@ -200,6 +185,7 @@ impl Op {
     }
 
     /// With a snapshot.
+    #[inline]
     pub fn with_snapshot(opcode: Opcode, args: &[Ref], snapshot: SnapshotId) -> Op {
         Op {
             snapshot: Some(snapshot),

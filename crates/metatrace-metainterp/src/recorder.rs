@@ -21,7 +21,7 @@ use crate::abort::Abort;
 use crate::value::{Source, Value};
 use metatrace_ir::ownership::{Contents, Part};
 use metatrace_ir::{
-    CallDescr, Const, Descr, Effect, FieldDescr, Frame, Kind, Memory, Op, Opcode, Pointee, Ref, Root, RootKind,
+    Args, CallDescr, Const, Descr, Effect, FieldDescr, Frame, Kind, Memory, Op, Opcode, Pointee, Ref, Root, RootKind,
     Snapshot, SnapshotId, TargetToken, Trace, Word,
 };
 use metatrace_jitcode::domain::Flow;
@@ -254,7 +254,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn references(&mut self, values: &[Value]) -> SmallVec<[Ref; 4]> {
+    fn references(&mut self, values: &[Value]) -> Args {
         values.iter().map(|value| self.reference(*value)).collect()
     }
 

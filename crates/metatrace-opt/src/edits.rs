@@ -7,7 +7,7 @@
 //! numbers where they are.
 
 use crate::empty;
-use metatrace_ir::{Const, Op, Opcode, Ref, Trace};
+use metatrace_ir::{Args, Const, Op, Opcode, Ref, Trace};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -193,10 +193,10 @@ impl Writer<'_> {
 
     /// The guard with another test, which it fails early.
     fn guard(&mut self, mut guard: Op, opcode: Opcode, args: &[Ref]) -> Ref {
-        guard.args.clear();
+        guard.args = Args::default();
         self.translate(&mut guard);
         guard.opcode = opcode;
-        guard.args.extend_from_slice(args);
+        guard.args = Args::new(args);
         guard.early = true;
         self.trace.push(guard)
     }

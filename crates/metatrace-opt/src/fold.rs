@@ -1,6 +1,5 @@
-//! Constants and algebra: operations on constants, or of which ranges and known bits leave one result, are computed,
-//! constants go to the right, and the rules of
-//! [`rules`] apply.
+//! Constants and algebra: operations on constants are computed, constants go to the right, the rules of [`rules`] apply, and
+//! operations of which ranges and known bits leave one result are that.
 //!
 //! A guard whose condition is a constant is gone or becomes `guard_always_fails`: what follows is never executed then, but
 //! stays, so that the trace ends as it did.
@@ -10,7 +9,7 @@ use crate::division;
 use crate::rules::{self, Outcome};
 use crate::{Classes, Decision, Interests, Pass};
 use metatrace_ir::eval::{eval, overflows};
-use metatrace_ir::{Class, Const, Kind, Op, Opcode, Ref};
+use metatrace_ir::{Args, Class, Const, Kind, Op, Opcode, Ref};
 use smallvec::SmallVec;
 
 /// The rules that are not in the table.
@@ -32,9 +31,6 @@ impl Pass for Fold {
         if let Some(constant) = constant(op, context) {
             return Decision::Equal("constant", constant);
         }
-        if let Some(constant) = known(op, context) {
-            return Decision::Equal("known", constant);
-        }
         if let [a, b] = op.args[..]
             && a.is_const()
             && !b.is_const()
@@ -44,20 +40,25 @@ impl Pass for Fold {
                 rule,
                 Op {
                     opcode,
-                    args: SmallVec::from_slice(&[b, a]),
+                    args: Args::new(&[b, a]),
                     ..op.clone()
                 },
             );
         }
-        match rules::apply(op, context) {
-            None => match division::by_constant(op, context) {
-                None => Decision::Keep,
-                Some((rule, tree)) => Decision::Build(rule, tree),
-            },
-            Some((rule, Outcome::Tree(tree))) => Decision::Build(rule, tree),
-            Some((rule, Outcome::Op(op))) => Decision::Replace(rule, op),
-            Some((rule, Outcome::Value(value))) => Decision::Equal(rule, value),
-            Some((rule, Outcome::Nothing)) => Decision::Remove(rule),
+        if let Some((rule, outcome)) = rules::apply(op, context) {
+            return match outcome {
+                Outcome::Tree(tree) => Decision::Build(rule, tree),
+                Outcome::Op(op) => Decision::Replace(rule, op),
+                Outcome::Value(value) => Decision::Equal(rule, value),
+                Outcome::Nothing => Decision::Remove(rule),
+            };
+        }
+        if let Some(constant) = known(op, context) {
+            return Decision::Equal("known", constant);
+        }
+        match division::by_constant(op, context) {
+            None => Decision::Keep,
+            Some((rule, tree)) => Decision::Build(rule, tree),
         }
     }
 }

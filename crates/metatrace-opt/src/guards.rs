@@ -14,7 +14,7 @@
 use crate::context::Context;
 use crate::range::Range;
 use crate::{Classes, Decision, Interests, Pass, empty};
-use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Word};
+use metatrace_ir::{Args, Class, Kind, Op, Opcode, Ref, Word};
 use rustc_hash::FxHashMap;
 
 /// The rules of this pass.
@@ -267,6 +267,6 @@ fn narrow(comparison: Comparison, holds: bool, context: &mut Context) {
 
 fn without_args(op: &Op) -> Op {
     let mut op = op.clone();
-    op.args.clear();
+    op.args = Args::default();
     op
 }

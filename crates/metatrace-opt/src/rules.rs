@@ -13,7 +13,7 @@
 //! pattern is an operation that sets the overflow flag says, by having another in its place, that it does not overflow.
 //!
 //! What ranges and known bits decide by themselves (`x & 0`, a shift by more than there is) needs no rule: `fold` asks them
-//! first.
+//! when none applies.
 //!
 //! A condition is about what is known of `x` and `y`, and about the bits of `c` and `d` ([`condition`]).
 //!
@@ -30,7 +30,6 @@ use crate::context::Context;
 use condition::{Condition, Integer, Known, Matched};
 use metatrace_ir::eval::eval;
 use metatrace_ir::{Const, Kind, Op, Opcode, Ref};
-use smallvec::SmallVec;
 use std::sync::OnceLock;
 
 /// What a rule looks for.
@@ -580,14 +579,11 @@ impl Found {
                 Outcome::Tree(self.tree(term, Kind::Int, context))
             }
             Term::Op(opcode, args) => {
-                let mut operands = SmallVec::new();
-                for arg in args {
-                    operands.push(self.value(*arg, Kind::Int, context));
-                }
+                let operands = args.iter().map(|arg| self.value(*arg, Kind::Int, context));
                 // no rule is about operations with a descriptor
                 Outcome::Op(Op {
                     opcode,
-                    args: operands,
+                    args: operands.collect(),
                     descr: None,
                     snapshot: op.snapshot,
                     guard: op.guard,

@@ -33,7 +33,7 @@ use crate::context::Context;
 use crate::heap::{is_guarded, seen_as};
 use crate::peel::Carry;
 use crate::{Classes, Decision, Interests, Pass, SunkOrNew};
-use metatrace_ir::{Class, Const, Descr, Memory, Op, Opcode, Ref, Trace, Word};
+use metatrace_ir::{Args, Class, Const, Descr, Memory, Op, Opcode, Ref, Trace, Word};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The rules of this pass.
@@ -312,7 +312,7 @@ impl Virtuals {
             Opcode::GuardIsnull => {
                 let mut fails = op.clone();
                 fails.opcode = Opcode::GuardAlwaysFails;
-                fails.args.clear();
+                fails.args = Args::default();
                 Some(Decision::Replace("virtual_is_not_null", fails))
             }
             _ => None,

@@ -5,7 +5,7 @@ mod machine;
 
 use machine::{Machine, Outcome};
 use metatrace_ir::random::{self, Config, Random};
-use metatrace_ir::{Const, Kind, Opcode, Ref, Trace, verify};
+use metatrace_ir::{Args, Const, Kind, Opcode, Ref, Trace, verify};
 use metatrace_opt::{Options, optimize};
 use proptest::prelude::*;
 
@@ -89,7 +89,7 @@ fn let_guards_hold(trace: &mut Trace, inputs: &[(Ref, u64)], random: &mut Random
             }
             Opcode::GuardAlwaysFails => {
                 let one = trace.constant(Const::int(1));
-                trace.ops[n].args.push(one);
+                trace.ops[n].args = Args::new(&[one]);
                 Opcode::GuardTrue
             }
             _ => continue,

@@ -1,6 +1,7 @@
 //! Parses traces in either form. Never panics; what it accepts is well-formed but not verified.
 
 use super::{SUNK_STORE, effects, memories, pointees, reaches, roots, words};
+use crate::args::Args;
 use crate::descr::{
     ArrayDescr, CallDescr, Descr, DescrRef, Effect, FieldDescr, Memory, Pointee, SizeDescr, TargetToken, Word,
 };
@@ -10,7 +11,6 @@ use crate::trace::{
 };
 use crate::value::{Const, Kind, Ref};
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;
@@ -249,7 +249,7 @@ struct Parser<'t> {
 /// What stands between an operation's parentheses.
 #[derive(Default)]
 struct Operands {
-    args: SmallVec<[Ref; 4]>,
+    args: Vec<Ref>,
     descr: Option<DescrRef>,
     guard: Option<GuardId>,
     /// The `ConstClass(name)` that comes first in the log form of an operation unknown to RPython.
@@ -412,7 +412,7 @@ impl<'t> Parser<'t> {
         self.op_lines.push(start.number);
         let value = self.trace.push(Op {
             opcode,
-            args,
+            args: Args::new(&args),
             descr,
             snapshot,
             guard,

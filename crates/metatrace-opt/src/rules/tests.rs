@@ -8,6 +8,7 @@ use metatrace_ir::Class;
 use metatrace_ir::eval::overflows;
 use metatrace_ir::op::Operands;
 use metatrace_ir::random::Random;
+use smallvec::SmallVec;
 
 /// Words for the variables.
 #[derive(Clone, Copy, Debug, Default)]
