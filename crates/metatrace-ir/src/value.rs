@@ -51,6 +51,12 @@ impl Ref {
     const CONST: u32 = 1 << 31;
     const GREEN: u32 = 1 << 30;
 
+    /// A constant, for who wants to say that something is one and not which.
+    pub const SOME_CONSTANT: Ref = Ref(Self::CONST);
+
+    /// A green constant, likewise.
+    pub const SOME_GREEN: Ref = Ref(Self::CONST | Self::GREEN);
+
     /// The value with number `n`.
     #[inline]
     pub fn value(n: usize) -> Ref {

@@ -247,7 +247,7 @@ impl<'a> Recorder<'a> {
     /// How the trace writes a value.
     fn reference(&mut self, value: Value) -> Ref {
         let (kind, bits) = (value.kind, value.bits);
-        match value.source {
+        match value.source() {
             Source::Trace(reference) => reference,
             Source::Const => self.trace.constant(Const { kind, bits }),
             Source::Frozen => self.trace.constant(Const { kind, bits }).green(),
@@ -357,10 +357,11 @@ impl<'a> Recorder<'a> {
         self.known_branch.take() == Some(here)
     }
 
-    /// The value as a constant, guarded where it is none yet.
-    fn make_const(&mut self, frames: &[Activation<Value>], value: Value, source: Source) -> Value {
-        let constant = Value { source, ..value };
-        if let Source::Trace(reference) = value.source {
+    /// The value as a constant, perhaps a green one, guarded where it is none yet.
+    fn make_const(&mut self, frames: &[Activation<Value>], value: Value, green: bool) -> Value {
+        let Value { kind, bits, .. } = value;
+        let constant = Value::of_constant(Const { kind, bits }, green);
+        if let Source::Trace(reference) = value.source() {
             self.guard(frames, Opcode::GuardValue, &[value, constant], Position::Before);
             let constant = self.reference(constant);
             self.memory.learned(reference, constant);
@@ -375,16 +376,7 @@ impl<'a> Recorder<'a> {
 
     /// Whether `base` points to memory that does not change, along a path that says so.
     fn is_frozen(base: Value, index: Option<Value>, frozen: bool) -> bool {
-        frozen && base.source == Source::Frozen && index.is_none_or(Value::is_const)
-    }
-}
-
-/// `Frozen` memory behind a word loaded from frozen memory, or computed from a frozen address, is frozen as well.
-fn frozen(kind: Kind, bits: u64) -> Value {
-    Value {
-        bits,
-        kind,
-        source: Source::Frozen,
+        frozen && base.is_frozen() && index.is_none_or(Value::is_const)
     }
 }
 
@@ -427,9 +419,9 @@ impl Domain for Recorder<'_> {
                 op,
                 Opcode::IntAdd | Opcode::CastPtrToInt | Opcode::CastIntToPtr | Opcode::SameAsI | Opcode::SameAsR
             );
-            let is_frozen = is_address && args.iter().any(|arg| arg.source == Source::Frozen);
+            let is_frozen = is_address && args.iter().any(|arg| arg.is_frozen());
             return if is_frozen {
-                frozen(kind, result)
+                Value::frozen(kind, result)
             } else {
                 Value::constant(kind, result)
             };
@@ -461,7 +453,7 @@ impl Domain for Recorder<'_> {
     fn address(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, result: u64) -> Value {
         let descr = code.descr(descr);
         if Self::is_frozen(base, index, layout(descr).1) {
-            return frozen(Kind::Ref, result);
+            return Value::frozen(Kind::Ref, result);
         }
         let all_const = base.is_const() && index.is_none_or(Value::is_const);
         if !self.recording() || all_const {
@@ -482,7 +474,7 @@ impl Domain for Recorder<'_> {
             self.executed += 1;
             let is_pointer = kind == Kind::Ref || !matches!(descr.pointee(), Pointee::Unknown | Pointee::Mixed);
             return if is_pointer {
-                frozen(kind, result)
+                Value::frozen(kind, result)
             } else {
                 Value::constant(kind, result)
             };
@@ -549,7 +541,7 @@ impl Domain for Recorder<'_> {
             return;
         }
         if case {
-            self.make_const(frames, value, Source::Const);
+            self.make_const(frames, value, false);
             return;
         }
         for (case, _) in cases {
@@ -563,7 +555,7 @@ impl Domain for Recorder<'_> {
         if !self.recording() || value.is_const() {
             return value;
         }
-        self.make_const(frames, value, Source::Const)
+        self.make_const(frames, value, false)
     }
 
     fn before_call(&mut self, _: &[Activation<Value>], _: &NativeCall, _: &[Value]) {}
@@ -636,13 +628,13 @@ impl Domain for Recorder<'_> {
         // before the mark: what is recorded behind it must not depend on how a green was computed
         let mut kept: SmallVec<[(Reg, Value); 8]> = SmallVec::new();
         for &green in code.liveness.greens_at_header() {
-            let value = self.make_const(frames, self.held(frames, green), Source::Const);
+            let value = self.make_const(frames, self.held(frames, green), false);
             kept.push((green, value));
         }
         let mut seen = SmallVec::<[Ref; 8]>::new();
         for &red in &point.reds {
             let mut value = self.held(frames, red);
-            let fresh = match value.source {
+            let fresh = match value.source() {
                 Source::Trace(reference) if !seen.contains(&reference) => reference,
                 _ => {
                     value = self.record(Opcode::same_as(value.kind), &[value], None, value.bits);
@@ -681,8 +673,7 @@ impl Domain for Recorder<'_> {
         let point = code.merge_point.as_ref().expect("a merge point is a portal's");
         let mut key = GreenKey::new();
         for (&reg, is_frozen) in point.greens.iter().zip(&point.frozen) {
-            let source = if *is_frozen { Source::Frozen } else { Source::Const };
-            let green = self.make_const(frames, self.held(frames, reg), source);
+            let green = self.make_const(frames, self.held(frames, reg), *is_frozen);
             innermost_mut(frames).set_unless_const(reg, green);
             key.push(green.bits);
         }
@@ -787,7 +778,7 @@ mod tests {
             counter: None,
         };
         let mut recorder = Recorder::new_bridge(trace, setting, 1, Scratch::default());
-        let green = frozen(Kind::Ref, word);
+        let green = Value::frozen(Kind::Ref, word);
         let load = |recorder: &mut Recorder<'_>, base| recorder.load(&code, DescrIndex(0), base, None, 7);
         assert_eq!(load(&mut recorder, green), Value::constant(Kind::Int, 7));
         let mut stack = Stack::default();

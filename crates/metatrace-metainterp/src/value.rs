@@ -9,9 +9,15 @@ pub struct Value {
     pub bits: u64,
     /// Its kind.
     pub kind: Kind,
-    /// How the trace refers to it.
-    pub source: Source,
+    /// The value of the trace; for others [`CONST`] or [`FROZEN`]. In one word, for values are copied at each step.
+    place: Ref,
 }
+
+/// Stands for [`Source::Const`].
+const CONST: Ref = Ref::SOME_CONSTANT;
+
+/// Stands for [`Source::Frozen`].
+const FROZEN: Ref = Ref::SOME_GREEN;
 
 /// How the trace refers to a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,28 +37,57 @@ impl Value {
         Value {
             bits,
             kind,
-            source: Source::Const,
+            place: CONST,
+        }
+    }
+
+    /// A constant that points to frozen memory.
+    pub fn frozen(kind: Kind, bits: u64) -> Value {
+        Value {
+            bits,
+            kind,
+            place: FROZEN,
         }
     }
 
     /// A constant that a trace refers to; `green`: by a green reference.
     pub fn of_constant(Const { kind, bits }: Const, green: bool) -> Value {
-        let source = if green { Source::Frozen } else { Source::Const };
-        Value { bits, kind, source }
+        match green {
+            true => Value::frozen(kind, bits),
+            false => Value::constant(kind, bits),
+        }
     }
 
     /// A value of the trace.
+    ///
+    /// # Panics
+    /// If that is a constant, in debug builds.
     pub fn traced(kind: Kind, bits: u64, value: Ref) -> Value {
+        debug_assert!(!value.is_const(), "{value:?} is a constant");
         Value {
             bits,
             kind,
-            source: Source::Trace(value),
+            place: value,
+        }
+    }
+
+    /// How the trace refers to it.
+    pub fn source(self) -> Source {
+        match (self.place.is_const(), self.place.is_green()) {
+            (false, _) => Source::Trace(self.place),
+            (true, false) => Source::Const,
+            (true, true) => Source::Frozen,
         }
     }
 
     /// Whether it is the same whenever the trace runs.
     pub fn is_const(self) -> bool {
-        !matches!(self.source, Source::Trace(_))
+        self.place.is_const()
+    }
+
+    /// Whether it is a constant that points to frozen memory.
+    pub fn is_frozen(self) -> bool {
+        self.place.is_green()
     }
 
     /// The constant; `None` where it depends on the inputs.

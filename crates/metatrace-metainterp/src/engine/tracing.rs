@@ -221,7 +221,8 @@ impl RecordedProgram<'_> {
             Word::U64 | Word::I64 | Word::Length | Word::Ref | Word::F64 => return value,
         };
         if value.is_const() {
-            return Value { bits, ..value };
+            let kind = value.kind;
+            return Value::of_constant(Const { kind, bits }, value.is_frozen());
         }
         let operand = Value::constant(Kind::Int, operand);
         self.recorder.record(opcode, &[value, operand], None, bits)
