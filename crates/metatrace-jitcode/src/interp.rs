@@ -268,6 +268,7 @@ impl<'a, D: Domain> Interp<'a, D> {
     }
 
     /// The operands of a pure operation, and how many it has: one or two.
+    #[inline(always)]
     fn operands(&mut self, op: Opcode, a: Reg, b: Reg) -> ([D::Value; 2], usize) {
         let first = self.get(a);
         match is_binary(op) {
@@ -289,6 +290,7 @@ impl<'a, D: Domain> Interp<'a, D> {
     }
 
     /// The field (without an index) or item that an instruction names.
+    #[inline(always)]
     fn access(&mut self, code: &JitCode, base: Reg, index: Option<Reg>, descr: DescrIndex) -> Access<D::Value> {
         let (base, index) = (self.get(base), index.map(|index| self.get(index)));
         let (address, word) = location(code.descr(descr), &[D::bits(base), index.map_or(0, D::bits)]);
