@@ -5,8 +5,8 @@
 //! registers with values of the bridge, having asked what is known of its inputs ([`ResumeData::inputs`]).
 //!
 //! **Encoding.** All guards of a trace share one string of bytes, a guard is a place in it. Numbers are written seven bits at
-//! a time, low bits first. What two guards have in common is there once: outer frames, for a frame refers to the one that
-//! called it, and frames or facts that are wholly the same.
+//! a time, low bits first. Frames that guards share are there once, for a frame refers to the one that called it; so is what
+//! two guards in a row have wholly in common.
 //!
 //! ```text
 //! guard = frame's place, program, kinds of further values, roots, derived inputs, narrow inputs, inputs below others

@@ -8,6 +8,7 @@ use metatrace_ir::trace::{Exit, Exits};
 use metatrace_ir::{Const, DescrRef, Kind, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Encodes the guards of one trace after the other, in memory that it keeps.
@@ -148,11 +149,9 @@ pub(super) struct Writer {
     descr_numbers: FxHashMap<DescrRef, u64>,
     /// By snapshot: where its frame is, once it has been written.
     frames: Vec<Option<u32>>,
-    /// Where records are, by their sort and content; a frame's content is its caller's place instead of the distance.
-    known: FxHashMap<Box<[u8]>, u32>,
+    /// The record of the last guard.
+    last: Range<usize>,
     numbers: Numbers,
-    /// The sort and content of a record while it is made, in memory that is kept.
-    key: Vec<u8>,
 }
 
 impl Writer {
@@ -164,11 +163,11 @@ impl Writer {
         self.descr_numbers.clear();
         self.frames.clear();
         self.frames.resize(trace.snapshots.len(), None);
-        self.known.clear();
+        self.last = 0..0;
         self.numbers.start(trace);
     }
 
-    /// Writes a guard's record, unless there is one like it; its place. The kinds of the inputs follow from the exit.
+    /// Writes a guard's record, unless the last one is like it; its place. The kinds of the inputs follow from the exit.
     pub(super) fn guard(&mut self, trace: &Trace, innermost: SnapshotId, inputs: &Inputs, exit: &Exit) -> u32 {
         let mut chain: SmallVec<[SnapshotId; 8]> = SmallVec::new();
         let mut next = Some(innermost);
@@ -182,50 +181,47 @@ impl Writer {
         for id in chain.into_iter().rev() {
             parent = Some(self.frame(trace, id, parent, &mut numbers));
         }
-        let mut record = std::mem::take(&mut self.key);
-        record.push(b'g');
-        push_number(&mut record, parent.expect("the innermost frame at least").into());
+        let start = self.bytes.len();
+        let mut bytes = std::mem::take(&mut self.bytes);
+        push_number(&mut bytes, parent.expect("the innermost frame at least").into());
         let further = &exit.values[numbers.values.count as usize..];
         further.iter().for_each(|value| _ = numbers.value(*value));
-        push_number(&mut record, exit.program.len() as u64);
+        push_number(&mut bytes, exit.program.len() as u64);
         for &value in &exit.program {
-            self.step(trace, value, &mut numbers, &mut record);
+            self.step(trace, value, &mut numbers, &mut bytes);
         }
-        push_number(&mut record, further.len() as u64);
+        push_number(&mut bytes, further.len() as u64);
         for &value in further {
-            push_number(&mut record, place(&KINDS, &trace.kind(value)));
+            push_number(&mut bytes, place(&KINDS, &trace.kind(value)));
         }
         let number = |value: Ref| value.as_value().expect("an input") as u64;
-        push_number(&mut record, inputs.roots.len() as u64);
+        push_number(&mut bytes, inputs.roots.len() as u64);
         for root in &inputs.roots {
-            push_number(&mut record, number(root.value) << 2 | place(&ROOTS, &root.kind));
+            push_number(&mut bytes, number(root.value) << 2 | place(&ROOTS, &root.kind));
         }
-        push_number(&mut record, inputs.derived.len() as u64);
+        push_number(&mut bytes, inputs.derived.len() as u64);
         for derived in &inputs.derived {
-            push_number(&mut record, number(derived.value));
-            push_number(&mut record, number(derived.root) << 2 | place(&REACHES, &derived.reach));
+            push_number(&mut bytes, number(derived.value));
+            push_number(&mut bytes, number(derived.root) << 2 | place(&REACHES, &derived.reach));
         }
-        push_number(&mut record, inputs.words.len() as u64);
+        push_number(&mut bytes, inputs.words.len() as u64);
         for narrow in &inputs.words {
-            push_number(&mut record, number(narrow.value) << 3 | place(&NARROW, &narrow.word));
+            push_number(&mut bytes, number(narrow.value) << 3 | place(&NARROW, &narrow.word));
         }
-        push_number(&mut record, inputs.below.len() as u64);
+        push_number(&mut bytes, inputs.below.len() as u64);
         for below in &inputs.below {
-            push_number(&mut record, below.value as u64);
-            push_number(&mut record, zigzag(below.distance));
-            push_number(&mut record, below.bound as u64);
+            push_number(&mut bytes, below.value as u64);
+            push_number(&mut bytes, zigzag(below.distance));
+            push_number(&mut bytes, below.bound as u64);
         }
         self.numbers = numbers;
-        let place = self.known.get(&record[..]).copied();
-        let place = place.unwrap_or_else(|| {
-            let place = self.here();
-            self.bytes.extend_from_slice(&record[1..]);
-            self.known.insert(record.as_slice().into(), place);
-            place
-        });
-        record.clear();
-        self.key = record;
-        place
+        if bytes[self.last.clone()] == bytes[start..] {
+            bytes.truncate(start);
+        } else {
+            self.last = start..bytes.len();
+        }
+        self.bytes = bytes;
+        place_of(self.last.start)
     }
 
     fn step(&mut self, trace: &Trace, value: Ref, numbers: &mut Numbers, bytes: &mut Vec<u8>) {
@@ -263,24 +259,14 @@ impl Writer {
             return known;
         }
         let frame = snapshot.frame.expect("a recorded snapshot names its frame");
-        let mut key = std::mem::take(&mut self.key);
-        key.push(b'f');
-        key.extend_from_slice(&parent.unwrap_or(u32::MAX).to_le_bytes());
-        let content = key.len();
-        push_number(&mut key, frame.jitcode.0.into());
-        push_number(&mut key, frame.pc.into());
-        push_number(&mut key, snapshot.values.len() as u64);
-        self.words(trace, snapshot, numbers, &mut key);
-        let place = self.known.get(&key[..]).copied();
-        let place = place.unwrap_or_else(|| {
-            let place = self.here();
-            push_number(&mut self.bytes, parent.map_or(0, |parent| place - parent).into());
-            self.bytes.extend_from_slice(&key[content..]);
-            self.known.insert(key.as_slice().into(), place);
-            place
-        });
-        key.clear();
-        self.key = key;
+        let place = place_of(self.bytes.len());
+        let mut bytes = std::mem::take(&mut self.bytes);
+        push_number(&mut bytes, parent.map_or(0, |parent| place - parent).into());
+        push_number(&mut bytes, frame.jitcode.0.into());
+        push_number(&mut bytes, frame.pc.into());
+        push_number(&mut bytes, snapshot.values.len() as u64);
+        self.words(trace, snapshot, numbers, &mut bytes);
+        self.bytes = bytes;
         self.frames[id.0 as usize] = Some(place);
         place
     }
@@ -330,11 +316,11 @@ impl Writer {
         });
         (number << 1 | u64::from(green)) << 2 | 3
     }
+}
 
-    /// Where the next record will be.
-    fn here(&self) -> u32 {
-        u32::try_from(self.bytes.len()).expect("resume data of less than 4 GiB")
-    }
+/// The place of a record that begins behind so many bytes.
+fn place_of(at: usize) -> u32 {
+    u32::try_from(at).expect("resume data of less than 4 GiB")
 }
 
 fn push_run(bytes: &mut Vec<u8>, run: Option<(Kind, u64)>) {
