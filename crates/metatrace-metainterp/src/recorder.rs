@@ -25,7 +25,7 @@ use metatrace_ir::{
     Snapshot, SnapshotId, TargetToken, Trace, Word,
 };
 use metatrace_jitcode::domain::Flow;
-use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg};
+use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg, Stack};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
@@ -106,6 +106,8 @@ pub struct Scratch {
     trace: Trace,
     contents: Contents,
     words: Vec<u64>,
+    /// For the execution.
+    pub stack: Stack<Value>,
 }
 
 impl Scratch {
@@ -206,12 +208,14 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// What it leaves for the next.
-    pub fn into_scratch(self) -> Scratch {
+    /// What it leaves for the next, with the stack of its execution.
+    pub fn into_scratch(self, mut stack: Stack<Value>) -> Scratch {
+        stack.clear();
         Scratch {
             trace: self.trace,
             contents: self.memory,
             words: self.words,
+            stack,
         }
     }
 
@@ -717,7 +721,7 @@ mod tests {
     use super::*;
     use metatrace_ir::JitCodeId;
     use metatrace_jitcode::liveness::Liveness;
-    use metatrace_jitcode::{Insn, Stack};
+    use metatrace_jitcode::Insn;
 
     struct Nowhere;
 

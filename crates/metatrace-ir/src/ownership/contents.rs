@@ -86,6 +86,8 @@ pub struct Contents {
     groups: Vec<Group>,
     /// Memory for groups to come.
     spare: Vec<Vec<Content>>,
+    /// Memory for what is forgotten at a time.
+    gone: Vec<Content>,
     /// Contents in all groups.
     count: usize,
     /// Contents noted so far.
@@ -263,7 +265,7 @@ impl Contents {
         is_killed: impl Fn(&Ownership, &Content) -> bool,
     ) {
         // judged before anything is forgotten: what owns what must be as it was
-        let (ownership, mut gone) = (&self.ownership, Vec::new());
+        let (ownership, mut gone) = (&self.ownership, std::mem::take(&mut self.gone));
         for group in &mut self.groups {
             let within = within(ownership, group);
             if within.is_empty() {
@@ -275,13 +277,20 @@ impl Contents {
                     .extract_if(within, |content| is_killed(ownership, content)),
             );
         }
-        if gone.is_empty() {
-            return;
+        if !gone.is_empty() {
+            self.count -= gone.len();
+            let spare = &mut self.spare;
+            self.groups.retain_mut(|group| {
+                let is_empty = group.contents.is_empty();
+                if is_empty {
+                    spare.push(std::mem::take(&mut group.contents));
+                }
+                !is_empty
+            });
+            for content in gone.drain(..) {
+                self.ownership.disown(content.value, &content.access);
+            }
         }
-        self.count -= gone.len();
-        self.groups.retain(|group| !group.contents.is_empty());
-        for content in gone {
-            self.ownership.disown(content.value, &content.access);
-        }
+        self.gone = gone;
     }
 }

@@ -9,7 +9,7 @@ use crate::resume::{Below, Rebuilder, ResumeData};
 use crate::value::Value;
 use metatrace_backend::Exit;
 use metatrace_ir::{Class, Const, DescrRef, Kind, Opcode, Ref, Root, RootKind, TargetToken, Word};
-use metatrace_jitcode::{Activation, Insn, Interp, Outcome, Pc, PortalCode, Stack, Words};
+use metatrace_jitcode::{Activation, Insn, Interp, Outcome, Pc, PortalCode, Words};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -80,8 +80,9 @@ impl Engine {
         let surroundings = KeySurroundings { engine: self, portal };
         let setting = self.setting(&surroundings, &code);
         let _section = self.section("jit-tracing");
+        let stack = std::mem::take(&mut scratch.stack);
         let recorder = Recorder::new_loop(trace, setting, scratch);
-        let mut interp = Interp::new(recorder, &*self.source, Stack::default());
+        let mut interp = Interp::new(recorder, &*self.source, stack);
         // SAFETY: the words are the parameters', by the caller's promise.
         let outcome = self.recording(|| unsafe { interp.call(&code.jitcode, &traced) });
         let recorder = interp.domain;
@@ -89,7 +90,7 @@ impl Engine {
         if let Err(reason) = self.finish_loop(portal, &recorder) {
             self.abort_at(portal, greens, reason);
         }
-        self.scratch.set(recorder.into_scratch());
+        self.scratch.set(recorder.into_scratch(interp.stack));
         stopwatch.stop(self);
         concrete(outcome)
     }
@@ -124,13 +125,13 @@ impl Engine {
             let resume = &guard_cell.borrow().resume.clone();
             let known = resume.inputs();
             let mut scratch = self.scratch.take();
+            let mut stack = std::mem::take(&mut scratch.stack);
             let mut trace = scratch.trace();
             trace.inputs = known.kinds;
             (trace.roots, trace.derived, trace.words) = (known.roots, known.derived, known.words);
             let recorder = Recorder::new_bridge(trace, self.setting(&surroundings, &code), resume.depth(), scratch);
             let exit_values = exit.values;
             let mut program = RecordedProgram { recorder, exit_values };
-            let mut stack = Stack::default();
             resume.rebuild(&*self.source, &mut program, &mut stack);
             program.record_below(&known.below);
             let mut recorder = program.recorder;
@@ -151,7 +152,7 @@ impl Engine {
             guard_cell.borrow_mut().backoff.abort(reason);
             self.count_abort(reason, &format!("guard {:#x}", exit.guard.0));
         }
-        self.scratch.set(recorder.into_scratch());
+        self.scratch.set(recorder.into_scratch(interp.stack));
         let compile_ns = recorded.elapsed().as_nanos() as u64;
         stopwatch.stop(self);
         Continuation {
