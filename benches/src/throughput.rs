@@ -15,7 +15,7 @@ mod rpython;
 use metatrace_backend::{Backend, LoopToken};
 use metatrace_ir::{GuardId, Op, Opcode, Ref, Snapshot, SnapshotId, TargetToken, Trace};
 use metatrace_metainterp::resume::Encoder;
-use metatrace_opt::Options;
+use metatrace_opt::{Optimizer, Options};
 use metatrace_x64::X64Backend;
 use rustc_hash::FxHashMap;
 use std::fs::File;
@@ -112,6 +112,9 @@ impl Unrolled<'_> {
     }
 }
 
+/// The loop that is assembled, each time anew.
+const TOKEN: LoopToken = LoopToken(0);
+
 /// A stage of compilation, over what the stages before it have made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -127,6 +130,23 @@ const STAGES: [(&str, Stage); 4] = [
     ("resume", Stage::Resume),
     ("assemble", Stage::Assemble),
 ];
+
+/// What an engine keeps from trace to trace.
+struct Kept {
+    optimizer: Optimizer,
+    encoder: Encoder,
+    backend: X64Backend,
+}
+
+impl Kept {
+    fn new() -> Kept {
+        Kept {
+            optimizer: Optimizer::default(),
+            encoder: Encoder::default(),
+            backend: X64Backend::new(metatrace_x64::Options::default()).expect("a machine of this kind"),
+        }
+    }
+}
 
 /// A trace, and what the optimiser makes of it, with names for its guards.
 struct Subject {
@@ -146,26 +166,25 @@ impl Subject {
         Subject { recorded, optimised }
     }
 
-    fn run(&self, stage: Stage) {
+    fn run(&self, stage: Stage, kept: &mut Kept) {
         match stage {
-            Stage::Optimise => _ = black_box(stage_optimise(&self.recorded)),
-            Stage::Peel => _ = black_box(stage_peel(&self.recorded)),
-            Stage::Resume => _ = black_box(stage_resume(&self.optimised)),
-            Stage::Assemble => {
-                let backend = X64Backend::new(metatrace_x64::Options::default()).expect("a machine of this kind");
-                stage_assemble(&backend, &self.optimised);
-            }
+            Stage::Optimise => stage_optimise(&mut kept.optimizer, &self.recorded),
+            Stage::Peel => stage_peel(&mut kept.optimizer, &self.recorded),
+            Stage::Resume => stage_resume(&mut kept.encoder, &self.optimised),
+            Stage::Assemble => stage_assemble(&kept.backend, &self.optimised),
         }
     }
 
     /// Nanoseconds for each recorded operation: the best of some rounds, for others use the machine too.
-    fn nanoseconds(&self, stage: Stage) -> f64 {
+    fn nanoseconds(&self, stage: Stage, kept: &mut Kept) -> f64 {
         let length = self.recorded.ops.len();
         let rounds = (WORK / length).max(3);
         let times = (0..rounds).map(|_| {
             let start = Instant::now();
-            self.run(stage);
-            start.elapsed().as_secs_f64()
+            self.run(stage, kept);
+            let time = start.elapsed().as_secs_f64();
+            kept.backend.free_loop(TOKEN);
+            time
         });
         times.fold(f64::INFINITY, f64::min) * 1e9 / length as f64
     }
@@ -174,28 +193,29 @@ impl Subject {
 // apart, so that a profiler finds them
 
 #[inline(never)]
-fn stage_optimise(trace: &Trace) -> Trace {
-    metatrace_opt::optimize(trace, &Options::default())
+fn stage_optimise(optimizer: &mut Optimizer, trace: &Trace) {
+    let optimised = black_box(optimizer.optimize(trace, &Options::default()));
+    optimizer.recycle(optimised);
 }
 
 #[inline(never)]
-fn stage_peel(trace: &Trace) -> Trace {
+fn stage_peel(optimizer: &mut Optimizer, trace: &Trace) {
     let options = Options {
         peel: Some(TargetToken(u32::MAX)),
         ..Options::default()
     };
-    metatrace_opt::optimize(trace, &options)
+    let peeled = black_box(optimizer.optimize(trace, &options));
+    optimizer.recycle(peeled);
 }
 
 #[inline(never)]
-fn stage_resume(trace: &Trace) -> usize {
-    Encoder::default().encode(trace).len()
+fn stage_resume(encoder: &mut Encoder, trace: &Trace) {
+    black_box(encoder.encode(trace));
 }
 
 #[inline(never)]
 fn stage_assemble(backend: &X64Backend, trace: &Trace) {
-    let assembled = backend.compile_loop(LoopToken(0), trace).expect("code for every trace");
-    black_box(assembled.code.len());
+    black_box(backend.compile_loop(TOKEN, trace).expect("code for every trace"));
 }
 
 fn table() {
@@ -211,9 +231,9 @@ fn table() {
                 subject.recorded.ops.len(),
                 subject.optimised.ops.len()
             );
-            let mut sum = 0.0;
+            let (mut sum, mut kept) = (0.0, Kept::new());
             for (_, stage) in STAGES {
-                let time = subject.nanoseconds(stage);
+                let time = subject.nanoseconds(stage, &mut kept);
                 print!(" {time:>9.0}");
                 if stage != Stage::Peel {
                     sum += time;
@@ -311,7 +331,7 @@ fn once(words: &[String]) -> Option<()> {
     let (_, stage) = STAGES.iter().find(|(name, _)| name == stage)?;
     let (_, text) = SHAPES.iter().find(|(name, _)| name == shape)?;
     let subject = Subject::new(text, operations.parse().ok()?);
-    subject.run(*stage);
+    subject.run(*stage, &mut Kept::new());
     println!("{} recorded operations", subject.recorded.ops.len());
     Some(())
 }

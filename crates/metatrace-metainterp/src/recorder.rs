@@ -720,8 +720,8 @@ impl Domain for Recorder<'_> {
 mod tests {
     use super::*;
     use metatrace_ir::JitCodeId;
-    use metatrace_jitcode::liveness::Liveness;
     use metatrace_jitcode::Insn;
+    use metatrace_jitcode::liveness::Liveness;
 
     struct Nowhere;
 
