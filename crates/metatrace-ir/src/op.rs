@@ -34,7 +34,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// All classes, in their order.
+    /// All classes, each at the place of its number.
     pub const ALL: [Class; 10] = [
         Class::Pure,
         Class::Partial,
@@ -410,3 +410,11 @@ impl FromStr for Opcode {
             .ok_or(UnknownOpcode)
     }
 }
+
+const _: () = {
+    let mut n = 0;
+    while n < Class::ALL.len() {
+        assert!(Class::ALL[n] as usize == n);
+        n += 1;
+    }
+};

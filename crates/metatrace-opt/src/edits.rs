@@ -6,7 +6,7 @@
 //! Operations are moved, not copied, and all that stays keeps its order: so frames and lists of pending stores get other
 //! numbers where they are.
 
-use crate::empty;
+use crate::{LARGE, empty};
 use metatrace_ir::{Args, Const, Op, Opcode, Ref, Trace};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -85,7 +85,9 @@ impl Editor {
         for snapshot in &mut trace.snapshots {
             renumber(numbers, &mut snapshot.values);
         }
-        self.ops = given;
+        if given.capacity() <= LARGE {
+            self.ops = given;
+        }
         trace
     }
 }

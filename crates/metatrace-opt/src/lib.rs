@@ -468,8 +468,8 @@ trait Pass {
     fn finish(&mut self, _trace: &mut Trace, _rewrites: &mut Rewrites) {}
 }
 
-/// So many entries has a map at most that is kept between traces: a larger one, which a long trace has left, would take long to
-/// empty for each trace to come.
+/// So many entries has a list or map at most that is kept between traces. A larger one, which a long trace has left, would hold
+/// memory for nothing, and a map would take long to empty for each trace to come.
 const LARGE: usize = 1 << 12;
 
 /// Empties a map, which is given back if it is large.

@@ -110,6 +110,7 @@ fn an_optimiser_forgets() {
             let (fresh, _) = optimize_counting(&given, &options);
             let used = optimizer.optimize(&given, &options);
             assert_eq!(used.to_string(), fresh.to_string(), "{}", path.display());
+            optimizer.recycle(used);
         }
     }
 }

@@ -304,7 +304,16 @@ mod tests {
 
     fn scan(text: &str, forced_results: bool) -> (Trace, Liveness) {
         let trace: Trace = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
+        // behind another trace, of which nothing may be left
+        let before = "[i0, i1]
+            i2 = int_lt(i0, i1)
+            guard_true(i2, descr=<Guard0x1>) [i0]
+            i3 = int_add(i0, i1)
+            i4 = int_add(i3, i1)
+            guard_true(i4, descr=<Guard0x2>) [i3, i1]
+            jump(i3, i4, descr=TargetToken(9))";
         let mut live = Liveness::default();
+        live.scan(&before.parse().expect("parses"), true);
         live.scan(&trace, forced_results);
         (trace, live)
     }
