@@ -7,7 +7,9 @@
 //! allocation of the trace, and the unknown, which is all other memory. Facts hang at roots, never at the types of
 //! references: in `let r = &self.a; r.x; self.a.x = 7; (&self.a).x` two names of one place are legal Rust. What is loaded
 //! from an owning place (a `Box`, a `Vec`'s buffer, a `&mut`) leads *below* the root; the address of a field or item leads
-//! where its base does; so do sums of pointers and numbers. A word that owns at times only ([`Pointee::Mixed`]: variants of an
+//! where its base does; so do sums of pointers and numbers. (A sum of numbers leads to the unknown; that two such are of one
+//! number is found out when memory behind them is accessed.) Where a pointer was proved to be a constant, any constant that may
+//! be an address may have been computed from it, and so leads where it does or to the unknown. A word that owns at times only ([`Pointee::Mixed`]: variants of an
 //! enum share it) leads below the root or to the unknown. Everything else leads to the unknown.
 //!
 //! **Places.** An access is at `origin + index * item_size + offset`, where the origin is the pointer that other addresses
@@ -111,10 +113,9 @@ pub struct Ownership {
     part: usize,
     /// The exclusive roots of this part.
     roots: Vec<(Ref, Regions)>,
-    /// Regions into which constants lead.
+    /// Regions into which constants lead that are addresses: those of pointers that were proved to be constants, for other
+    /// constants may have been computed from them. All, where that was in an earlier part.
     constants: Regions,
-    /// Constants that were proved to be pointers of an earlier part: they may lead anywhere.
-    promoted: Vec<Ref>,
 }
 
 /// What the rules ask of the values of a trace.
@@ -214,7 +215,7 @@ impl Ownership {
     /// Goes to the start of another trace, with these facts about its inputs.
     pub fn restart(&mut self, roots: &[Root], derived: &[Derived]) {
         self.pointers.clear();
-        self.promoted.clear();
+        self.constants = Regions::NONE;
         self.start(&[], &[], roots);
         for fact in derived {
             self.derive(fact);
@@ -226,7 +227,7 @@ impl Ownership {
     pub fn start(&mut self, before: &[Ref], behind: &[Ref], roots: &[Root]) {
         let derived = before
             .iter()
-            .map(|value| self.pointer(*value).regions)
+            .map(|value| self.noted(*value).regions)
             .collect::<Vec<_>>();
         let is_root = |value: &Ref| roots.iter().any(|root| root.value == *value);
         // beside a pointer into its memory, a root is not the only way there
@@ -236,25 +237,19 @@ impl Ownership {
             .without(Regions::UNKNOWN);
         let exclusive_regions: FxHashMap<Ref, Regions> = behind.iter().copied().zip(derived).collect();
 
-        self.promoted.extend(self.pointers.of_constants.keys());
         self.pointers.clear();
         self.owned.clear();
         self.regions = 1;
-        (self.allocations, self.escaped, self.constants) = (Regions::NONE, Regions::NONE, Regions::NONE);
+        (self.allocations, self.escaped) = (Regions::NONE, Regions::NONE);
+        if self.constants.without(Regions::UNKNOWN) != Regions::NONE {
+            self.constants = Regions::ALL;
+        }
         self.reach.clear();
         self.reach.push(Regions::NONE);
         self.moved_in.clear();
         self.moved_in.push(Regions::NONE);
         self.part = 0;
         self.roots.clear();
-        for &constant in &self.promoted {
-            let pointer = Pointer {
-                regions: Regions::ALL,
-                ..unknown(constant)
-            };
-            self.pointers.insert(constant, pointer);
-            self.constants = Regions::ALL;
-        }
         for root in roots {
             let own = exclusive_regions.get(&root.value).copied().unwrap_or(Regions::NONE);
             let pointer = match root.kind {
@@ -280,8 +275,8 @@ impl Ownership {
     }
 
     fn derive(&mut self, fact: &Derived) {
-        let root = self.pointer(fact.root).regions;
-        let known = self.pointer(fact.value);
+        let root = self.noted(fact.root).regions;
+        let known = self.noted(fact.value);
         let (regions, depth) = match fact.reach {
             Reach::Inside => (root, Depth::Root),
             Reach::Below => (root, Depth::Below),
@@ -308,21 +303,52 @@ impl Ownership {
         region
     }
 
-    fn pointer(&self, value: Ref) -> Pointer {
-        let known = self.pointers.get(value).copied().unwrap_or_else(|| unknown(value));
+    /// What is noted of a value, which is no constant.
+    fn noted(&self, value: Ref) -> Pointer {
+        self.pointers.get(value).copied().unwrap_or_else(|| unknown(value))
+    }
+
+    /// Where a value leads.
+    fn pointer(&self, value: Ref, values: &dyn Values) -> Pointer {
+        if let Some(known) = self.pointers.get(value) {
+            return Pointer {
+                is_frozen: known.is_frozen || value.is_green(),
+                ..*known
+            };
+        }
+        let regions = match self.may_be_promoted(value, values) {
+            true => Regions::UNKNOWN | self.constants,
+            false => Regions::UNKNOWN,
+        };
         Pointer {
-            is_frozen: known.is_frozen || value.is_green(),
-            ..known
+            regions,
+            is_frozen: value.is_green(),
+            ..unknown(value)
         }
     }
 
-    /// As [`pointer`](Self::pointer), with where an unknown one comes from: what it is the sum of, if it is one.
+    /// Whether it is a constant that may have been computed from a pointer which was proved to be one. What a green constant
+    /// points to is no exclusive memory.
+    fn may_be_promoted(&self, value: Ref, values: &dyn Values) -> bool {
+        value.is_const()
+            && self.constants.without(Regions::UNKNOWN) != Regions::NONE
+            && !value.is_green()
+            && values.may_be_address(value)
+    }
+
+    /// Whether nothing is known of where a value leads but that it is the unknown.
+    fn is_number(&self, value: Ref, values: &dyn Values) -> bool {
+        self.pointers.get(value).is_none() && !value.is_green() && !self.may_be_promoted(value, values)
+    }
+
+    /// As [`pointer`](Self::pointer), with where an unknown one comes from: what it is the sum of, if it is one. A sum is noted
+    /// when it is computed only if an operand is more than a [number](Self::is_number).
     fn located(&self, value: Ref, values: &dyn Values) -> Pointer {
         if self.pointers.get(value).is_some() {
-            return self.pointer(value);
+            return self.pointer(value, values);
         }
         let (base, distance) = sum(value, values);
-        let base = self.pointer(base);
+        let base = self.pointer(base, values);
         let offset = base.place.offset.wrapping_add(distance);
         Pointer {
             place: Place { offset, ..base.place },
@@ -380,7 +406,7 @@ impl Ownership {
         if op.opcode.result().is_none_or(|kind| kind == Kind::Float) || op.opcode.is_comparison() {
             return;
         }
-        let is_number = |arg: &Ref| self.pointers.get(*arg).is_none() && !arg.is_green();
+        let is_number = |arg: &Ref| self.is_number(*arg, values);
         let is_arithmetic = matches!(op.opcode.class(), Class::Pure | Class::Partial | Class::Overflow)
             && !matches!(
                 op.opcode,
@@ -402,7 +428,7 @@ impl Ownership {
                 self.address(base, place, frozen)
             }
             (CastPtrToInt | CastIntToPtr | SameAsI | SameAsR, Some(base), _) => base,
-            (IntAdd, Some(base), _) if values.bits(op.args[1]).is_some() => {
+            (IntAdd, Some(base), _) if values.bits(op.args[1]).is_some() && is_number(&op.args[1]) => {
                 let distance = values.bits(op.args[1]).expect("just seen") as i64;
                 let offset = base.place.offset.wrapping_add(distance);
                 Pointer {
@@ -421,8 +447,8 @@ impl Ownership {
             }
             _ => match op.opcode.class() {
                 Class::Load => self.loaded(op, value, values),
-                Class::Call => self.returned(op, value),
-                _ => self.computed(op, value),
+                Class::Call => self.returned(op, value, values),
+                _ => self.computed(op, value, values),
             },
         };
         let is_known =
@@ -492,7 +518,7 @@ impl Ownership {
     }
 
     /// An owning pointer is stored: what it leads to has a new owner, and the place it came from is not that any more.
-    fn moved(&mut self, stored: Ref, into: &Access) {
+    fn moved(&mut self, stored: Ref, into: &Access, values: &dyn Values) {
         if let Some(from) = self.owned.remove(&stored) {
             let names: Vec<Ref> = self.owned.keys().copied().collect();
             for name in names {
@@ -501,7 +527,7 @@ impl Ownership {
                 }
             }
         }
-        let leads_to = self.pointer(stored).regions.without(into.regions);
+        let leads_to = self.pointer(stored, values).regions.without(into.regions);
         for n in into.regions.numbers() {
             if let Some(moved) = self.moved_in.get_mut(n) {
                 *moved = *moved | leads_to;
@@ -511,11 +537,11 @@ impl Ownership {
 
     /// What the result of a call leads to. Objects that arguments lead to, perhaps; a call that is not elidable has ended
     /// what was known of them, and so ends what an address among its ints might break.
-    fn returned(&self, op: &Op, value: Ref) -> Pointer {
+    fn returned(&self, op: &Op, value: Ref, values: &dyn Values) -> Pointer {
         let elidable = matches!(op.descr.as_deref(), Some(Descr::Call(call)) if call.effect == Effect::Elidable);
         if elidable || op.opcode.result() == Some(Kind::Ref) {
             Pointer {
-                regions: self.union(&op.args[1..]) | Regions::UNKNOWN,
+                regions: self.union(&op.args[1..], values) | Regions::UNKNOWN,
                 ..unknown(value)
             }
         } else {
@@ -524,11 +550,11 @@ impl Ownership {
     }
 
     /// What the result of arithmetic leads to, if it is a pointer: where its operands lead.
-    fn computed(&self, op: &Op, value: Ref) -> Pointer {
+    fn computed(&self, op: &Op, value: Ref, values: &dyn Values) -> Pointer {
         let mut known = op
             .args
             .iter()
-            .map(|arg| self.pointer(*arg))
+            .map(|arg| self.pointer(*arg, values))
             .filter(|pointer| pointer.regions != Regions::UNKNOWN || pointer.is_frozen);
         match (known.next(), known.next()) {
             (None, _) => unknown(value),
@@ -537,21 +563,20 @@ impl Ownership {
                 ..base
             },
             _ => Pointer {
-                regions: self.union(&op.args) | Regions::UNKNOWN,
+                regions: self.union(&op.args, values) | Regions::UNKNOWN,
                 ..unknown(value)
             },
         }
     }
 
-    fn union(&self, values: &[Ref]) -> Regions {
-        values
-            .iter()
-            .fold(Regions::NONE, |all, value| all | self.pointer(*value).regions)
+    fn union(&self, args: &[Ref], values: &dyn Values) -> Regions {
+        let regions = args.iter().map(|arg| self.pointer(*arg, values).regions);
+        regions.fold(Regions::NONE, |all, regions| all | regions)
     }
 
     /// A guard has proved the pointer to be this constant, which from now on stands for it.
     pub fn learned(&mut self, value: Ref, constant: Ref) {
-        let pointer = self.pointer(value);
+        let pointer = self.noted(value);
         self.constants = self.constants | pointer.regions;
         if let Some(known) = self.pointers.of_constants.get_mut(&constant) {
             known.regions = known.regions | pointer.regions;
@@ -565,7 +590,7 @@ impl Ownership {
         match (op.opcode.class(), op.descr.as_deref()) {
             (Class::Store, _) => {
                 let access = self.access_of(op, values).expect("a store accesses memory");
-                let leaves = self.leaving(*op.args.last().expect("a store has a value"), &access);
+                let leaves = self.leaving(*op.args.last().expect("a store has a value"), &access, values);
                 // allocations that escape are part of the unknown from then on
                 let leaves = leaves.without(self.allocations);
                 Some(Change(Kinds::Store { access, leaves }))
@@ -582,14 +607,14 @@ impl Ownership {
         let args = &op.args[1..];
         let mut reached = Regions::NONE;
         for &arg in args.iter().filter(|arg| values.may_be_address(**arg)) {
-            reached = reached | self.pointer(arg).regions | Regions::UNKNOWN;
+            reached = reached | self.pointer(arg, values).regions | Regions::UNKNOWN;
         }
         if effect == Effect::Any {
             reached = reached | Regions::UNKNOWN;
         }
         Change(Kinds::Call {
             reached: self.closure(reached),
-            beyond: self.beyond_reach(args),
+            beyond: self.beyond_reach(args, values),
         })
     }
 
@@ -649,7 +674,7 @@ impl Ownership {
         let is_exclusive = access.regions.is_single()
             && !access.regions.meets(Regions::UNKNOWN | self.escaped)
             && access.memory == Memory::Rust;
-        let stays = self.leaving(*op.args.last().expect("a store has a value"), &access) == Regions::NONE;
+        let stays = self.leaving(*op.args.last().expect("a store has a value"), &access, values) == Regions::NONE;
         (is_exclusive && stays).then_some(access)
     }
 
@@ -660,10 +685,10 @@ impl Ownership {
             None => {}
             Some(Change(Kinds::Store { access, .. })) => {
                 let stored = *op.args.last().expect("a store has a value");
-                let leaves = self.leaving(stored, &access);
-                self.escape(self.pointer(stored).regions);
+                let leaves = self.leaving(stored, &access, values);
+                self.escape(self.pointer(stored, values).regions);
                 if pointee(op).may_own() && values.may_be_address(stored) {
-                    self.moved(stored, &access);
+                    self.moved(stored, &access, values);
                 }
                 for n in access.regions.numbers() {
                     if let Some(reach) = self.reach.get_mut(n) {
@@ -698,8 +723,8 @@ impl Ownership {
 
     /// The regions to whose memory there is another way once the pointer is stored: those it leads to, unless it stays
     /// within the memory it came from.
-    fn leaving(&self, value: Ref, access: &Access) -> Regions {
-        let leads_to = self.pointer(value).regions.without(Regions::UNKNOWN);
+    fn leaving(&self, value: Ref, access: &Access, values: &dyn Values) -> Regions {
+        let leads_to = self.pointer(value, values).regions.without(Regions::UNKNOWN);
         if leads_to == access.regions {
             Regions::NONE
         } else {
@@ -714,7 +739,7 @@ impl Ownership {
         let known = self.escaped | self.constants;
         let elsewhere = self.reach.iter().fold(known, |all, regions| all | *regions);
         let is_frozen = |value: &Ref| {
-            let pointer = self.pointer(*value);
+            let pointer = self.noted(*value);
             pointer.is_frozen && pointer.regions == Regions::UNKNOWN
         };
         let frozen = values.iter().enumerate().filter(|(_, value)| is_frozen(value));
@@ -736,7 +761,7 @@ impl Ownership {
                 kind: RootKind::Exclusive,
             });
             for (n, value) in values.iter().enumerate().filter(|(n, _)| *n != place) {
-                let pointer = self.pointer(*value);
+                let pointer = self.noted(*value);
                 let reach = match pointer.depth {
                     _ if !pointer.regions.meets(region) => continue,
                     Depth::Root if pointer.regions == region => Reach::Inside,
@@ -828,8 +853,8 @@ impl Ownership {
     }
 
     /// What calls with these arguments cannot reach in the regions that they do reach.
-    fn beyond_reach(&self, args: &[Ref]) -> BeyondReach {
-        let pointers: Vec<Pointer> = args.iter().map(|arg| self.pointer(*arg)).collect();
+    fn beyond_reach(&self, args: &[Ref], values: &dyn Values) -> BeyondReach {
+        let pointers: Vec<Pointer> = args.iter().map(|arg| self.pointer(*arg, values)).collect();
         // what is stored in reached memory may lead anywhere into a region
         let stored = self.reach.iter().fold(Regions::NONE, |all, regions| all | *regions);
         BeyondReach {
