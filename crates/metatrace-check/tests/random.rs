@@ -8,7 +8,13 @@ use metatrace_check::{Options, check, numbered};
 use metatrace_ir::random::{self, Config, Random};
 use metatrace_ir::{Opcode, TargetToken, Trace, verify};
 use metatrace_opt::optimize;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
+
+thread_local! {
+    /// Optimises all traces of a thread, and is to forget each.
+    static KEPT: RefCell<metatrace_opt::Optimizer> = RefCell::default();
+}
 
 fn seconds() -> u64 {
     let given = std::env::var("CHECK_SECONDS").ok();
@@ -31,6 +37,15 @@ fn difference(recorded: &Trace, worlds: u32) -> Option<String> {
             ..metatrace_opt::Options::default()
         };
         let optimized = optimize(&recorded, &passes);
+        KEPT.with_borrow_mut(|kept| {
+            let again = kept.optimize(&recorded, &passes);
+            assert_eq!(
+                again.to_string(),
+                optimized.to_string(),
+                "not as if it was the first:\n{recorded}"
+            );
+            kept.recycle(again);
+        });
         let options = Options { worlds, seed: seed() };
         let mismatch = check(&recorded, &optimized, &options).err()?;
         Some(format!("{mismatch}\n{recorded}---\n{optimized}"))

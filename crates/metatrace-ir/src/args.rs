@@ -62,6 +62,7 @@ impl Deref for Args {
     #[inline]
     fn deref(&self) -> &[Ref] {
         match &self.0 {
+            // it is never more, but so that this cannot fail
             List::Few { len, refs } => &refs[..usize::from(*len).min(FEW)],
             List::Many(refs) => refs,
         }

@@ -144,7 +144,13 @@ pub struct Exits {
 }
 
 impl Exits {
-    /// As [`Trace::exit`].
+    /// Goes to another trace.
+    pub fn restart(&mut self) {
+        self.met.clear();
+        self.count = 0;
+    }
+
+    /// As [`Trace::exit`]; all between two [restarts](Self::restart) are of one trace.
     pub fn of(&mut self, trace: &Trace, op: &Op) -> &Exit {
         let Exits { met, count, found } = self;
         met.resize(trace.value_count(), 0);

@@ -51,29 +51,23 @@ impl Ref {
     const CONST: u32 = 1 << 31;
     const GREEN: u32 = 1 << 30;
 
-    /// A constant, for who wants to say that something is one and not which.
-    pub const SOME_CONSTANT: Ref = Ref(Self::CONST);
-
-    /// A green constant, likewise.
-    pub const SOME_GREEN: Ref = Ref(Self::CONST | Self::GREEN);
-
     /// The value with number `n`.
     #[inline]
-    pub fn value(n: usize) -> Ref {
+    pub const fn value(n: usize) -> Ref {
         assert!(n < Self::GREEN as usize, "a trace has fewer than 2^30 values");
         Ref(n as u32)
     }
 
     /// The constant with index `n` in the trace's table.
     #[inline]
-    pub fn constant(n: usize) -> Ref {
+    pub const fn constant(n: usize) -> Ref {
         let Ref(n) = Ref::value(n);
         Ref(n | Self::CONST)
     }
 
     /// Whether this is a constant.
     #[inline]
-    pub fn is_const(self) -> bool {
+    pub const fn is_const(self) -> bool {
         self.0 & Self::CONST != 0
     }
 
@@ -88,8 +82,8 @@ impl Ref {
     /// # Panics
     /// If this is no constant.
     #[inline]
-    pub fn green(self) -> Ref {
-        assert!(self.is_const(), "{self:?} is not a constant");
+    pub const fn green(self) -> Ref {
+        assert!(self.is_const(), "only constants are green");
         Ref(self.0 | Self::GREEN)
     }
 

@@ -1,10 +1,11 @@
 //! What an execution of jitcode does besides computing: nothing, or recording.
 //!
 //! The interpreter computes every result on plain words and tells the domain; the domain pairs the word with whatever it
-//! wants to remember of it. Nothing a domain does can change the course of execution, except to stop it at a merge point.
+//! wants to remember of it. Nothing a domain does can change the course of execution, except to stop it at a merge point: where
+//! it may set registers ([`Exchange`]), it puts other values with the same words there.
 
 use crate::insn::DescrIndex;
-use crate::stack::Activation;
+use crate::stack::{Activation, Exchange};
 use crate::{JitCode, NativeCall};
 use metatrace_ir::{Const, Opcode};
 
@@ -117,10 +118,10 @@ pub trait Domain {
     /// The portal's loop begins again. The innermost activation's reds, and the greens that are not
     /// [evaluated anew](crate::liveness::Liveness::greens_at_header), may be exchanged for other values with the same words;
     /// what its other registers hold nobody reads.
-    fn header(&mut self, frames: &mut [Activation<Self::Value>]);
+    fn header(&mut self, exchange: &mut Exchange<'_, Self::Value>);
 
     /// The merge point. The innermost activation's greens may be exchanged for other values with the same words.
-    fn merge_point(&mut self, frames: &mut [Activation<Self::Value>]) -> Flow;
+    fn merge_point(&mut self, exchange: &mut Exchange<'_, Self::Value>) -> Flow;
 
     /// A back-edge of the guest program.
     fn back_edge(&mut self, frames: &[Activation<Self::Value>]);
@@ -188,9 +189,9 @@ impl Domain for Concrete {
 
     fn unwind(&mut self, _: &[Activation<u64>]) {}
 
-    fn header(&mut self, _: &mut [Activation<u64>]) {}
+    fn header(&mut self, _: &mut Exchange<'_, u64>) {}
 
-    fn merge_point(&mut self, _: &mut [Activation<u64>]) -> Flow {
+    fn merge_point(&mut self, _: &mut Exchange<'_, u64>) -> Flow {
         self.at_merge_point
     }
 

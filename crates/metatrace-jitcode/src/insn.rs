@@ -81,9 +81,9 @@ pub enum Insn {
     Unreachable,
     /// The tracer makes a constant of the register.
     Promote { reg: Reg },
-    /// Head of the portal's loop: only the parameters, which are reds and greens, outlive it. The other registers are
-    /// cleared, so that what one iteration leaves in a register is never taken for a value of the next. Green expressions
-    /// are evaluated between this and the merge point.
+    /// Head of the portal's loop: only the parameters, which are reds and greens, outlive it. What the other registers hold
+    /// means nothing behind it; the tracer clears them, so that what one iteration leaves in a register is never taken for a
+    /// value of the next. Green expressions are evaluated between this and the merge point.
     Header,
     /// The merge point.
     MergePoint,

@@ -13,7 +13,7 @@
 use crate::domain::{Domain, Flow};
 use crate::insn::{DescrIndex, Insn, Pc, Reg};
 use crate::liveness::is_binary;
-use crate::stack::{Activation, Stack};
+use crate::stack::{Activation, Exchange, Stack};
 use crate::{InlineCall, JitCode, JitCodeSource, SwitchTable};
 use metatrace_ir::eval::{location, overflows};
 use metatrace_ir::{Const, Opcode, Word, eval};
@@ -350,12 +350,12 @@ impl<'a, D: Domain> Interp<'a, D> {
 
     fn header(&mut self) {
         self.frame().clear_slots();
-        self.domain.header(&mut self.stack);
+        self.domain.header(&mut Exchange(&mut self.stack));
         self.advance();
     }
 
     fn merge_point(&mut self, code: &JitCode) -> Option<Outcome<D::Value>> {
-        let flow = self.domain.merge_point(&mut self.stack);
+        let flow = self.domain.merge_point(&mut Exchange(&mut self.stack));
         let at_start = std::mem::take(&mut self.at_start);
         if flow == Flow::Stop && !at_start {
             let point = code.merge_point.as_ref().expect("only portals have merge points");

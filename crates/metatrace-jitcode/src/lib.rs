@@ -42,7 +42,7 @@ pub use domain::{Concrete, Domain};
 pub use insn::{DescrIndex, Insn, Pc, Reg};
 pub use interp::{Interp, Outcome, Words};
 pub use portal::{ParamWord, PortalCode, PortalSource, Twins, Unstageable};
-pub use stack::{Activation, Stack};
+pub use stack::{Activation, Exchange, Stack};
 
 use metatrace_ir::{CallDescr, Const, DescrRef, JitCodeId, Kind};
 use std::cell::OnceCell;

@@ -46,7 +46,7 @@ impl<V: Copy> Activation<V> {
     }
 
     /// Sets a register; a constant stays what it is.
-    pub fn set_unless_const(&mut self, reg: Reg, value: V) {
+    pub(crate) fn set_unless_const(&mut self, reg: Reg, value: V) {
         if let Some(register) = self.registers.get_mut(reg.0 as usize) {
             *register = value;
         }
@@ -70,6 +70,34 @@ impl<V: Copy> Activation<V> {
     /// Frees the slots.
     pub(crate) fn clear_slots(&mut self) {
         self.slots.clear();
+    }
+}
+
+/// A stack of activations, of which the innermost's registers may get other values with the same words.
+#[derive(Debug)]
+pub struct Exchange<'a, V>(pub(crate) &'a mut [Activation<V>]);
+
+impl<V: Copy> Exchange<'_, V> {
+    /// The activations, the innermost last.
+    pub fn frames(&self) -> &[Activation<V>] {
+        self.0
+    }
+
+    /// The innermost activation.
+    pub fn innermost(&self) -> &Activation<V> {
+        self.0.last().expect("an activation is running")
+    }
+
+    /// Sets a register; a constant stays what it is.
+    pub fn set(&mut self, reg: Reg, value: V) {
+        let frame = self.0.last_mut().expect("an activation is running");
+        frame.set_unless_const(reg, value);
+    }
+
+    /// Sets all registers; for those that nobody reads.
+    pub fn fill(&mut self, value: V) {
+        let frame = self.0.last_mut().expect("an activation is running");
+        frame.registers.fill(value);
     }
 }
 

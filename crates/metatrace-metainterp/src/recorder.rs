@@ -12,8 +12,8 @@
 //! **Closing.** At a merge point behind a back-edge, the recorder jumps to the loop of that green key if there is one, else
 //! closes the loop if the recording has passed this key before, else remembers the place (a [`Mark`]). A loop that closes
 //! at a mark behind the recording's start is cut out of it: inner loops are so compiled first. What makes the cut right is
-//! that a [header](metatrace_jitcode::Insn::Header) leaves nothing in the registers but the parameters: greens, which are
-//! made constants there, and reds, which are made distinct values of the trace (a constant or repeated red becomes a
+//! that a [header](metatrace_jitcode::Insn::Header) behind a back-edge leaves nothing in the registers but the parameters: greens,
+//! which are made constants there, and reds, which are made distinct values of the trace (a constant or repeated red becomes a
 //! `same_as`). What memory holds is forgotten, and the frame is the only one. So nothing recorded behind a mark, no
 //! snapshot either, refers to what was recorded before it.
 
@@ -25,7 +25,7 @@ use metatrace_ir::{
     Snapshot, SnapshotId, TargetToken, Trace, Word,
 };
 use metatrace_jitcode::domain::Flow;
-use metatrace_jitcode::{Activation, DescrIndex, Domain, JitCode, NativeCall, Pc, Position, Reg, Stack};
+use metatrace_jitcode::{Activation, DescrIndex, Domain, Exchange, JitCode, NativeCall, Pc, Position, Reg, Stack};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
@@ -373,23 +373,16 @@ impl<'a> Recorder<'a> {
         constant
     }
 
-    /// What the innermost activation holds in a register.
-    fn held(&self, frames: &[Activation<Value>], reg: Reg) -> Value {
-        innermost(frames).get(reg, |Const { kind, bits }| Value::constant(kind, bits))
-    }
-
     /// Whether `base` points to memory that does not change, along a path that says so.
     fn is_frozen(base: Value, index: Option<Value>, frozen: bool) -> bool {
         frozen && base.is_frozen() && index.is_none_or(Value::is_const)
     }
 }
 
-fn innermost(frames: &[Activation<Value>]) -> &Activation<Value> {
-    frames.last().expect("an activation is running")
-}
-
-fn innermost_mut(frames: &mut [Activation<Value>]) -> &mut Activation<Value> {
-    frames.last_mut().expect("an activation is running")
+/// What the innermost activation holds in a register.
+fn held(exchange: &Exchange<'_, Value>, reg: Reg) -> Value {
+    let constant = |Const { kind, bits }| Value::constant(kind, bits);
+    exchange.innermost().get(reg, constant)
 }
 
 fn layout(descr: &Descr) -> (Kind, bool) {
@@ -623,21 +616,21 @@ impl Domain for Recorder<'_> {
         self.abort(Abort::Panic);
     }
 
-    fn header(&mut self, frames: &mut [Activation<Value>]) {
+    fn header(&mut self, exchange: &mut Exchange<'_, Value>) {
         if !self.recording() || !self.behind_back_edge || self.header.is_some() {
             return;
         }
-        let code = innermost(frames).code.clone();
+        let code = exchange.innermost().code.clone();
         let point = code.merge_point.as_ref().expect("only portals have headers");
         // before the mark: what is recorded behind it must not depend on how a green was computed
         let mut kept: SmallVec<[(Reg, Value); 8]> = SmallVec::new();
         for &green in code.liveness.greens_at_header() {
-            let value = self.make_const(frames, self.held(frames, green), false);
+            let value = self.make_const(exchange.frames(), held(exchange, green), false);
             kept.push((green, value));
         }
         let mut seen = SmallVec::<[Ref; 8]>::new();
         for &red in &point.reds {
-            let mut value = self.held(frames, red);
+            let mut value = held(exchange, red);
             let fresh = match value.source() {
                 Source::Trace(reference) if !seen.contains(&reference) => reference,
                 _ => {
@@ -648,10 +641,9 @@ impl Domain for Recorder<'_> {
             seen.push(fresh);
             kept.push((red, value));
         }
-        let frame = innermost_mut(frames);
-        frame.registers.fill(Value::constant(Kind::Int, 0));
+        exchange.fill(Value::constant(Kind::Int, 0));
         for (reg, value) in kept {
-            frame.set_unless_const(reg, value);
+            exchange.set(reg, value);
         }
         let roots = seen.iter().zip(self.red_roots);
         let root = |(value, kind): (&Ref, &Option<RootKind>)| {
@@ -668,17 +660,17 @@ impl Domain for Recorder<'_> {
         });
     }
 
-    fn merge_point(&mut self, frames: &mut [Activation<Value>]) -> Flow {
+    fn merge_point(&mut self, exchange: &mut Exchange<'_, Value>) -> Flow {
         if !self.recording() {
             return Flow::Stop;
         }
         self.known_branch = None;
-        let code = innermost(frames).code.clone();
+        let code = exchange.innermost().code.clone();
         let point = code.merge_point.as_ref().expect("a merge point is a portal's");
         let mut key = GreenKey::new();
         for (&reg, is_frozen) in point.greens.iter().zip(&point.frozen) {
-            let green = self.make_const(frames, self.held(frames, reg), *is_frozen);
-            innermost_mut(frames).set_unless_const(reg, green);
+            let green = self.make_const(exchange.frames(), held(exchange, reg), *is_frozen);
+            exchange.set(reg, green);
             key.push(green.bits);
         }
         if let Some(location) = self.surroundings.location(&key) {
@@ -693,7 +685,7 @@ impl Domain for Recorder<'_> {
         let is_start = std::mem::take(&mut self.at_start);
         let mark = Mark { key, ..mark };
         if !is_start && self.end.is_none() {
-            let reds = point.reds.iter().map(|red| self.reference(self.held(frames, *red)));
+            let reds = point.reds.iter().map(|red| self.reference(held(exchange, *red)));
             let reds: Vec<Ref> = reds.collect();
             if let Some(target) = self.surroundings.target(&mark.key) {
                 self.end = Some(End::Jump { target, reds });

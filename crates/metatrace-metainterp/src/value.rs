@@ -13,11 +13,11 @@ pub struct Value {
     place: Ref,
 }
 
-/// Stands for [`Source::Const`].
-const CONST: Ref = Ref::SOME_CONSTANT;
+/// Stands for [`Source::Const`]: some constant, whichever.
+const CONST: Ref = Ref::constant(0);
 
-/// Stands for [`Source::Frozen`].
-const FROZEN: Ref = Ref::SOME_GREEN;
+/// Stands for [`Source::Frozen`]: some green constant.
+const FROZEN: Ref = Ref::constant(0).green();
 
 /// How the trace refers to a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -59,7 +59,7 @@ impl Iterator for Bits {
 
 /// What walks keep for those that come behind them: memory, and nothing that is known.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(crate) struct Scratch {
     context: Context,
     values: Vec<Option<Ref>>,
     snapshots: Vec<Option<(Moment, SnapshotId)>>,
@@ -76,7 +76,7 @@ struct Ending {
     editor: Editor,
 }
 
-impl Memory {
+impl Scratch {
     /// The next trace is to be made in this one's memory.
     pub(crate) fn recycle(&mut self, trace: Trace) {
         self.context.recycle(trace);
@@ -106,8 +106,9 @@ fn interested(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
     let mut interested = [Interested::default(); Class::ALL.len()];
     for (n, pass) in passes.iter().enumerate() {
         let interests = pass.interests();
-        for (class, of_class) in Class::ALL.iter().zip(&mut interested) {
-            let bit = |classes: Classes| u16::from(classes.contains(*class)) << n;
+        for class in Class::ALL {
+            let of_class = &mut interested[class as usize];
+            let bit = |classes: Classes| u16::from(classes.contains(class)) << n;
             of_class.visit |= bit(interests.visited);
             of_class.before |= bit(interests.before);
             of_class.emitted |= bit(interests.emitted);
@@ -118,14 +119,14 @@ fn interested(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
 
 impl<'a> Driver<'a> {
     /// Before the first operation.
-    pub(crate) fn new(input: &'a Trace, mut passes: Passes<'a>, memory: &'a mut Memory) -> Driver<'a> {
-        let Memory {
+    pub(crate) fn new(input: &'a Trace, mut passes: Passes<'a>, scratch: &'a mut Scratch) -> Driver<'a> {
+        let Scratch {
             context,
             values,
             snapshots,
             ending,
             rewrites,
-        } = memory;
+        } = scratch;
         rewrites.applied.clear();
         context.restart(input);
         for pass in &mut passes {

@@ -28,6 +28,7 @@ impl Pass for Fold {
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
+        debug_assert!(self.interests().visited.contains(op.opcode.class()), "{op:?}");
         if let Some(constant) = constant(op, context) {
             return Decision::Equal("constant", constant);
         }

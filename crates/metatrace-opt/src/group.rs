@@ -165,12 +165,12 @@ impl Facts {
 pub(crate) struct Group {
     /// The last label is that of a peeled loop.
     is_peeled: bool,
-    memory: Memory,
+    scratch: Scratch,
 }
 
 /// What plans keep for those that come behind them: memory, and nothing that is known.
 #[derive(Default)]
-struct Memory {
+struct Scratch {
     terms: Vec<Term>,
     guards: Vec<(usize, Condition)>,
     bounds: BoundsOf,
@@ -190,8 +190,8 @@ impl Pass for Group {
 
     fn plan(&mut self, trace: &Trace, born: &[Range], edits: &mut [Edit], rewrites: &mut Rewrites) {
         debug_assert!(edits.iter().all(|edit| *edit == Edit::Keep), "the first to plan");
-        let questions = Questions::of(trace, born, self.is_peeled, &mut self.memory);
-        let mut plan = Plan::new(trace, questions, edits, &mut self.memory);
+        let questions = Questions::of(trace, born, self.is_peeled, &mut self.scratch);
+        let mut plan = Plan::new(trace, questions, edits, &mut self.scratch);
         plan.make();
         for (n, _) in &plan.guards {
             rewrites.count(match plan.edits[*n] {
@@ -202,7 +202,7 @@ impl Pass for Group {
                 edit @ (Edit::Value(..) | Edit::Bypass(..)) => unreachable!("not of this pass: {edit:?}"),
             });
         }
-        self.memory.guards = plan.guards;
+        self.scratch.guards = plan.guards;
     }
 }
 
@@ -248,19 +248,19 @@ impl BoundsOf {
 }
 
 impl<'a> Plan<'a> {
-    fn new(trace: &'a Trace, questions: Questions, edits: &'a mut [Edit], memory: &'a mut Memory) -> Plan<'a> {
+    fn new(trace: &'a Trace, questions: Questions, edits: &'a mut [Edit], scratch: &'a mut Scratch) -> Plan<'a> {
         let Questions {
             mut guards,
             labels,
             back,
         } = questions;
-        let Memory {
+        let Scratch {
             bounds,
             facts,
             goal,
             nonzero,
             ..
-        } = memory;
+        } = scratch;
         empty(&mut bounds.0);
         facts.clear();
         for (_, condition) in &guards {
@@ -478,12 +478,12 @@ impl<'a> Plan<'a> {
 
 impl Questions {
     /// Sums are those of their part: behind a label each argument is itself.
-    fn of(trace: &Trace, born: &[Range], is_peeled: bool, memory: &mut Memory) -> Questions {
+    fn of(trace: &Trace, born: &[Range], is_peeled: bool, scratch: &mut Scratch) -> Questions {
         let itself = |n: usize| Term { x: Ref::value(n), c: 0 };
-        let terms = &mut memory.terms;
+        let terms = &mut scratch.terms;
         terms.clear();
         terms.extend((0..trace.value_count()).map(itself));
-        let mut guards = std::mem::take(&mut memory.guards);
+        let mut guards = std::mem::take(&mut scratch.guards);
         guards.clear();
         let sums = |terms: &[Term], args: &[Ref]| args.iter().map(|arg| Some(terms[arg.as_value()?])).collect();
         let (mut labels, mut back) = (Vec::new(), None);
@@ -591,9 +591,9 @@ mod tests {
         let mut born = vec![Range::FULL; trace.value_count()];
         born[1] = Range::of_word(metatrace_ir::Word::Length);
         let mut edits = vec![Edit::Keep; trace.ops.len()];
-        let mut memory = Memory::default();
-        let questions = Questions::of(&trace, &born, true, &mut memory);
-        Plan::new(&trace, questions, &mut edits, &mut memory).make();
+        let mut scratch = Scratch::default();
+        let questions = Questions::of(&trace, &born, true, &mut scratch);
+        Plan::new(&trace, questions, &mut edits, &mut scratch).make();
         edits
     }
 

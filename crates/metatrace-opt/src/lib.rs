@@ -21,10 +21,11 @@
 //!   `dead`; `demand` *passes by* masks whose cleared bits nobody looks at. All that is done in one rewriting (`edits`);
 //! - then `sink` marks what is left to exits, since only they need it.
 //!
-//! **The contract of a pass.** It is told of the operations that it is interested in. `Pass::visit` sees one whose operands are values of the new trace and says what
-//! becomes of it: `Decision`. A replacement makes the way through all passes again. `Pass::emitted` sees what is kept,
-//! and learns from it. At a `label` everything learnt is forgotten, for other traces jump there; only facts about roots
-//! stay with the arguments that carry them. All passes take constant time per operation.
+//! **The contract of a pass.** It is told of the operations that it is interested in. `Pass::visit` sees one whose operands are
+//! values of the new trace and says what becomes of it: `Decision`. A replacement makes the way through all passes again.
+//! `Pass::before` is asked what has to come first, `Pass::emitted` sees what is kept, and learns from it. What guards prove of
+//! values (`Pass::learned`) all passes are told. At a `label` everything learnt is forgotten, for other traces jump there; only
+//! facts about roots stay with the arguments that carry them. All passes take constant time per operation.
 //!
 //! Loops are walked over twice ([`Options::peel`], `peel`): once for the first round, which everybody enters, once for all
 //! others.
@@ -51,7 +52,7 @@ mod sink;
 mod virtuals;
 
 use context::Context;
-use driver::{Driver, Memory, Passes};
+use driver::{Driver, Passes, Scratch};
 use edits::Edit;
 use metatrace_ir::{Class, Op, Opcode, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
@@ -264,14 +265,14 @@ pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) 
 pub struct Optimizer {
     /// As in [`PASSES`].
     passes: Vec<Box<dyn Pass>>,
-    memory: Memory,
+    scratch: Scratch,
 }
 
 impl Default for Optimizer {
     fn default() -> Optimizer {
         Optimizer {
             passes: PASSES.iter().map(|pass| (pass.make)()).collect(),
-            memory: Memory::default(),
+            scratch: Scratch::default(),
         }
     }
 }
@@ -306,12 +307,12 @@ impl Optimizer {
     /// As [`optimize`].
     pub fn optimize_counting(&mut self, trace: &Trace, options: &Options) -> (Trace, Rewrites) {
         let optimized = self.optimize(trace, options);
-        (optimized, self.memory.rewrites.clone())
+        (optimized, std::mem::take(&mut self.scratch.rewrites))
     }
 
     /// Takes a trace back that nobody needs any more: the next is made in its memory.
     pub fn recycle(&mut self, trace: Trace) {
-        self.memory.recycle(trace);
+        self.scratch.recycle(trace);
     }
 
     fn driver<'a>(&'a mut self, trace: &'a Trace, options: &Options) -> Driver<'a> {
@@ -321,7 +322,7 @@ impl Optimizer {
                 passes.push(&mut **pass);
             }
         }
-        Driver::new(trace, passes, &mut self.memory)
+        Driver::new(trace, passes, &mut self.scratch)
     }
 }
 
@@ -416,7 +417,7 @@ trait Pass {
         true
     }
 
-    /// What it wants to see of the walk; labels it sees anyway.
+    /// What it wants to see of the walk. Labels are shown to [`before`](Pass::before) and [`start`](Pass::start) anyway.
     fn interests(&self) -> Interests {
         Interests::NONE
     }

@@ -62,14 +62,14 @@ struct Notes {
 }
 
 /// Empties a list and gives it so many entries.
-fn refill<T: Clone>(list: &mut Vec<T>, count: usize, entry: T) {
+pub(crate) fn refill<T: Clone>(list: &mut Vec<T>, count: usize, entry: T) {
     list.clear();
     list.resize(count, entry);
 }
 
 impl Liveness {
-    /// Scans a trace, in the memory of what was known of another. With `forced_results`, a guard may leave without having evaluated its condition, so a comparison
-    /// that is needed in its own exit is not fused.
+    /// Scans a trace, in the memory of what was known of another. With `forced_results`, a guard may leave without having
+    /// evaluated its condition, so a comparison that is needed in its own exit is not fused.
     pub(crate) fn scan(&mut self, trace: &Trace, forced_results: bool) {
         let count = trace.ops.len();
         refill(&mut self.skipped, count, false);
@@ -83,6 +83,7 @@ impl Liveness {
         let mut notes = std::mem::take(&mut self.notes);
         refill(&mut notes.fusions, trace.value_count(), Fusion::Open);
         notes.scaled.clear();
+        notes.found.restart();
         let mut scan = Scan {
             trace,
             forced_results,

@@ -11,7 +11,7 @@
 use crate::code::{Code, Fixup};
 use crate::encode;
 use crate::features::Features;
-use crate::liveness::{At, Liveness};
+use crate::liveness::{At, Liveness, refill};
 use crate::locations::{Location, Reg, RegSet, Slot, frame_size};
 use crate::moves::Target;
 use dynasmrt::DynamicLabel;
@@ -205,10 +205,8 @@ pub(crate) fn compile(
 ) -> Result<Piece, BackendError> {
     let Scratch { live, places, hints } = scratch;
     live.scan(trace, context.forcing != Forcing::Off);
-    places.clear();
-    places.resize(trace.value_count(), Place::default());
-    hints.clear();
-    hints.resize(trace.value_count(), None);
+    refill(places, trace.value_count(), Place::default());
+    refill(hints, trace.value_count(), None);
     let mut walk = Walk {
         trace,
         context,

@@ -40,6 +40,7 @@ impl Encoder {
         ownership.restart(&trace.roots, &trace.derived);
         narrow.restart(trace);
         bounds.restart(trace);
+        exits.restart();
         writer.restart(trace);
         let mut starts = Vec::with_capacity(trace.ops.len());
         for (n, op) in trace.ops.iter().enumerate() {
