@@ -160,7 +160,30 @@ impl Hints {
                 hints.op(trace, n);
             }
         }
+        hints.keep_numbers_from_addresses(trace);
         hints
+    }
+
+    /// No number is the address of memory that the trace knows by a constant: whoever got it would seem to have a way there.
+    fn keep_numbers_from_addresses(&mut self, trace: &Trace) {
+        let mut addresses: Vec<u64> = Vec::new();
+        for op in &trace.ops {
+            let address = match (op.opcode, &op.args[..]) {
+                (Opcode::GuardValue, &[value, constant]) => {
+                    let is_address = value.as_value().is_some_and(|n| self.is_address[n]);
+                    is_address.then_some(constant)
+                }
+                (opcode, &[base, ..]) if opcode.class() == metatrace_ir::Class::Load => Some(base),
+                _ => None,
+            };
+            let constant = address.and_then(|address| trace.as_const(address));
+            addresses.extend(constant.map(|constant| constant.bits));
+        }
+        let is_near = |bits: &u64| addresses.iter().any(|address| bits.abs_diff(*address) < 4096);
+        self.ints.retain(|bits| !is_near(bits));
+        for (list, is_address) in self.compared.iter_mut().zip(&self.is_address) {
+            list.retain(|bits| *is_address || !is_near(bits));
+        }
     }
 
     fn mark(&mut self, value: Ref) {

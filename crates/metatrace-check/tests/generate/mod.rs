@@ -16,6 +16,9 @@ use metatrace_ir::{
 };
 use std::rc::Rc;
 
+/// Where a buffer is that is known to be somewhere.
+const ADDRESS: i64 = 140_000_000;
+
 /// What a value is for.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Role {
@@ -266,10 +269,11 @@ impl Generator {
         }
     }
 
-    /// A constant next to another one, where comparisons change their minds.
+    /// A constant next to another one that is no address, where comparisons change their minds.
     fn near_another(&mut self) -> Option<i64> {
         let ints = self.trace.consts().iter().filter(|constant| constant.kind == Kind::Int);
-        let ints: Vec<i64> = ints.map(|constant| constant.bits as i64).collect();
+        let ints = ints.map(|constant| constant.bits as i64);
+        let ints: Vec<i64> = ints.filter(|int| int.abs_diff(ADDRESS) > 4096).collect();
         if ints.is_empty() || self.random.one_in(2) {
             return None;
         }
@@ -324,7 +328,7 @@ impl Generator {
     // ---- steps
 
     fn step(&mut self) {
-        match self.random.below(35) {
+        match self.random.below(36) {
             0..=3 => self.arithmetic(),
             4 => self.overflow(),
             5..=8 => self.guard(),
@@ -342,6 +346,7 @@ impl Generator {
             30..=32 => self.use_own(),
             33 => self.bounds(),
             34 => self.restore(),
+            35 if self.random.one_in(2) => self.promote(),
             _ if !self.is_bridge() && self.random.one_in(4) => self.label(),
             _ => self.floats(),
         }
@@ -614,6 +619,41 @@ impl Generator {
         }
         let store = Op::with_descr(Opcode::SetarrayitemRaw, &[buffer, index, old], descr);
         self.trace.push(store);
+    }
+
+    /// An exclusive buffer is known to be at an address; its items are accessed by that and by what is computed from it.
+    fn promote(&mut self) {
+        let Some((buffer, _)) = self.find(|role| role == Role::Root(RootKind::Exclusive, Kind::Int)) else {
+            return;
+        };
+        let address = self.constant(ADDRESS);
+        self.exit(Opcode::GuardValue, &[buffer, address]);
+        let (_, descr) = self.item();
+        let at = self.random.below(4) as i64;
+        let (at, first) = (self.constant(at), self.constant(0));
+        let (item, first) = ((at, descr.clone()), (first, descr));
+        for _ in 0..2 + self.random.below(3) {
+            self.load_item_at(address, &item);
+            match self.random.below(4) {
+                0 => self.store_item_at(buffer, &item),
+                1 => {
+                    let folded = self.random.below(4) as i64;
+                    let folded = self.constant(ADDRESS + 8 * folded);
+                    self.store_item_at(folded, &first);
+                }
+                _ => {
+                    let (number, mask) = (self.number(), self.constant(24));
+                    let distance = self.push(Op::new(Opcode::IntAnd, &[number, mask]), Role::Number);
+                    let mut operands = [address, distance];
+                    if self.random.one_in(2) {
+                        operands.reverse();
+                    }
+                    let sum = self.trace.push(Op::new(Opcode::IntAdd, &operands));
+                    self.store_item_at(sum, &first);
+                }
+            }
+        }
+        self.load_item_at(address, &item);
     }
 
     /// Loads a pointer that an object holds.
