@@ -8,9 +8,10 @@
 //! references: in `let r = &self.a; r.x; self.a.x = 7; (&self.a).x` two names of one place are legal Rust. What is loaded
 //! from an owning place (a `Box`, a `Vec`'s buffer, a `&mut`) leads *below* the root; the address of a field or item leads
 //! where its base does; so do sums of pointers and numbers. (A sum of numbers leads to the unknown; that two such are of one
-//! number is found out when memory behind them is accessed.) Where a pointer was proved to be a constant, any constant that may
-//! be an address may have been computed from it, and so leads where it does or to the unknown. A word that owns at times only ([`Pointee::Mixed`]: variants of an
-//! enum share it) leads below the root or to the unknown. Everything else leads to the unknown.
+//! number is found out when memory behind them is accessed.) Where a pointer was proved to be a constant, any constant that
+//! may be an address may have been computed from it, and so leads where it does or to the unknown. A word that owns at times
+//! only ([`Pointee::Mixed`]: variants of an enum share it) leads below the root or to the unknown. Everything else leads to
+//! the unknown.
 //!
 //! **Places.** An access is at `origin + index * item_size + offset`, where the origin is the pointer that other addresses
 //! were computed from. Two places with one origin and index differ by their offsets; with one origin and size of items,

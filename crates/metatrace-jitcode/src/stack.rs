@@ -90,14 +90,16 @@ impl<V: Copy> Exchange<'_, V> {
 
     /// Sets a register; a constant stays what it is.
     pub fn set(&mut self, reg: Reg, value: V) {
-        let frame = self.0.last_mut().expect("an activation is running");
-        frame.set_unless_const(reg, value);
+        self.innermost_mut().set_unless_const(reg, value);
     }
 
     /// Sets all registers; for those that nobody reads.
     pub fn fill(&mut self, value: V) {
-        let frame = self.0.last_mut().expect("an activation is running");
-        frame.registers.fill(value);
+        self.innermost_mut().registers.fill(value);
+    }
+
+    fn innermost_mut(&mut self) -> &mut Activation<V> {
+        self.0.last_mut().expect("an activation is running")
     }
 }
 

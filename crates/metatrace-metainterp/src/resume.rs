@@ -306,9 +306,10 @@ impl fmt::Debug for ResumeData {
         let mut kinds = Vec::new();
         for recipe in self.frames().iter().rev() {
             write!(f, " [j{}@{}:", recipe.jitcode.0, recipe.pc)?;
-            for word in recipe.all_words(&self.pool, &mut kinds) {
+            for word in recipe.all_words(&self.pool, kinds.len()) {
                 write!(f, " {word}")?;
             }
+            recipe.add_kinds(&self.pool, &mut kinds);
             write!(f, "]")?;
         }
         for step in self.record().steps() {
@@ -368,16 +369,13 @@ impl FrameRecipe {
         }
     }
 
-    /// All words; `kinds` are those of the exit's values, as far as they have been read.
-    fn all_words(&self, pool: &Pool, kinds: &mut Vec<Kind>) -> Vec<Word> {
+    /// All words, to be read as [`words`](Self::words) are.
+    fn all_words(&self, pool: &Pool, exit_values: usize) -> Vec<Word> {
         let mut all = Vec::new();
-        let mut words = self.words(pool, kinds.len());
+        let mut words = self.words(pool, exit_values);
         while let Some(item) = words.next() {
             match item {
-                Item::Run(values, kind) => {
-                    kinds.resize(values.end, kind);
-                    all.extend(values.map(Word::Exit));
-                }
+                Item::Run(values, _) => all.extend(values.map(Word::Exit)),
                 Item::Word(word) => all.push(word),
             }
         }

@@ -4,13 +4,15 @@
 //! One scan from the end decides, by what is planned for the other operations; `edits` drops them and gives the values that stay
 //! their numbers.
 
+use crate::by_value::ByValue;
 use crate::edits::Edit;
-use metatrace_ir::{FramesOnce, Op, Opcode, Ref, Trace};
+use metatrace_ir::{Op, Opcode, Ref, Trace};
 
 /// Who needs a value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(crate) enum Need {
     /// Nobody.
+    #[default]
     None,
     /// What is recorded as known.
     Records,
@@ -21,44 +23,23 @@ pub(crate) enum Need {
 }
 
 /// Who needs what, when the scan from the end has come to its definition.
-#[derive(Default)]
-pub(crate) struct Needs {
-    by_value: Vec<Need>,
-    frames: FramesOnce,
-}
+pub(crate) type Needs = ByValue<Need>;
 
-impl Needs {
+impl ByValue<Need> {
     /// Goes to the end of a trace: nothing is needed but by frames and pending stores of those exits that are `left`, which is
     /// asked about operations.
-    pub(crate) fn restart(&mut self, trace: &Trace, left: impl Fn(usize) -> bool) {
-        self.by_value.clear();
-        self.by_value.resize(trace.value_count(), Need::None);
-        self.frames.restart(trace);
-        for (n, op) in trace.ops.iter().enumerate() {
-            if !op.opcode.can_exit() || !left(n) {
-                continue;
-            }
-            for frame in self.frames.of(trace, op) {
-                add(&mut self.by_value, &frame.values, Need::Exits);
-            }
-            self.add(op.pending.as_deref().unwrap_or_default(), Need::Exits);
+    pub(crate) fn start(&mut self, trace: &Trace, left: impl Fn(usize) -> bool) {
+        self.restart(trace, Need::None);
+        let exits = trace.ops.iter().enumerate().filter(|(_, op)| op.opcode.can_exit());
+        for (_, exit) in exits.filter(|(n, _)| left(*n)) {
+            self.update_frames(trace, exit, |known| known.max(Need::Exits));
+            self.add(exit.pending.as_deref().unwrap_or_default(), Need::Exits);
         }
     }
 
     /// These values are needed.
     pub(crate) fn add(&mut self, values: &[Ref], need: Need) {
-        add(&mut self.by_value, values, need);
-    }
-
-    /// Who needs a value.
-    pub(crate) fn of(&self, value: Ref) -> Need {
-        self.by_value[value.as_value().expect("no constant")]
-    }
-}
-
-fn add(by_value: &mut [Need], values: &[Ref], need: Need) {
-    for n in values.iter().filter_map(|value| value.as_value()) {
-        by_value[n] = by_value[n].max(need);
+        self.update(values, |known| known.max(need));
     }
 }
 
@@ -76,7 +57,7 @@ impl Need {
 
 /// Plans that what is dead is removed.
 pub(crate) fn remove_dead(trace: &Trace, edits: &mut [Edit], needs: &mut Needs) {
-    needs.restart(trace, |n| edits[n] != Edit::Remove);
+    needs.start(trace, |n| edits[n] != Edit::Remove);
     for (n, op) in trace.ops.iter().enumerate().rev() {
         if let Some(operands) = edits[n].operands() {
             needs.add(&operands, Need::Trace);

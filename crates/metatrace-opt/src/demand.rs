@@ -19,11 +19,12 @@
 //!
 //! Absent: values whose demanded bits are constant.
 
+use crate::by_value::ByValue;
 use crate::context::Context;
 use crate::edits::Edit;
 use crate::peel::Carry;
 use crate::{Pass, Rewrites};
-use metatrace_ir::{Class, FramesOnce, Kind, Op, Opcode, Ref, Trace};
+use metatrace_ir::{Class, Kind, Op, Opcode, Ref, Trace};
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["mask_for_nobody"];
@@ -40,12 +41,8 @@ pub(crate) struct Demand {
     values: Vec<Ref>,
 }
 
-/// By value: the bits that somebody looks at.
-#[derive(Default)]
-struct Demanded {
-    by_value: Vec<u64>,
-    frames: FramesOnce,
-}
+/// The bits that somebody looks at.
+type Demanded = ByValue<u64>;
 
 impl Pass for Demand {
     fn restart(&mut self) {
@@ -67,13 +64,13 @@ impl Pass for Demand {
         values.clear();
         values.extend((0..trace.value_count()).map(Ref::value));
         for n in 0..trace.ops.len() {
-            let result = trace.result(n).as_value().expect("a value");
-            if mask(n, edits).is_some_and(|mask| demanded.by_value[result] & !mask == 0) {
+            let result = trace.result(n);
+            if mask(n, edits).is_some_and(|mask| demanded.of(result) & !mask == 0) {
                 let operand = trace.ops[n].args[0];
                 let masked = operand.as_value().map_or(operand, |n| values[n]);
-                let has_place = |label: &&Op| may_stand_for(masked, Ref::value(result), &label.args, values);
+                let has_place = |label: &&Op| may_stand_for(masked, result, &label.args, values);
                 if labels.iter().all(has_place) {
-                    values[result] = masked;
+                    values[result.as_value().expect("a result")] = masked;
                     edits[n] = Edit::Bypass(operand);
                     rewrites.count("mask_for_nobody");
                 }
@@ -107,7 +104,7 @@ fn low(count: u64) -> u64 {
     }
 }
 
-impl Demanded {
+impl ByValue<u64> {
     fn find(&mut self, trace: &Trace, edits: &[Edit], is_peeled: bool) {
         let all = vec![u64::MAX; trace.ops.last().map_or(0, |op| op.args.len())];
         let label = trace.ops.iter().rfind(|op| op.opcode == Opcode::Label);
@@ -120,7 +117,7 @@ impl Demanded {
             let asked_of = |arg: &Ref| match trace.words.iter().any(|narrow| narrow.value == *arg) {
                 // whoever jumps there passes such a number
                 true => u64::MAX,
-                false => self.by_value[arg.as_value().expect("no constant")],
+                false => self.of(*arg),
             };
             let next: Vec<u64> = label.args.iter().map(asked_of).collect();
             if next == asked {
@@ -133,23 +130,18 @@ impl Demanded {
 
     /// As [`find`](Self::find), when these bits are asked for of the arguments of the jump.
     fn scan(&mut self, trace: &Trace, edits: &[Edit], asked: &[u64]) {
-        self.by_value.clear();
-        self.by_value.resize(trace.value_count(), 0);
-        self.frames.restart(trace);
+        self.restart(trace, 0);
         for (op, edit) in trace.ops.iter().zip(edits) {
             if op.opcode.can_exit() && *edit != Edit::Remove {
-                let values = self.frames.of(trace, op).flat_map(|frame| &frame.values);
-                values.for_each(|value| ask(&mut self.by_value, *value, u64::MAX));
+                self.update_frames(trace, op, |_| u64::MAX);
             }
         }
         for (n, op) in trace.ops.iter().enumerate().rev() {
             if let Some(operands) = edits[n].operands() {
-                operands
-                    .iter()
-                    .for_each(|value| ask(&mut self.by_value, *value, u64::MAX));
+                self.update(&operands, |_| u64::MAX);
                 continue;
             }
-            let result = self.by_value[trace.result(n).as_value().expect("a value")];
+            let result = self.of(trace.result(n));
             for (place, arg) in op.args.iter().enumerate() {
                 let bits = match op.opcode {
                     // the arguments are the values themselves
@@ -157,15 +149,9 @@ impl Demanded {
                     Opcode::Jump => asked[place],
                     _ => of_operand(trace, op, place, result),
                 };
-                ask(&mut self.by_value, *arg, bits);
+                self.update(&[*arg], |asked| asked | bits);
             }
         }
-    }
-}
-
-fn ask(demanded: &mut [u64], value: Ref, bits: u64) {
-    if let Some(n) = value.as_value() {
-        demanded[n] |= bits;
     }
 }
 

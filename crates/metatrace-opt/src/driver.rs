@@ -8,7 +8,7 @@
 use crate::context::Context;
 use crate::dead::{Needs, remove_dead};
 use crate::edits::{Edit, Editor};
-use crate::{Classes, Decision, Pass, Rewrites, SunkOrNew, Tree};
+use crate::{Classes, Decision, Pass, Rewrites, SunkOrNew, Tree, ones};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
@@ -36,25 +36,9 @@ pub(crate) type Passes<'a> = SmallVec<[&'a mut dyn Pass; 10]>;
 /// The passes that are interested in a class of operations, as bits.
 #[derive(Clone, Copy, Default)]
 struct Interested {
-    visit: u16,
-    before: u16,
-    emitted: u16,
-}
-
-/// The numbers in a set of bits.
-struct Bits(u16);
-
-impl Iterator for Bits {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        let n = self.0.trailing_zeros() as usize;
-        (self.0 != 0).then(|| {
-            self.0 &= self.0 - 1;
-            n
-        })
-    }
+    visit: u64,
+    before: u64,
+    emitted: u64,
 }
 
 /// What walks keep for those that come behind them: memory, and nothing that is known.
@@ -108,7 +92,7 @@ fn interested(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
         let interests = pass.interests();
         for class in Class::ALL {
             let of_class = &mut interested[class as usize];
-            let bit = |classes: Classes| u16::from(classes.contains(class)) << n;
+            let bit = |classes: Classes| u64::from(classes.contains(class)) << n;
             of_class.visit |= bit(interests.visited);
             of_class.before |= bit(interests.before);
             of_class.emitted |= bit(interests.emitted);
@@ -347,7 +331,7 @@ impl<'a> Driver<'a> {
     }
 
     fn decide(&mut self, op: &Op) -> Decision {
-        for n in Bits(self.interested[op.opcode.class() as usize].visit) {
+        for n in ones(self.interested[op.opcode.class() as usize].visit) {
             match self.passes[n].visit(op, self.context) {
                 Decision::Keep => {}
                 decided => return decided,
@@ -359,7 +343,7 @@ impl<'a> Driver<'a> {
     fn emit(&mut self, op: &mut Op) -> Option<Ref> {
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
         let Interested { before, emitted, .. } = self.interested[op.opcode.class() as usize];
-        for n in Bits(before) {
+        for n in ones(before) {
             self.passes[n].before(op, self.context);
         }
         let value = self.context.push(op.clone());
@@ -367,7 +351,7 @@ impl<'a> Driver<'a> {
             // whatever passes take part: the trace goes on with the constant
             self.context.learn(op.args[0], op.args[1]);
         }
-        for n in Bits(emitted) {
+        for n in ones(emitted) {
             self.passes[n].emitted(op, value, self.context);
         }
         while let Some((value, constant)) = self.context.take_learned() {

@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod bits;
+mod by_value;
 mod chain;
 mod context;
 mod dead;
@@ -467,6 +468,18 @@ trait Pass {
 
     /// The pass's turn to change operations of the trace in their places, when all has been done that was planned.
     fn finish(&mut self, _trace: &mut Trace, _rewrites: &mut Rewrites) {}
+}
+
+/// The places of the ones in a set of bits.
+#[inline]
+fn ones(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let n = set.trailing_zeros();
+        (set != 0).then(|| {
+            set &= set - 1;
+            n as usize
+        })
+    })
 }
 
 /// So many entries has a list or map at most that is kept between traces. A larger one, which a long trace has left, would hold

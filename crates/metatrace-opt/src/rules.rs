@@ -25,8 +25,8 @@
 
 mod condition;
 
-use crate::Tree;
 use crate::context::Context;
+use crate::{Tree, ones};
 use condition::{Condition, Integer, Known, Matched};
 use metatrace_ir::eval::eval;
 use metatrace_ir::{Const, Kind, Op, Opcode, Ref};
@@ -464,14 +464,11 @@ pub(crate) fn apply(op: &Op, context: &mut Context) -> Option<(&'static str, Out
     let rules = Rules::of(op.opcode);
     let commutative = op.opcode.info().commutative;
     let [in_order, swapped] = rules.candidates(&op.args, commutative, context);
-    let mut candidates = in_order | swapped;
     // what is known of the operands is looked up once for all rules that take any
     let mut known = None;
-    while candidates != 0 {
-        let n = candidates.trailing_zeros();
-        candidates &= candidates - 1;
+    for n in ones(in_order | swapped) {
         let is_in = |rules: u64| rules >> n & 1 != 0;
-        let rule = rules.rules[n as usize];
+        let rule = rules.rules[n];
         let mut found = Found::default();
         let holds = if is_in(rules.of_any) {
             found.values = [op.args.first().copied(), op.args.get(1).copied()];

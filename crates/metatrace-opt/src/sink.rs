@@ -13,9 +13,10 @@
 //!
 //! Only marks change. Done when the trace is written, after everything that adds operations: one scan from the end.
 
+use crate::by_value::ByValue;
 use crate::dead::{Need, Needs};
 use crate::{Pass, Rewrites};
-use metatrace_ir::{Class, FramesOnce, Opcode, Ref, Trace};
+use metatrace_ir::{Class, Opcode, Ref, Trace};
 
 /// The rules of this pass.
 pub(crate) const RULES: &[&str] = &["sunk_value"];
@@ -23,7 +24,8 @@ pub(crate) const RULES: &[&str] = &["sunk_value"];
 #[derive(Default)]
 pub(crate) struct Sink {
     needs: Needs,
-    uses: Uses,
+    /// The last operation that needs a value, or has an exit that does, as far as the scan from the end knows.
+    uses: ByValue<usize>,
 }
 
 impl Pass for Sink {
@@ -31,14 +33,12 @@ impl Pass for Sink {
 
     fn finish(&mut self, trace: &mut Trace, rewrites: &mut Rewrites) {
         let Sink { needs, uses } = self;
-        needs.restart(trace, |_| true);
-        uses.restart(trace);
+        needs.start(trace, |_| true);
+        uses.restart(trace, 0);
         for n in (0..trace.ops.len()).rev() {
             let exit = &trace.ops[n];
-            for frame in uses.frames.of(trace, exit) {
-                add(&mut uses.by_value, &frame.values, n);
-            }
-            uses.add(exit.pending.as_deref().unwrap_or_default(), n);
+            uses.update_frames(trace, exit, |last| last.max(n));
+            uses.update(exit.pending.as_deref().unwrap_or_default(), |last| last.max(n));
             let result = trace.result(n);
             let need = needs.of(result);
             let op = &mut trace.ops[n];
@@ -49,45 +49,16 @@ impl Pass for Sink {
             // never executed, so it takes nothing to keep its operands
             op.sunk |= op.opcode == Opcode::RecordTrue || (is_pure && need == Need::Records);
             if is_pure && need == Need::Exits && !op.sunk {
-                let last = uses.last(result);
-                let has_to_be_kept = |arg: &&Ref| !arg.is_const() && uses.last(**arg) < last;
+                let last = uses.of(result);
+                let has_to_be_kept = |arg: &&Ref| !arg.is_const() && uses.of(**arg) < last;
                 op.sunk = op.args.iter().filter(has_to_be_kept).count() <= 1;
                 if op.sunk {
                     rewrites.count("sunk_value");
                 }
             }
             needs.add(&op.args, Need::of_operands(op, need));
-            let last = if op.sunk { uses.last(result) } else { n };
-            uses.add(&op.args, last);
+            let last = if op.sunk { uses.of(result) } else { n };
+            uses.update(&op.args, |known| known.max(last));
         }
-    }
-}
-
-/// By value: the last operation that needs it, or has an exit that does, as far as the scan from the end knows.
-#[derive(Default)]
-struct Uses {
-    by_value: Vec<usize>,
-    frames: FramesOnce,
-}
-
-impl Uses {
-    fn restart(&mut self, trace: &Trace) {
-        self.by_value.clear();
-        self.by_value.resize(trace.value_count(), 0);
-        self.frames.restart(trace);
-    }
-
-    fn last(&self, value: Ref) -> usize {
-        self.by_value[value.as_value().expect("no constant")]
-    }
-
-    fn add(&mut self, values: &[Ref], at: usize) {
-        add(&mut self.by_value, values, at);
-    }
-}
-
-fn add(by_value: &mut [usize], values: &[Ref], at: usize) {
-    for n in values.iter().filter_map(|value| value.as_value()) {
-        by_value[n] = by_value[n].max(at);
     }
 }

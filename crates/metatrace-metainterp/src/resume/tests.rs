@@ -50,7 +50,8 @@ fn check_guard(trace: &Trace, op: &Op, resume: &ResumeData) {
     for (read, written) in read.iter().zip(&frames).rev() {
         let (jitcode, pc) = (read.jitcode, read.pc);
         assert_eq!(Some(Frame { jitcode, pc }), written.frame);
-        let words = read.all_words(&resume.pool, &mut kinds);
+        let words = read.all_words(&resume.pool, kinds.len());
+        read.add_kinds(&resume.pool, &mut kinds);
         assert_eq!(words.len(), written.values.len());
         for (word, value) in words.into_iter().zip(&written.values) {
             same(word, *value);
