@@ -44,7 +44,8 @@ cases! {
     memory: fields items narrow_values addresses stores_of_constants allocations;
     control: counting_loop swaps_and_cycles many_live_values values_for_exits_only label_behind_label every_guard
         distant_comparisons comparison_in_its_own_exit constant_arguments big_frames entry_into_a_loop unknown_target;
-    calls: every_argument_count permuted_arguments values_across_calls panics frame_slots reentrant_shims dead_calls;
+    calls: every_argument_count permuted_arguments values_across_calls panics frame_slots reentrant_shims dead_calls
+        time_inside;
     bridges: registers_slots_and_constants bridge_of_a_bridge back_into_the_loop loop_in_a_bridge
         bigger_frame_than_its_loop frame_slots_in_bridges replaced_bridge no_bridge_for_panics reentrant_handlers
         panicking_handler freed_loops freed_by_a_shim bridge_of_another_loop;

@@ -36,6 +36,7 @@ pub mod reference;
 
 use metatrace_ir::{GuardId, Opcode, TargetToken, Trace};
 use std::fmt;
+use std::time::Duration;
 
 pub use forcing::Forcing;
 
@@ -55,6 +56,9 @@ pub struct Exit<'a> {
     pub may_be_forced: bool,
     /// Behind a call that panicked (`guard_no_exception`): the payload's word, to be unpacked once.
     pub payload: Option<u64>,
+    /// The time that was spent in the code, without what the backend does to enter and to leave it. `None` where there is no
+    /// machine code: the time then says nothing of what it would have saved.
+    pub inside: Option<Duration>,
 }
 
 /// Takes over where a trace was left.
@@ -112,11 +116,6 @@ impl std::error::Error for BackendError {}
 pub trait Backend {
     /// Readable name, for logs.
     fn name(&self) -> &'static str;
-
-    /// Whether what it compiles is machine code, so that the time spent in it tells whether it pays.
-    fn makes_machine_code(&self) -> bool {
-        true
-    }
 
     /// Whether code can be compiled and executed now. A backend whose code is in memory that a forked child shares with
     /// its parent gives up in the child, for good: to compile is an error there, to execute a panic.

@@ -389,10 +389,6 @@ impl Backend for ReferenceExecutor {
         "reference"
     }
 
-    fn makes_machine_code(&self) -> bool {
-        false
-    }
-
     fn compile_loop(&self, token: LoopToken, trace: &Trace) -> Result<Assembled, BackendError> {
         assert!(
             !self.state.borrow().loops.contains_key(&token),
@@ -441,6 +437,7 @@ impl Backend for ReferenceExecutor {
                 .forcing
                 .applies_to(activation.piece.trace.ops[op].opcode, exit.guard),
             payload,
+            inside: None,
         });
     }
 

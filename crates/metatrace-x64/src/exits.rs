@@ -17,6 +17,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::time::Instant;
 
 /// What an exit's number stands for.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ struct Activation<'a> {
     exits: &'a RefCell<ExitTable>,
     handler: &'a mut dyn ExitHandler,
     panic: Option<Box<dyn Any + Send>>,
+    /// When the code was entered.
+    start: Instant,
 }
 
 /// The registers at an exit, by [`Reg::index`].
@@ -84,14 +87,15 @@ struct Registers([u64; 32]);
 /// `entry` is the entry of installed code for a trace with `args.len()` inputs, whose exits are in `exits`, and which
 /// stays installed while it runs; the trace's operations are allowed on `args`.
 pub(crate) unsafe fn execute(entry: u64, args: &[u64], exits: &RefCell<ExitTable>, handler: &mut dyn ExitHandler) {
+    // SAFETY: the code at an entry takes these two arguments, by the caller's promise.
+    let code = unsafe {
+        std::mem::transmute::<*const (), unsafe extern "C" fn(*const u64, *mut Activation<'_>)>(entry as *const ())
+    };
     let mut activation = Activation {
         exits,
         handler,
         panic: None,
-    };
-    // SAFETY: the code at an entry takes these two arguments, by the caller's promise.
-    let code = unsafe {
-        std::mem::transmute::<*const (), unsafe extern "C" fn(*const u64, *mut Activation<'_>)>(entry as *const ())
+        start: Instant::now(),
     };
     // SAFETY: there are as many words as the code loads; the activation outlives the call, and is used by `on_exit`
     // only.
@@ -109,6 +113,7 @@ pub(crate) unsafe fn execute(entry: u64, args: &[u64], exits: &RefCell<ExitTable
 unsafe extern "C" fn on_exit(activation: *mut Activation<'_>, number: u32, registers: *const Registers, frame: u64) {
     // SAFETY: alive and used by nobody else, as `execute` sees to.
     let activation = unsafe { &mut *activation };
+    let inside = activation.start.elapsed();
     // SAFETY: the routine has just written them.
     let registers = unsafe { &*registers };
     let result = catch_unwind(AssertUnwindSafe(|| {
@@ -127,6 +132,7 @@ unsafe extern "C" fn on_exit(activation: *mut Activation<'_>, number: u32, regis
             values: &values,
             may_be_forced: record.may_be_forced,
             payload,
+            inside: Some(inside),
         });
     }));
     activation.panic = result.err();

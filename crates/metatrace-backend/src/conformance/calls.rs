@@ -5,6 +5,7 @@ use super::bench::{Bench, Handler, Left, bits};
 use super::shims::{descrs, fussy, increment, is_refused, mix, mixed, payload};
 use crate::{Backend, Exit, Forcing, LoopToken};
 use metatrace_native::{ShimResult, catch};
+use std::time::Duration;
 
 pub(super) fn every_argument_count(make: &mut Make<'_>) {
     let bench = Bench::new(make(Forcing::Off));
@@ -244,4 +245,31 @@ pub(super) fn dead_calls(make: &mut Make<'_>) {
     );
     bench.expect(1, &[&raw mut cell as u64, 9], 1, &[9]);
     assert_eq!(cell, 7);
+}
+
+extern "C" fn sleep(ms: u64) -> ShimResult {
+    catch(|| {
+        std::thread::sleep(Duration::from_millis(ms));
+        0
+    })
+}
+
+/// What a call takes is spent in the code that makes it.
+pub(super) fn time_inside(make: &mut Make<'_>) {
+    let bench = Bench::new(make(Forcing::Off));
+    bench.compile(
+        1,
+        &format!(
+            "# descr sleep = call(args=i, effect=any)
+             [i0]
+             call_n({}, i0, descr=sleep)
+             finish(descr=<Guard0x1>) []",
+            sleep as *const () as u64
+        ),
+    );
+    let mut inside = None;
+    let mut handler = Handler(|exit: Exit<'_>| inside = exit.inside);
+    // SAFETY: the trace touches no memory.
+    unsafe { bench.backend.execute(LoopToken(1), &[3], &mut handler) };
+    assert!(inside.is_none_or(|time| time >= Duration::from_millis(3)), "{inside:?}");
 }

@@ -12,7 +12,7 @@ use metatrace_jitcode::{Concrete, Interp, Outcome};
 use metatrace_native::Payload;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 
 /// How an execution went on behind an exit.
 pub(super) struct Continuation {
@@ -84,15 +84,14 @@ impl Engine {
 
     /// Draws the balance of the loop that was entered, and demotes it where it loses: entering it was the decision, wherever
     /// in the code it led to the exit was.
-    fn balance(&self, token: LoopToken, inside_ns: u64, way_out: WayOut) {
-        let is_interpreted = self.backend().is_ok_and(|backend| !backend.makes_machine_code());
-        if is_interpreted || !self.params.borrow().demotion {
+    fn balance(&self, token: LoopToken, inside: Duration, way_out: WayOut) {
+        if !self.params.borrow().demotion {
             return;
         }
         let state = &mut *self.state.borrow_mut();
         let entered = &mut state.loops[token.0 as usize];
         let cell = &mut state.cells[entered.cell.0];
-        match entered.balance.add(inside_ns, way_out) {
+        match entered.balance.add(inside.as_nanos() as u64, way_out) {
             None => {}
             Some(true) => cell.demotion.win(),
             Some(false) => {
@@ -154,7 +153,6 @@ pub(super) unsafe fn execute_sunk(opcode: Opcode, descr: Option<&DescrRef>, args
 pub(super) struct Handler<'a> {
     engine: &'a Engine,
     token: LoopToken,
-    start: Instant,
     outcome: Option<Outcome<u64>>,
 }
 
@@ -163,7 +161,6 @@ impl<'a> Handler<'a> {
         Handler {
             engine,
             token,
-            start: Instant::now(),
             outcome: None,
         }
     }
@@ -176,13 +173,12 @@ impl<'a> Handler<'a> {
 
 impl ExitHandler for Handler<'_> {
     fn exit(&mut self, exit: Exit<'_>) {
-        let inside = self.start.elapsed();
         // SAFETY: called by the backend, with its frame alive.
         let continuation = unsafe { self.engine.exit(&exit) };
         self.outcome = Some(continuation.outcome);
-        if !exit.may_be_forced {
-            self.engine
-                .balance(self.token, inside.as_nanos() as u64, continuation.way_out);
+        match exit.inside {
+            Some(inside) if !exit.may_be_forced => self.engine.balance(self.token, inside, continuation.way_out),
+            _ => {}
         }
     }
 }
