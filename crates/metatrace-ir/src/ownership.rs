@@ -182,16 +182,6 @@ enum Kinds {
     },
 }
 
-impl Change {
-    /// Where the operation stores, if it is a store.
-    fn stored_to(&self) -> Option<Access> {
-        match &self.0 {
-            Kinds::Store { access, .. } => Some(*access),
-            Kinds::Call { .. } => None,
-        }
-    }
-}
-
 /// What an operation may see of memory, as [`Ownership::sight`] tells it.
 #[derive(Debug)]
 pub struct Sight(Sights);
@@ -401,8 +391,8 @@ impl Ownership {
         }
     }
 
-    /// Notes what the operation's result leads to.
-    pub(super) fn define(&mut self, op: &Op, value: Ref, values: &dyn Values) {
+    /// Notes what the operation's result leads to; `access` is what a load accesses.
+    pub(super) fn define(&mut self, op: &Op, value: Ref, access: Option<&Access>, values: &dyn Values) {
         use Opcode::*;
         if op.opcode.result().is_none_or(|kind| kind == Kind::Float) || op.opcode.is_comparison() {
             return;
@@ -416,9 +406,10 @@ impl Ownership {
         if is_arithmetic && op.args.iter().all(is_number) {
             return;
         }
-        let base = op.args.first().map(|arg| self.located(*arg, values));
-        let pointer = match (op.opcode, base, op.descr.as_deref()) {
-            (PtrField | PtrItem, Some(base), Some(descr)) => {
+        let base = || self.located(op.args[0], values);
+        let pointer = match (op.opcode, op.descr.as_deref()) {
+            (PtrField | PtrItem, Some(descr)) => {
+                let base = base();
                 let index = op.args.get(1).copied();
                 let place = place(&base, op.args[0], index, descr, values);
                 // behind the field may lie what the path to it does not tell
@@ -428,9 +419,10 @@ impl Ownership {
                 };
                 self.address(base, place, frozen)
             }
-            (CastPtrToInt | CastIntToPtr | SameAsI | SameAsR, Some(base), _) => base,
-            (IntAdd, Some(base), _) if values.bits(op.args[1]).is_some() && is_number(&op.args[1]) => {
+            (CastPtrToInt | CastIntToPtr | SameAsI | SameAsR, _) => base(),
+            (IntAdd, _) if values.bits(op.args[1]).is_some() && is_number(&op.args[1]) => {
                 let distance = values.bits(op.args[1]).expect("just seen") as i64;
+                let base = base();
                 let offset = base.place.offset.wrapping_add(distance);
                 Pointer {
                     place: Place { offset, ..base.place },
@@ -447,7 +439,7 @@ impl Ownership {
                 }
             }
             _ => match op.opcode.class() {
-                Class::Load => self.loaded(op, value, values),
+                Class::Load => self.loaded(op, value, access),
                 Class::Call => self.returned(op, value, values),
                 _ => self.computed(op, value, values),
             },
@@ -470,15 +462,13 @@ impl Ownership {
     }
 
     /// What a pointer that was loaded leads to.
-    fn loaded(&mut self, op: &Op, value: Ref, values: &dyn Values) -> Pointer {
-        let Some(access) = self.access_of(op, values) else {
-            return unknown(value);
-        };
+    fn loaded(&mut self, op: &Op, value: Ref, access: Option<&Access>) -> Pointer {
+        let access = access.expect("a load accesses memory");
         let is_rust = access.memory == Memory::Rust;
         match pointee(op) {
             Pointee::Owned | Pointee::Exclusive if is_rust => {
                 if access.regions.is_single() && access.regions != Regions::UNKNOWN {
-                    self.owned.insert(value, access);
+                    self.owned.insert(value, *access);
                 }
                 let regions = self.owned_from(access.regions);
                 let depth = if regions == access.regions {
@@ -586,11 +576,12 @@ impl Ownership {
         }
     }
 
-    /// What the operation may change in memory; to be asked before it is observed. `None`: nothing.
-    pub fn change(&self, op: &Op, values: &dyn Values) -> Option<Change> {
+    /// What the operation may change in memory; to be asked before it is observed. `None`: nothing. `access` is what a store
+    /// [accesses](Self::access_of).
+    pub fn change(&self, op: &Op, access: Option<&Access>, values: &dyn Values) -> Option<Change> {
         match (op.opcode.class(), op.descr.as_deref()) {
             (Class::Store, _) => {
-                let access = self.access_of(op, values).expect("a store accesses memory");
+                let access = *access.expect("a store accesses memory");
                 let leaves = self.leaving(*op.args.last().expect("a store has a value"), &access, values);
                 // allocations that escape are part of the unknown from then on
                 let leaves = leaves.without(self.allocations);
@@ -653,7 +644,7 @@ impl Ownership {
         let sight = match (op.opcode.class(), op.descr.as_deref()) {
             (Class::Load, _) => Sights::Load(self.access_of(op, values)?),
             (Class::Call, Some(Descr::Call(call))) => Sights::Change(self.reached_by(op, call.effect, values)),
-            _ => Sights::Change(self.change(op, values)?),
+            _ => Sights::Change(self.change(op, self.access_of(op, values).as_ref(), values)?),
         };
         Some(Sight(sight))
     }
@@ -666,22 +657,19 @@ impl Ownership {
         }
     }
 
-    /// The access of a store that may be executed later, as long as nobody [sees](Ownership::may_see) the place: it goes to
-    /// memory that only this trace can reach, and what is stored makes no other way there.
-    pub fn delayable(&self, op: &Op, values: &dyn Values) -> Option<Access> {
-        let access = self
-            .access_of(op, values)
-            .filter(|_| op.opcode.class() == Class::Store)?;
+    /// Whether the store `op`, of this access, may be executed later, as long as nobody [sees](Ownership::may_see) the place: it
+    /// goes to memory that only this trace can reach, and what is stored makes no other way there.
+    pub fn is_delayable(&self, op: &Op, access: &Access, values: &dyn Values) -> bool {
         let is_exclusive = access.regions.is_single()
             && !access.regions.meets(Regions::UNKNOWN | self.escaped)
             && access.memory == Memory::Rust;
-        let stays = self.leaving(*op.args.last().expect("a store has a value"), &access, values) == Regions::NONE;
-        (is_exclusive && stays).then_some(access)
+        let stored = *op.args.last().expect("a store has a value");
+        is_exclusive && self.leaving(stored, access, values) == Regions::NONE
     }
 
-    /// Notes an operation, which defines `value`; `change` is what it may change.
-    pub fn observe(&mut self, op: &Op, value: Ref, change: Option<Change>, values: &dyn Values) {
-        self.define(op, value, values);
+    /// Notes an operation, which defines `value`; `access` is what a load or store accesses, `change` what it may change.
+    fn observe(&mut self, op: &Op, value: Ref, access: Option<&Access>, change: Option<Change>, values: &dyn Values) {
+        self.define(op, value, access, values);
         match change {
             None => {}
             Some(Change(Kinds::Store { access, .. })) => {
@@ -709,8 +697,9 @@ impl Ownership {
             start: self.part,
         };
         if !matches!(op.opcode.class(), Class::Guard | Class::Control | Class::Debug) {
-            let change = self.change(op, &values);
-            self.observe(op, trace.result(n), change, &values);
+            let access = self.access_of(op, &values);
+            let change = self.change(op, access.as_ref(), &values);
+            self.observe(op, trace.result(n), access.as_ref(), change, &values);
         }
         match op.opcode {
             Opcode::Label => {

@@ -19,7 +19,7 @@
 
 use crate::abort::Abort;
 use crate::value::{Source, Value};
-use metatrace_ir::ownership::{Contents, Part};
+use metatrace_ir::ownership::{Access, Contents, Part};
 use metatrace_ir::{
     Args, CallDescr, Const, Descr, Effect, FieldDescr, Frame, Kind, Memory, Op, Opcode, Pointee, Ref, Root, RootKind,
     Snapshot, SnapshotId, TargetToken, Trace, Word,
@@ -237,13 +237,22 @@ impl<'a> Recorder<'a> {
     }
 
     fn push(&mut self, op: Op) -> Ref {
+        self.push_access(op, None)
+    }
+
+    /// As [`push`](Self::push); `access` is what a load or store accesses, where that has been asked already.
+    fn push_access(&mut self, op: Op, access: Option<&Access>) -> Ref {
         if self.trace.ops.len() >= self.limits.ops {
             self.abort(Abort::TraceTooLong);
         }
         let value = self.trace.push(op);
         let (trace, start) = (&self.trace, self.part);
         let op = trace.ops.last().expect("just pushed");
-        self.memory.observe(op, value, &Part { trace, start });
+        let part = Part { trace, start };
+        match access {
+            Some(access) => self.memory.observe_access(op, value, Some(access), &part),
+            None => self.memory.observe(op, value, &part),
+        }
         self.words.resize(trace.ops.len(), 0);
         value
     }
@@ -265,22 +274,33 @@ impl<'a> Recorder<'a> {
     /// Records an operation that gave `result`.
     pub fn record(&mut self, opcode: Opcode, args: &[Value], descr: Option<&Rc<Descr>>, result: u64) -> Value {
         let args = self.references(args);
+        self.record_access(opcode, args, descr, None, result)
+    }
+
+    /// As [`record`](Self::record), with references; `access` as for [`push_access`](Self::push_access).
+    fn record_access(
+        &mut self,
+        opcode: Opcode,
+        args: Args,
+        descr: Option<&Rc<Descr>>,
+        access: Option<&Access>,
+        result: u64,
+    ) -> Value {
         let kind = opcode.result().unwrap_or(Kind::Int);
-        let value = self.push(Op {
+        let op = Op {
             args,
             descr: descr.cloned(),
             ..Op::new(opcode, &[])
-        });
+        };
+        let value = self.push_access(op, access);
         *self.words.last_mut().expect("just pushed") = result;
         Value::traced(kind, result, value)
     }
 
-    /// What is known to be behind a pointer; the load gave `result`.
-    fn known(&mut self, base: Value, index: Option<Value>, descr: &Descr, result: u64) -> Option<Value> {
-        let word = descr.word().expect("a memory location");
-        let (base, index) = (self.reference(base), index.map(|index| self.reference(index)));
-        let (trace, start) = (&self.trace, self.part);
-        let content = self.memory.behind(base, index, descr, &Part { trace, start })?;
+    /// What is known to be where a load goes, which gave `result`.
+    fn known(&self, access: &Access, result: u64) -> Option<Value> {
+        let (trace, word) = (&self.trace, access.word);
+        let content = self.memory.at(access)?;
         let value = content.value;
         if content.word() != word || trace.kind(value) != word.kind() {
             return None;
@@ -290,7 +310,7 @@ impl<'a> Recorder<'a> {
             let known = known.or_else(|| trace.as_const(value).map(|constant| constant.bits));
             assert!(
                 known.is_none_or(|known| known == result),
-                "what {descr:?} is known to hold\n{trace}"
+                "what is known to be at {access:?}\n{trace}"
             );
         }
         Some(match trace.as_const(value) {
@@ -479,7 +499,14 @@ impl Domain for Recorder<'_> {
         if !self.recording() {
             return Value::constant(kind, result);
         }
-        if let Some(known) = self.known(base, index, descr, result) {
+        let args = self.references(&operands(base, index));
+        let (trace, start) = (&self.trace, self.part);
+        let at_index = index.map(|_| args[1]);
+        let access = self
+            .memory
+            .ownership()
+            .access(args[0], at_index, descr, &Part { trace, start });
+        if let Some(known) = self.known(&access, result) {
             self.heapcached += 1;
             return known;
         }
@@ -488,7 +515,7 @@ impl Domain for Recorder<'_> {
         } else {
             Opcode::getfield(kind)
         };
-        self.record(opcode, &operands(base, index), Some(descr), result)
+        self.record_access(opcode, args, Some(descr), Some(&access), result)
     }
 
     fn store(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, value: Value) {

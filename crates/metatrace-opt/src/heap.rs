@@ -93,19 +93,17 @@ impl Pass for Heap {
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
-        match op.opcode.class() {
-            Class::Load => match self.contents.of_op(op, context) {
-                Some(content) => forwarded(&content, op, context),
-                None => Decision::Keep,
-            },
-            Class::Store => {
-                let value = *op.args.last().expect("a store has a value");
-                match self.contents.of_op(op, context) {
-                    Some(content) if context.resolve(content.value) == value => Decision::Remove("redundant_store"),
-                    _ => self.delay(op, value, context),
-                }
-            }
-            _ => Decision::Keep,
+        let Some(access) = self.contents.ownership().access_of(op, context) else {
+            return Decision::Keep;
+        };
+        let content = self.contents.at(&access);
+        if op.opcode.class() == Class::Load {
+            return content.map_or(Decision::Keep, |content| forwarded(&content, op, context));
+        }
+        let value = *op.args.last().expect("a store has a value");
+        match content {
+            Some(content) if context.resolve(content.value) == value => Decision::Remove("redundant_store"),
+            _ => self.delay(op, access, value, context),
         }
     }
 
@@ -174,10 +172,10 @@ impl Pass for Heap {
 
 impl Heap {
     /// Puts a store off, if it may be.
-    fn delay(&mut self, op: &Op, value: Ref, context: &mut Context) -> Decision {
-        let Some(access) = self.contents.ownership().delayable(op, context) else {
+    fn delay(&mut self, op: &Op, access: Access, value: Ref, context: &mut Context) -> Decision {
+        if !self.contents.ownership().is_delayable(op, &access, context) {
             return Decision::Keep;
-        };
+        }
         let same = |pending: &Pending| {
             pending.access.place == access.place && pending.access.word.size() == access.word.size()
         };
@@ -192,7 +190,7 @@ impl Heap {
             None => self.held(&access),
         };
         self.listed = None;
-        self.contents.observe(op, value, context);
+        self.contents.observe_access(op, value, Some(&access), context);
         let ownership = self.contents.ownership();
         let is_back = before.is_some_and(|before| context.resolve(before) == value);
         if is_back

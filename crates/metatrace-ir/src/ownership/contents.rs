@@ -9,7 +9,7 @@
 
 use super::pointers::entry;
 use super::{Access, Ownership, Place, Scope, Values};
-use crate::descr::{Descr, Memory, Word};
+use crate::descr::{Memory, Word};
 use crate::op::Class;
 use crate::trace::{Derived, Op, Root};
 use crate::value::Ref;
@@ -134,11 +134,6 @@ impl Contents {
         self.at(&self.ownership.access_of(op, values)?)
     }
 
-    /// What is known to be behind a pointer.
-    pub fn behind(&self, base: Ref, index: Option<Ref>, descr: &Descr, values: &dyn Values) -> Option<Content> {
-        self.at(&self.ownership.access(base, index, descr, values))
-    }
-
     /// The rules behind it.
     pub fn ownership(&self) -> &Ownership {
         &self.ownership
@@ -186,22 +181,25 @@ impl Contents {
     pub fn observe(&mut self, op: &Op, value: Ref, values: &dyn Values) {
         match op.opcode.class() {
             Class::Guard | Class::Control | Class::Debug => return,
-            Class::Pure | Class::Partial | Class::Overflow => return self.ownership.define(op, value, values),
+            Class::Pure | Class::Partial | Class::Overflow => return self.ownership.define(op, value, None, values),
             Class::Load | Class::Store | Class::Alloc | Class::Call => {}
         }
-        let change = self.ownership.change(op, values);
+        let access = self.ownership.access_of(op, values);
+        self.observe_access(op, value, access.as_ref(), values);
+    }
+
+    /// As [`observe`](Self::observe), for an operation that accesses or may change memory; `access` is what it
+    /// [accesses](Ownership::access_of).
+    pub fn observe_access(&mut self, op: &Op, value: Ref, access: Option<&Access>, values: &dyn Values) {
+        let change = self.ownership.change(op, access, values);
         if let Some(change) = &change {
             self.forget(
                 |ownership, group| group.within(&ownership.scope(change, &group.base)),
                 |ownership, content| ownership.may_change(change, &content.access),
             );
         }
-        let access = match &change {
-            Some(change) => change.stored_to(),
-            None => self.ownership.access_of(op, values),
-        };
-        self.ownership.observe(op, value, change, values);
-        let Some(access) = access.filter(|access| access.memory != Memory::Raw) else {
+        self.ownership.observe(op, value, access, change, values);
+        let Some(&access) = access.filter(|access| access.memory != Memory::Raw) else {
             return;
         };
         let stored = op.opcode.class() == Class::Store;
