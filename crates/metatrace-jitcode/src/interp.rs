@@ -175,6 +175,7 @@ impl<'a, D: Domain> Interp<'a, D> {
     ///
     /// # Safety
     /// The live registers hold valid words.
+    #[inline(always)] // into the loop that executes nearly all of them
     unsafe fn step(&mut self, code: &JitCode) -> Option<Outcome<D::Value>> {
         self.steps += 1;
         let insn = code.insns[self.frame().pc as usize];
@@ -462,6 +463,12 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// # Safety
     /// As for [`run`](Self::run).
     unsafe fn clean_up(&mut self, payload: Payload) -> Payload {
+        #[inline(never)]
+        unsafe fn step<D: Domain>(interp: &mut Interp<'_, D>, code: &JitCode) -> Option<Outcome<D::Value>> {
+            // SAFETY: forwarded.
+            unsafe { interp.step(code) }
+        }
+
         struct CleanUp<'i, 'a, D: Domain>(&'i mut Interp<'a, D>);
         impl<D: Domain> Drop for CleanUp<'_, '_, D> {
             fn drop(&mut self) {
@@ -472,7 +479,7 @@ impl<'a, D: Domain> Interp<'a, D> {
                     }
                     let code = frame.code.clone();
                     // SAFETY: forwarded from `clean_up`.
-                    let outcome = unsafe { self.0.step(&code) };
+                    let outcome = unsafe { step(self.0, &code) };
                     assert!(outcome.is_none(), "cleanup code leaves the interpreter");
                 }
             }

@@ -297,6 +297,31 @@ impl<'a> Recorder<'a> {
         Value::traced(kind, result, value)
     }
 
+    /// A load, which gave `result`.
+    fn record_load(&mut self, descr: &Rc<Descr>, base: Value, index: Option<Value>, result: u64) -> Value {
+        let kind = layout(descr).0;
+        if !self.recording() {
+            return Value::constant(kind, result);
+        }
+        let args = self.references(&operands(base, index));
+        let (trace, start) = (&self.trace, self.part);
+        let at_index = index.map(|_| args[1]);
+        let access = self
+            .memory
+            .ownership()
+            .access(args[0], at_index, descr, &Part { trace, start });
+        if let Some(known) = self.known(&access, result) {
+            self.heapcached += 1;
+            return known;
+        }
+        let opcode = if index.is_some() {
+            Opcode::getarrayitem(kind)
+        } else {
+            Opcode::getfield(kind)
+        };
+        self.record_access(opcode, args, Some(descr), Some(&access), result)
+    }
+
     /// What is known to be where a load goes, which gave `result`.
     fn known(&self, access: &Access, result: u64) -> Option<Value> {
         let (trace, word) = (&self.trace, access.word);
@@ -484,6 +509,7 @@ impl Domain for Recorder<'_> {
         self.record(opcode, &operands(base, index), Some(descr), result)
     }
 
+    #[inline] // for what is frozen, as all of the guest's program is
     fn load(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, result: u64) -> Value {
         let descr = code.descr(descr);
         let (kind, is_frozen_path) = layout(descr);
@@ -496,26 +522,7 @@ impl Domain for Recorder<'_> {
                 Value::constant(kind, result)
             };
         }
-        if !self.recording() {
-            return Value::constant(kind, result);
-        }
-        let args = self.references(&operands(base, index));
-        let (trace, start) = (&self.trace, self.part);
-        let at_index = index.map(|_| args[1]);
-        let access = self
-            .memory
-            .ownership()
-            .access(args[0], at_index, descr, &Part { trace, start });
-        if let Some(known) = self.known(&access, result) {
-            self.heapcached += 1;
-            return known;
-        }
-        let opcode = if index.is_some() {
-            Opcode::getarrayitem(kind)
-        } else {
-            Opcode::getfield(kind)
-        };
-        self.record_access(opcode, args, Some(descr), Some(&access), result)
+        self.record_load(descr, base, index, result)
     }
 
     fn store(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, value: Value) {
