@@ -253,7 +253,8 @@ impl<'a> Recorder<'a> {
             Some(access) => self.memory.observe_access(op, value, Some(access), &part),
             None => self.memory.observe(op, value, &part),
         }
-        self.words.resize(trace.ops.len(), 0);
+        self.words.push(0);
+        debug_assert_eq!(self.words.len(), trace.ops.len());
         value
     }
 

@@ -48,8 +48,17 @@ pub(crate) struct Scratch {
     values: Vec<Option<Ref>>,
     snapshots: Vec<Option<(Moment, SnapshotId)>>,
     ending: Ending,
+    interested: InterestedOf,
     /// Of the last walk.
     pub(crate) rewrites: Rewrites,
+}
+
+/// Who is interested in what, of the passes that took part in the last walk: nearly always the same.
+#[derive(Default)]
+struct InterestedOf {
+    /// Those passes, as bits.
+    chosen: u64,
+    by_class: [Interested; Class::ALL.len()],
 }
 
 /// What is needed when the trace is written.
@@ -73,7 +82,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) context: &'a mut Context,
     pub(crate) passes: Passes<'a>,
     /// By class of operations.
-    interested: [Interested; Class::ALL.len()],
+    interested: &'a [Interested; Class::ALL.len()],
     /// By value of the given trace: its value in the new one.
     pub(crate) values: &'a mut Vec<Option<Ref>>,
     /// By snapshot of the given trace: its translation, and when that was made.
@@ -86,7 +95,7 @@ pub(crate) struct Driver<'a> {
     rewrites: &'a mut Rewrites,
 }
 
-fn interested(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
+fn interested_in(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
     let mut interested = [Interested::default(); Class::ALL.len()];
     for (n, pass) in passes.iter().enumerate() {
         let interests = pass.interests();
@@ -103,12 +112,14 @@ fn interested(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
 
 impl<'a> Driver<'a> {
     /// Before the first operation.
-    pub(crate) fn new(input: &'a Trace, mut passes: Passes<'a>, scratch: &'a mut Scratch) -> Driver<'a> {
+    /// `chosen`: which passes these are, as bits.
+    pub(crate) fn new(input: &'a Trace, mut passes: Passes<'a>, chosen: u64, scratch: &'a mut Scratch) -> Driver<'a> {
         let Scratch {
             context,
             values,
             snapshots,
             ending,
+            interested,
             rewrites,
         } = scratch;
         rewrites.applied.clear();
@@ -117,7 +128,10 @@ impl<'a> Driver<'a> {
             pass.restart();
             pass.start(&[], &[], context);
         }
-        let interested = interested(&passes);
+        if interested.chosen != chosen {
+            let by_class = interested_in(&passes);
+            *interested = InterestedOf { chosen, by_class };
+        }
         values.clear();
         values.extend((0..input.inputs.len()).map(|n| Some(Ref::value(n))));
         values.resize(input.value_count(), None);
@@ -126,7 +140,7 @@ impl<'a> Driver<'a> {
         Driver {
             input,
             context,
-            interested,
+            interested: &interested.by_class,
             passes,
             values,
             snapshots,

@@ -318,12 +318,14 @@ impl Optimizer {
 
     fn driver<'a>(&'a mut self, trace: &'a Trace, options: &Options) -> Driver<'a> {
         let mut passes = Passes::new();
-        for (info, pass) in PASSES.iter().zip(&mut self.passes) {
+        let mut chosen = 0;
+        for (n, (info, pass)) in PASSES.iter().zip(&mut self.passes).enumerate() {
             if info.takes_part(*options) && pass.has_work(trace) {
                 passes.push(&mut **pass);
+                chosen |= 1 << n;
             }
         }
-        Driver::new(trace, passes, &mut self.scratch)
+        Driver::new(trace, passes, chosen, &mut self.scratch)
     }
 }
 
