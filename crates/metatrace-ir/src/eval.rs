@@ -11,6 +11,7 @@ use crate::op::Opcode;
 ///
 /// # Panics
 /// If the descriptor is neither.
+#[inline]
 pub fn location(descr: &Descr, args: &[u64]) -> (u64, Word) {
     match descr {
         Descr::Field(field) => (args[0].wrapping_add(field.offset.into()), field.word),

@@ -279,6 +279,7 @@ impl<'a> Driver<'a> {
     }
 
     /// The value in the new trace.
+    #[inline(always)]
     fn value(&mut self, value: Ref) -> Ref {
         match value.as_value() {
             None => self.context.constant_of(self.input, value),
