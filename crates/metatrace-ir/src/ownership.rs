@@ -392,6 +392,7 @@ impl Ownership {
     }
 
     /// Notes what the operation's result leads to; `access` is what a load accesses.
+    #[inline(always)] // nearly all operations are on numbers, and are done with at once
     pub(super) fn define(&mut self, op: &Op, value: Ref, access: Option<&Access>, values: &dyn Values) {
         use Opcode::*;
         if op.opcode.result().is_none_or(|kind| kind == Kind::Float) || op.opcode.is_comparison() {

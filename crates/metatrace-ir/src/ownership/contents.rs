@@ -163,11 +163,12 @@ impl Contents {
         }
         let (origin, index, offset) = (access.place.origin, access.place.index, access.place.offset);
         let near = |group: &&Group| group.base.place.origin == origin && group.base.place.index == index;
-        let here = |group: &'_ Group| group.from(offset)..group.behind(offset);
         let mut any = None;
         for group in self.groups.iter().filter(near) {
             let same_size = |content: &&Content| content.access.word.size() == access.word.size();
-            for content in group.contents[here(group)].iter().filter(same_size) {
+            let from_here = group.contents[group.from(offset)..].iter();
+            let here = from_here.take_while(|content| content.offset() == offset);
+            for content in here.filter(same_size) {
                 if content.access.word.kind() == access.word.kind() {
                     return Some(*content);
                 }
@@ -225,10 +226,7 @@ impl Contents {
 
     fn remember(&mut self, access: Access, value: Ref, stored: bool) {
         if self.count == CAPACITY {
-            let mut ages: Vec<u32> = self.all().map(|content| content.age).collect();
-            let (_, median, _) = ages.select_nth_unstable(CAPACITY / 2);
-            let median = *median;
-            self.forget(|_, group| 0..group.contents.len(), |_, content| content.age < median);
+            self.forget_older();
         }
         let age = self.age;
         self.age += 1;
@@ -250,6 +248,15 @@ impl Contents {
                 self.groups.push(Group { base: access, contents });
             }
         }
+    }
+
+    /// Forgets the older half.
+    #[cold]
+    fn forget_older(&mut self) {
+        let mut ages: Vec<u32> = self.all().map(|content| content.age).collect();
+        let (_, median, _) = ages.select_nth_unstable(CAPACITY / 2);
+        let median = *median;
+        self.forget(|_, group| 0..group.contents.len(), |_, content| content.age < median);
     }
 
     fn all(&self) -> impl Iterator<Item = &Content> {
