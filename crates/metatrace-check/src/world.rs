@@ -147,12 +147,16 @@ impl Hints {
             greens: vec![Vec::new(); count],
             ..Hints::default()
         };
-        for constant in trace.consts() {
+        for constant in trace.constants() {
             match constant.kind {
                 Kind::Int => hints.ints.push(constant.bits),
                 Kind::Float => hints.floats.push(constant.bits),
                 Kind::Ref => {}
             }
+        }
+        for words in [&mut hints.ints, &mut hints.floats] {
+            words.sort_unstable();
+            words.dedup();
         }
         // twice: the arguments of a label may be found out at its jump
         for _ in 0..2 {

@@ -128,10 +128,10 @@ impl<'a> Comparison<'a> {
     }
 
     fn same_value(&self, left: Ref, right: Ref) -> bool {
-        match (left.as_const(), right.as_const()) {
-            (None, None) => left == right,
-            (Some(l), Some(r)) => {
-                left.is_green() == right.is_green() && self.left.consts().get(l) == self.right.consts().get(r)
+        match (left.is_const(), right.is_const()) {
+            (false, false) => left == right,
+            (true, true) => {
+                left.is_green() == right.is_green() && self.left.find_const(left) == self.right.find_const(right)
             }
             _ => false,
         }

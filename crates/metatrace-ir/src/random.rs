@@ -272,9 +272,9 @@ impl Generator<'_> {
 
     /// Often next to another constant of the trace, where comparisons change their minds.
     fn int(&mut self) -> u64 {
-        let known = self.trace.consts().len();
-        if known > 0 && self.random.one_in(2) {
-            let Const { kind, bits } = self.trace.consts()[self.random.below(known)];
+        let known: Vec<Const> = self.trace.constants().collect();
+        if !known.is_empty() && self.random.one_in(2) {
+            let Const { kind, bits } = *self.random.pick(&known);
             if kind == Kind::Int {
                 return bits.wrapping_add(self.random.below(3) as u64).wrapping_sub(1);
             }

@@ -33,7 +33,7 @@
 use crate::args::Args;
 use crate::descr::{DescrRef, Effect, Word};
 use crate::op::{Class, Opcode};
-use crate::value::{Const, Kind, Ref};
+use crate::value::{Const, Constant, Kind, Ref};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -274,7 +274,7 @@ pub struct Trace {
     pub words: Vec<InputWord>,
     /// The operations.
     pub ops: Vec<Op>,
-    /// The constants, without repetition.
+    /// The constants that are not small, without repetition.
     consts: Vec<Const>,
     const_index: FxHashMap<Const, Ref>,
     /// Snapshots; a parent comes before its children. Those that no operation leads to mean nothing.
@@ -318,12 +318,10 @@ impl Trace {
         self.reserve(other.ops.len() + other.ops.len() / 8, other.snapshots.len());
     }
 
-    /// Makes room for so many more operations and snapshots, and for a constant with each of these: places in the jitcode are.
+    /// Makes room for so many more operations and snapshots.
     pub fn reserve(&mut self, ops: usize, snapshots: usize) {
         self.ops.reserve(ops);
         self.snapshots.reserve(snapshots);
-        self.consts.reserve(snapshots);
-        self.const_index.reserve(snapshots);
     }
 
     /// The value of input `n`.
@@ -363,8 +361,16 @@ impl Trace {
         self.result(self.ops.len() - 1)
     }
 
-    /// The reference to a constant, entered into the table when it is new.
+    /// The reference to a constant, entered into the table when it is new and not small.
+    #[inline]
     pub fn constant(&mut self, constant: Const) -> Ref {
+        match Ref::small(constant) {
+            Some(small) => small,
+            None => self.entry(constant),
+        }
+    }
+
+    fn entry(&mut self, constant: Const) -> Ref {
         let consts = &mut self.consts;
         *self.const_index.entry(constant).or_insert_with(|| {
             consts.push(constant);
@@ -385,23 +391,39 @@ impl Trace {
     /// As [`constant_of`](Self::constant_of), for many of one trace: `known` is what has been asked before, by index.
     #[inline]
     pub fn constant_from(&mut self, other: &Trace, value: Ref, known: &mut Vec<Option<Ref>>) -> Ref {
-        let n = value.as_const().expect("a constant");
+        let n = match value.as_const().expect("a constant") {
+            Constant::Small(_) => return value,
+            Constant::Entry(n) => n,
+        };
         if known.len() <= n {
             known.resize(other.consts.len(), None);
         }
-        let plain = *known[n].get_or_insert_with(|| self.constant(other.consts[n]));
+        let plain = *known[n].get_or_insert_with(|| self.entry(other.consts[n]));
         if value.is_green() { plain.green() } else { plain }
     }
 
-    /// The constants, in the order of their references.
-    pub fn consts(&self) -> &[Const] {
-        &self.consts
+    /// The constants that the operations and snapshots have, in their order, with repetitions.
+    pub fn constants(&self) -> impl Iterator<Item = Const> {
+        let of_ops = self.ops.iter().flat_map(|op| &op.args);
+        let of_snapshots = self.snapshots.iter().flat_map(|snapshot| &snapshot.values);
+        of_ops.chain(of_snapshots).filter_map(|value| self.as_const(*value))
+    }
+
+    /// As [`as_const`](Self::as_const), also of a reference that is not of this trace; `None` where it has no such constant.
+    pub(crate) fn find_const(&self, value: Ref) -> Option<Const> {
+        match value.as_const()? {
+            Constant::Small(constant) => Some(constant),
+            Constant::Entry(n) => self.consts.get(n).copied(),
+        }
     }
 
     /// The constant behind a reference; `None` for other values.
     #[inline]
     pub fn as_const(&self, value: Ref) -> Option<Const> {
-        value.as_const().map(|n| self.consts[n])
+        Some(match value.as_const()? {
+            Constant::Small(constant) => constant,
+            Constant::Entry(n) => self.consts[n],
+        })
     }
 
     /// The kind of a value.

@@ -38,7 +38,9 @@ impl Kind {
 /// A value of a trace: an input, the result of an operation, or a constant.
 ///
 /// Values are numbered through: input `n` is value `n`, operation `n` defines value `inputs + n` (the numbers of
-/// operations without a result are never referred to). Constants are indices into the trace's constant table.
+/// operations without a result are never referred to). A constant that is small is in the reference itself, as are places in
+/// the guest's program and in jitcode, of which a trace has more than of anything else; others are indices into the trace's
+/// table. Equal constants of a trace have equal references.
 ///
 /// A reference to a constant also says whether it is *green*: a pointer to memory that does not change along frozen paths
 /// while the driver lives. Another pointer may have the same word (the address of a struct is that of its first field,
@@ -50,6 +52,9 @@ pub struct Ref(u32);
 impl Ref {
     const CONST: u32 = 1 << 31;
     const GREEN: u32 = 1 << 30;
+    /// A constant in the reference itself: two bits for its kind, the rest for its bits, which are extended by their sign.
+    const SMALL: u32 = 1 << 29;
+    const SMALL_BITS: u32 = 27;
 
     /// The value with number `n`.
     #[inline]
@@ -61,8 +66,31 @@ impl Ref {
     /// The constant with index `n` in the trace's table.
     #[inline]
     pub const fn constant(n: usize) -> Ref {
-        let Ref(n) = Ref::value(n);
-        Ref(n | Self::CONST)
+        assert!(n < Self::SMALL as usize, "a trace has fewer than 2^29 constants");
+        Ref(n as u32 | Self::CONST)
+    }
+
+    /// A constant that is in the reference itself; `None` if it is too large.
+    #[inline]
+    pub const fn small(Const { kind, bits }: Const) -> Option<Ref> {
+        let unused = i64::BITS - Self::SMALL_BITS;
+        if (bits as i64) << unused >> unused != bits as i64 {
+            return None;
+        }
+        let bits = bits as u32 & ((1 << Self::SMALL_BITS) - 1);
+        Some(Ref(Self::CONST
+            | Self::SMALL
+            | (kind as u32) << Self::SMALL_BITS
+            | bits))
+    }
+
+    /// The constant of this kind whose bits are 0.
+    #[inline]
+    pub const fn zero(kind: Kind) -> Ref {
+        match Ref::small(Const { kind, bits: 0 }) {
+            Some(zero) => zero,
+            None => unreachable!(),
+        }
     }
 
     /// Whether this is a constant.
@@ -99,19 +127,45 @@ impl Ref {
         Ref(self.0 & !Self::GREEN)
     }
 
-    /// The index of the constant, `None` for other values.
+    /// Which constant this is; `None` for other values.
     #[inline]
-    pub fn as_const(self) -> Option<usize> {
-        self.is_const()
-            .then_some((self.0 & !(Self::CONST | Self::GREEN)) as usize)
+    pub fn as_const(self) -> Option<Constant> {
+        if !self.is_const() {
+            return None;
+        }
+        let rest = self.0 & (Self::SMALL - 1);
+        if self.0 & Self::SMALL == 0 {
+            return Some(Constant::Entry(rest as usize));
+        }
+        let kind = match rest >> Self::SMALL_BITS {
+            0 => Kind::Int,
+            1 => Kind::Ref,
+            _ => Kind::Float,
+        };
+        let unused = u32::BITS - Self::SMALL_BITS;
+        let bits = (rest << unused) as i32 >> unused;
+        Some(Constant::Small(Const {
+            kind,
+            bits: bits as u64,
+        }))
     }
+}
+
+/// What a reference to a constant says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Constant {
+    /// The constant itself.
+    Small(Const),
+    /// Its index in the trace's table.
+    Entry(usize),
 }
 
 impl fmt::Debug for Ref {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = if self.is_green() { 'g' } else { 'c' };
         match self.as_const() {
-            Some(n) if self.is_green() => write!(f, "g{n}"),
-            Some(n) => write!(f, "c{n}"),
+            Some(Constant::Entry(n)) => write!(f, "{letter}{n}"),
+            Some(Constant::Small(Const { kind, bits })) => write!(f, "{letter}({}{})", kind.letter(), bits as i64),
             None => write!(f, "v{}", self.0),
         }
     }
@@ -148,6 +202,46 @@ impl Const {
         Const {
             kind: Kind::Float,
             bits: value.to_bits(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Trace;
+
+    #[test]
+    fn constants_are_found_by_their_references() {
+        let edge = 1 << (Ref::SMALL_BITS - 1);
+        let mut trace = Trace::new(Vec::new());
+        for kind in [Kind::Int, Kind::Ref, Kind::Float] {
+            assert_eq!(trace.as_const(Ref::zero(kind)), Some(Const { kind, bits: 0 }));
+            for (int, is_small) in [
+                (1, true),
+                (-1, true),
+                (edge - 1, true),
+                (-edge, true),
+                (edge, false),
+                (-edge - 1, false),
+                (i64::MIN, false),
+                (i64::MAX, false),
+            ] {
+                let constant = Const { kind, bits: int as u64 };
+                let value = trace.constant(constant);
+                assert_eq!(Ref::small(constant), is_small.then_some(value), "{constant:?}");
+                assert_eq!(trace.constant(constant), value, "{constant:?}");
+                for value in [value, value.green(), value.green().plain()] {
+                    assert_eq!(trace.as_const(value), Some(constant), "{constant:?}");
+                    assert_eq!(value.as_value(), None, "{constant:?}");
+                    assert!(
+                        value > Ref::value(Ref::GREEN as usize - 1),
+                        "{constant:?} is in front of values"
+                    );
+                }
+                assert!(value.green().is_green() && !value.is_green(), "{constant:?}");
+                assert_eq!(value.green().plain(), value, "{constant:?}");
+            }
         }
     }
 }

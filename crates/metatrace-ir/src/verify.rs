@@ -151,8 +151,8 @@ impl Verifier<'_> {
     }
 
     fn visible(&self, value: Ref) -> Check {
-        if let Some(n) = value.as_const() {
-            let constant = self.trace.consts().get(n);
+        if value.is_const() {
+            let constant = self.trace.find_const(value);
             check(constant.is_some(), || format!("there is no constant {value:?}"))?;
             let float = constant.is_some_and(|constant| constant.kind == Kind::Float);
             return check(!(float && value.is_green()), || "a green float".to_string());

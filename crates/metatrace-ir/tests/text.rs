@@ -243,7 +243,7 @@ fn constants_keep_their_bits() {
         finish() [0.0, -0.0, 1.0, 1e300, 5e-324, 0.1, inf, -inf, float(0x7ff8000000000000), float(0xfff80000deadbeef), -9223372036854775808, -1, ConstPtr(null), ConstPtr(0xffffffffffffffff)]
     "#]]
     .assert_eq(&text);
-    assert_eq!(trace(&text).consts(), constants);
+    assert_eq!(trace(&text).constants().collect::<Vec<_>>(), constants);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn other_spellings_of_constants() {
     let text = "[]\nfinish() [0x10, 0xffffffffffffffff, ConstPtr(ptr20), 1.5e-3]\n";
     let parsed = trace(text);
     assert_eq!(
-        parsed.consts(),
+        parsed.constants().collect::<Vec<_>>(),
         [Const::int(16), Const::int(-1), Const::ptr(20), Const::float(0.0015)]
     );
 }

@@ -38,8 +38,6 @@ pub(crate) struct Context {
     trace: Trace,
     /// By constant of the given trace: the new trace's.
     constants: Vec<Option<Ref>>,
-    /// By kind.
-    zeros: [Option<Ref>; 3],
     /// The first value that is defined in this part of the trace: of older ones nothing is known behind a label.
     part: usize,
     /// Behind the label of a peeled loop: by value of the preamble, whether it is the same in each round.
@@ -69,7 +67,6 @@ impl Default for Context {
         Context {
             trace: Trace::default(),
             constants: Vec::new(),
-            zeros: [None; 3],
             part: 0,
             invariant: Vec::new(),
             facts: Vec::new(),
@@ -89,7 +86,6 @@ impl Context {
     pub(crate) fn restart(&mut self, input: &Trace) {
         self.trace.restart_like(input);
         self.constants.clear();
-        self.zeros = [None; 3];
         self.part = input.inputs.len();
         self.invariant.clear();
         self.facts.clear();
@@ -129,12 +125,6 @@ impl Context {
     /// The reference to a constant of the given trace.
     pub(crate) fn constant_of(&mut self, input: &Trace, value: Ref) -> Ref {
         self.trace.constant_from(input, value, &mut self.constants)
-    }
-
-    /// The reference to the constant of this kind that is 0. Guards ask for it at every turn.
-    pub(crate) fn zero(&mut self, kind: Kind) -> Ref {
-        let trace = &mut self.trace;
-        *self.zeros[kind as usize].get_or_insert_with(|| trace.constant(Const { kind, bits: 0 }))
     }
 
     /// The reference to a constant int.

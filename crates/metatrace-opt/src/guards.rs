@@ -120,7 +120,7 @@ impl Guards {
     /// `value` is zero, or is not.
     fn truth(&mut self, value: Ref, truth: bool, context: &mut Context) {
         if !truth {
-            let zero = context.zero(context.kind(value));
+            let zero = Ref::zero(context.kind(value));
             self.constant(value, zero, context);
         } else if context.known_bits(value).possible().is_power_of_two() {
             let only = context.int(context.known_bits(value).possible() as i64);
@@ -181,9 +181,9 @@ impl Guards {
 }
 
 /// `value == 0`, or the same for a pointer.
-fn is_zero(value: Ref, context: &mut Context) -> Comparison {
+fn is_zero(value: Ref, context: &Context) -> Comparison {
     let kind = context.kind(value);
-    let zero = context.zero(kind);
+    let zero = Ref::zero(kind);
     let opcode = if kind == Kind::Ref {
         Opcode::PtrEq
     } else {
@@ -197,7 +197,7 @@ fn is_zero(value: Ref, context: &mut Context) -> Comparison {
 }
 
 /// The one form of a comparison, and whether it is the negation of that.
-fn normal(op: &Op, context: &mut Context) -> (Comparison, bool) {
+fn normal(op: &Op, context: &Context) -> (Comparison, bool) {
     use Opcode::*;
     if let [value] = op.args[..] {
         return (is_zero(value, context), op.opcode == IntIsTrue);

@@ -271,7 +271,7 @@ impl Generator {
 
     /// A constant next to another one that is no address, where comparisons change their minds.
     fn near_another(&mut self) -> Option<i64> {
-        let ints = self.trace.consts().iter().filter(|constant| constant.kind == Kind::Int);
+        let ints = self.trace.constants().filter(|constant| constant.kind == Kind::Int);
         let ints = ints.map(|constant| constant.bits as i64);
         let ints: Vec<i64> = ints.filter(|int| int.abs_diff(ADDRESS) > 4096).collect();
         if ints.is_empty() || self.random.one_in(2) {

@@ -174,10 +174,10 @@ impl Printed<'_> {
 
     /// The name of a value, or a constant.
     pub(crate) fn value(&self, value: Ref) -> String {
-        if let Some(n) = value.as_const() {
-            return self.trace.consts().get(n).map_or_else(
+        if value.is_const() {
+            return self.trace.find_const(value).map_or_else(
                 || format!("?{value:?}"),
-                |constant| const_text(*constant, value.is_green() && self.options.style == Style::Full),
+                |constant| const_text(constant, value.is_green() && self.options.style == Style::Full),
             );
         }
         match self.names.values.get(value.as_value().expect("not a constant")) {
