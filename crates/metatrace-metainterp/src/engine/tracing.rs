@@ -163,19 +163,14 @@ impl Engine {
 
     pub(super) fn count_recording(&self, recorder: &Recorder<'_>) {
         let stats = &mut *self.stats.borrow_mut();
-        let of_class = |class| {
-            recorder
-                .trace
-                .ops
-                .iter()
-                .filter(|op| op.opcode.class() == class)
-                .count() as u64
-        };
         stats.ops += recorder.executed;
         stats.heapcached_ops += recorder.heapcached;
         stats.recorded_ops += recorder.trace.ops.len() as u64;
-        stats.recorded_calls += of_class(Class::Call);
-        stats.recorded_guards += of_class(Class::Guard);
+        for op in &recorder.trace.ops {
+            let class = op.opcode.class();
+            stats.recorded_calls += u64::from(class == Class::Call);
+            stats.recorded_guards += u64::from(class == Class::Guard);
+        }
     }
 }
 
