@@ -203,6 +203,13 @@ impl Engine {
         if let Action::Stay = action {
             return Next::Go;
         }
+        // made before the first recording, for which it would be too late to learn that there is none
+        if let Action::Record = action
+            && let Err(error) = self.backend()
+        {
+            self.abort_at(portal, entry.greens, error.into());
+            return Next::Go;
+        }
         let code = self.portal_code(portal);
         // SAFETY: the addresses are the parameters', by the caller's promise.
         let words = unsafe { self.run_words(&code.load_params, entry.params) };

@@ -290,7 +290,7 @@ fn run(n: u64, params: &str) -> (u64, Stats) {
 }
 
 /// What a portal's native function does. It enters at green key 0. Of the parameters, those behind a semicolon apply once
-/// there is a loop. The backend is lost after so many `executions`.
+/// there is a loop. The backend is lost after so many `executions`; without any, there is none.
 fn run_guest(guest: Rc<JitCode>, step: fn(&mut Variables), n: u64, params: &str, executions: u64) -> (u64, Stats) {
     let (params, mut later) = match params.split_once(';') {
         Some((params, later)) => (params, Some(later)),
@@ -299,6 +299,9 @@ fn run_guest(guest: Rc<JitCode>, step: fn(&mut Variables), n: u64, params: &str,
     let mut parameters = Parameters::default();
     parameters.apply(params).expect("good parameters");
     let make_backend = move |params: &Parameters| {
+        if executions == 0 {
+            return Err(BackendError::Unavailable("no backend".into()));
+        }
         let forcing = match params.force_exits {
             0 => Forcing::Off,
             n => Forcing::OneIn { n, seed: params.seed },
@@ -440,6 +443,14 @@ fn a_lost_backend_leaves_all_to_the_interpreter() {
     assert_eq!(stats.entries, 20);
     let (_, kept) = run(100_000, params);
     assert!(kept.entries > 20, "{kept:?}");
+}
+
+#[test]
+fn nothing_is_recorded_without_a_backend() {
+    let (result, stats) = run_guest(guest(), step, 100_000, "threshold=5", 0);
+    assert_eq!(result, expected(100_000));
+    assert_eq!((stats.tracings, stats.loops), (0, 0), "{stats:?}");
+    assert_eq!(stats.aborts.of(Abort::Unavailable), 1, "{stats:?}");
 }
 
 #[test]
