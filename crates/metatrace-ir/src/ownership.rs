@@ -300,6 +300,7 @@ impl Ownership {
     }
 
     /// Where a value leads.
+    #[inline(always)] // a few instructions, asked for at every turn
     fn pointer(&self, value: Ref, values: &dyn Values) -> Pointer {
         if let Some(known) = self.pointers.get(value) {
             return Pointer {

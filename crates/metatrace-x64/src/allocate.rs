@@ -18,6 +18,7 @@ use metatrace_ir::{Ref, Word};
 
 impl Walk<'_> {
     /// Where a value is, the best place to read it from.
+    #[inline(always)] // a few instructions, asked for at every turn
     pub(crate) fn locate(&self, value: Ref) -> Location {
         self.find(value)
             .unwrap_or_else(|| panic!("{value:?} has no place, at {}", self.trace.print_op(self.at)))
