@@ -1,7 +1,7 @@
 //! Whether two traces are the same: exactly (`==`), or up to the names of guards and labels.
 //!
 //! Values have no names but their positions, so traces that differ in the names of their printed values are equal. The
-//! order of the constant table, the sharing of snapshots and snapshots that no operation has do not count either.
+//! order of the table of constants, the sharing of snapshots and snapshots that no operation has do not count either.
 
 use crate::descr::{Descr, TargetToken};
 use crate::trace::{GuardId, Op, SnapshotId, Trace};

@@ -135,7 +135,18 @@ impl Random {
 
     /// A word that is likely to be at a boundary of some width.
     pub fn interesting_word(&mut self) -> u64 {
-        let near = *self.pick(&[0i64, 0, 0, 1 << 7, 1 << 8, 1 << 15, 1 << 16, 1 << 31, 1 << 32, i64::MIN]);
+        let edges = [
+            1 << 7,
+            1 << 8,
+            1 << 15,
+            1 << 16,
+            1 << 26,
+            -(1 << 26),
+            1 << 31,
+            1 << 32,
+            i64::MIN,
+        ];
+        let near = if self.one_in(4) { 0 } else { *self.pick(&edges) };
         match self.below(4) {
             0 => self.word(),
             1 => 1 << self.below(64),
