@@ -64,7 +64,7 @@ use rustc_hash::FxHashMap;
 use std::ops::RangeInclusive;
 
 /// An access to memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Access {
     regions: Regions,
     depth: Depth,

@@ -402,14 +402,15 @@ impl Trace {
         if value.is_green() { plain.green() } else { plain }
     }
 
-    /// The constants that the operations and snapshots have, in their order, with repetitions.
+    /// The constants that the operations and snapshots have, in their order, with repetitions; also of snapshots that no
+    /// operation has.
     pub fn constants(&self) -> impl Iterator<Item = Const> {
         let of_ops = self.ops.iter().flat_map(|op| &op.args);
         let of_snapshots = self.snapshots.iter().flat_map(|snapshot| &snapshot.values);
         of_ops.chain(of_snapshots).filter_map(|value| self.as_const(*value))
     }
 
-    /// As [`as_const`](Self::as_const), also of a reference that is not of this trace; `None` where it has no such constant.
+    /// As [`as_const`](Self::as_const); `None`, too, where the table has no such entry.
     pub(crate) fn find_const(&self, value: Ref) -> Option<Const> {
         match value.as_const()? {
             Constant::Small(constant) => Some(constant),

@@ -38,9 +38,10 @@ impl Kind {
 /// A value of a trace: an input, the result of an operation, or a constant.
 ///
 /// Values are numbered through: input `n` is value `n`, operation `n` defines value `inputs + n` (the numbers of
-/// operations without a result are never referred to). A constant that is small is in the reference itself, as are places in
-/// the guest's program and in jitcode, of which a trace has more than of anything else; others are indices into the trace's
-/// table. Equal constants of a trace have equal references.
+/// operations without a result are never referred to). A constant whose bits are a number of
+/// 27 bits, extended by its sign, is in the reference itself: most are places in the guest's program or in jitcode, and need
+/// no entry. Others are indices into the trace's table. Equal constants of a trace have equal references, and constants sort
+/// behind values.
 ///
 /// A reference to a constant also says whether it is *green*: a pointer to memory that does not change along frozen paths
 /// while the driver lives. Another pointer may have the same word (the address of a struct is that of its first field,
@@ -140,7 +141,8 @@ impl Ref {
         let kind = match rest >> Self::SMALL_BITS {
             0 => Kind::Int,
             1 => Kind::Ref,
-            _ => Kind::Float,
+            2 => Kind::Float,
+            kind => unreachable!("there is no kind {kind}"),
         };
         let unused = u32::BITS - Self::SMALL_BITS;
         let bits = (rest << unused) as i32 >> unused;

@@ -381,7 +381,8 @@ fn comparison_up_to_renaming() {
 
     // the order of the constant table, and frames that no operation has, do not count
     let mut other = Trace::new(vec![Kind::Int]);
-    other.constant(Const::int(7));
+    let large = 1 << 40;
+    other.constant(Const::int(large + 1));
     other.add_snapshot(Snapshot {
         frame: Some(Frame {
             jitcode: JitCodeId(0),
@@ -390,12 +391,13 @@ fn comparison_up_to_renaming() {
         values: Vec::new().into(),
         parent: None,
     });
-    let five = other.constant(Const::int(5));
+    let constant = other.constant(Const::int(large));
     let snapshot = other.add_snapshot(Snapshot {
         frame: None,
-        values: vec![five].into(),
+        values: vec![constant].into(),
         parent: None,
     });
     other.push(Op::with_snapshot(Opcode::Finish, &[], snapshot));
-    assert!(other == trace("[i0]\nfinish() [5]"));
+    assert!(other == trace(&format!("[i0]\nfinish() [{large}]")));
+    assert!(other != trace(&format!("[i0]\nfinish() [{}]", large + 1)));
 }

@@ -463,8 +463,10 @@ impl<'a, D: Domain> Interp<'a, D> {
     /// # Safety
     /// As for [`run`](Self::run).
     unsafe fn clean_up(&mut self, payload: Payload) -> Payload {
-        #[inline(never)]
-        unsafe fn step<D: Domain>(interp: &mut Interp<'_, D>, code: &JitCode) -> Option<Outcome<D::Value>> {
+        /// # Safety
+        /// As for [`Interp::step`].
+        #[inline(never)] // a second copy of the interpreter would serve cleanups only
+        unsafe fn step_out_of_line<D: Domain>(interp: &mut Interp<'_, D>, code: &JitCode) -> Option<Outcome<D::Value>> {
             // SAFETY: forwarded.
             unsafe { interp.step(code) }
         }
@@ -479,7 +481,7 @@ impl<'a, D: Domain> Interp<'a, D> {
                     }
                     let code = frame.code.clone();
                     // SAFETY: forwarded from `clean_up`.
-                    let outcome = unsafe { step(self.0, &code) };
+                    let outcome = unsafe { step_out_of_line(self.0, &code) };
                     assert!(outcome.is_none(), "cleanup code leaves the interpreter");
                 }
             }

@@ -76,7 +76,7 @@ pub enum Next {
     /// It panics with this payload.
     Panic(Box<dyn Any + Send>),
 }
-/// Makes the backend when the first trace is compiled.
+/// Makes the backend before anything is recorded.
 pub type BackendFactory = Box<dyn Fn(&Parameters) -> Result<Box<dyn Backend>, BackendError>>;
 
 /// The meta-interpreter of one driver.
@@ -172,7 +172,8 @@ impl Engine {
         self.params.borrow().clone()
     }
 
-    /// Replaces the parameters. What concerns the backend has no effect once there is code.
+    /// Replaces the parameters. What concerns the backend has no effect once something was hot
+    /// enough to be recorded.
     ///
     /// # Panics
     /// If they ask for what is [not in this build](Parameters::are_built).
@@ -203,7 +204,7 @@ impl Engine {
         if let Action::Stay = action {
             return Next::Go;
         }
-        // made before the first recording, for which it would be too late to learn that there is none
+        // before anything is recorded or staged: without a backend both would be in vain
         if let Action::Record = action
             && let Err(error) = self.backend()
         {

@@ -112,6 +112,7 @@ fn interested_in(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
 
 impl<'a> Driver<'a> {
     /// Before the first operation.
+    ///
     /// `chosen`: which passes these are, as bits.
     pub(crate) fn new(input: &'a Trace, mut passes: Passes<'a>, chosen: u64, scratch: &'a mut Scratch) -> Driver<'a> {
         let Scratch {

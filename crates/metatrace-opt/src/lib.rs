@@ -410,6 +410,8 @@ impl Interests {
     };
 }
 
+const _: () = assert!(PASSES.len() <= 64, "sets of passes are bits of a word");
+
 /// A pass. See the module's documentation.
 trait Pass {
     /// Another trace comes next: nothing of what was found out is true of it. [`start`](Pass::start) follows.
@@ -420,7 +422,7 @@ trait Pass {
         true
     }
 
-    /// What it wants to see of the walk. Labels are shown to [`before`](Pass::before) and [`start`](Pass::start) anyway.
+    /// What it wants to see of the walk, the same for every trace: it is not asked each time. Labels are shown to [`before`](Pass::before) and [`start`](Pass::start) anyway.
     fn interests(&self) -> Interests {
         Interests::NONE
     }

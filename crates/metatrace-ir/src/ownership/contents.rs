@@ -190,8 +190,12 @@ impl Contents {
     }
 
     /// As [`observe`](Self::observe), for an operation that accesses or may change memory; `access` is what it
-    /// [accesses](Ownership::access_of).
+    /// [accesses](Ownership::access_of), asked since the last operation was observed.
+    ///
+    /// # Panics
+    /// Without the access of a load or store; in debug builds, with another one.
     pub fn observe_access(&mut self, op: &Op, value: Ref, access: Option<&Access>, values: &dyn Values) {
+        debug_assert_eq!(access, self.ownership.access_of(op, values).as_ref(), "{op:?}");
         let change = self.ownership.change(op, access, values);
         if let Some(change) = &change {
             self.forget(

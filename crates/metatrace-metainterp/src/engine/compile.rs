@@ -93,7 +93,7 @@ impl Engine {
         check(&trace);
         let resume = self.encoder.borrow_mut().encode(&trace);
         let start = Instant::now();
-        let backend = self.backend()?;
+        let backend = self.backend().expect("made before the recording");
         let assembled = assemble(backend, &trace)?;
         let backend_ns = start.elapsed().as_nanos() as u64;
         self.log_compiled(kind, &trace, &assembled);
