@@ -35,5 +35,5 @@ pub use op::{Class, OpInfo, Opcode};
 pub use trace::{
     Derived, Frame, FramesOnce, GuardId, InputWord, JitCodeId, Op, Reach, Root, RootKind, Snapshot, SnapshotId, Trace,
 };
-pub use value::{Const, Constant, Kind, Ref};
+pub use value::{Const, Kind, Ref};
 pub use verify::verify;

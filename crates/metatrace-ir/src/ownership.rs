@@ -167,7 +167,7 @@ impl Values for Part<'_> {
 
 /// What an operation may change in memory, as [`Ownership::may_change`] tells it.
 #[derive(Debug)]
-pub struct Change(Kinds);
+struct Change(Kinds);
 
 #[derive(Debug)]
 enum Kinds {
@@ -580,7 +580,7 @@ impl Ownership {
 
     /// What the operation may change in memory; to be asked before it is observed. `None`: nothing. `access` is what a store
     /// [accesses](Self::access_of).
-    pub fn change(&self, op: &Op, access: Option<&Access>, values: &dyn Values) -> Option<Change> {
+    fn change(&self, op: &Op, access: Option<&Access>, values: &dyn Values) -> Option<Change> {
         match (op.opcode.class(), op.descr.as_deref()) {
             (Class::Store, _) => {
                 let access = *access.expect("a store accesses memory");
@@ -613,7 +613,7 @@ impl Ownership {
     }
 
     /// Whether the memory of an access may be another behind the change.
-    pub fn may_change(&self, Change(change): &Change, access: &Access) -> bool {
+    fn may_change(&self, Change(change): &Change, access: &Access) -> bool {
         match change {
             Kinds::Store { access: store, leaves } => {
                 self.may_overlap(access, store) || self.reaches(*leaves, access.regions)

@@ -411,6 +411,7 @@ impl Trace {
     }
 
     /// As [`as_const`](Self::as_const); `None`, too, where the table has no such entry.
+    #[inline]
     pub(crate) fn find_const(&self, value: Ref) -> Option<Const> {
         match value.as_const()? {
             Constant::Small(constant) => Some(constant),
@@ -421,10 +422,9 @@ impl Trace {
     /// The constant behind a reference; `None` for other values.
     #[inline]
     pub fn as_const(&self, value: Ref) -> Option<Const> {
-        Some(match value.as_const()? {
-            Constant::Small(constant) => constant,
-            Constant::Entry(n) => self.consts[n],
-        })
+        value
+            .is_const()
+            .then(|| self.find_const(value).expect("a constant of this trace"))
     }
 
     /// The kind of a value.

@@ -73,7 +73,7 @@ impl Ref {
 
     /// A constant that is in the reference itself; `None` if it is too large.
     #[inline]
-    pub const fn small(Const { kind, bits }: Const) -> Option<Ref> {
+    pub(crate) const fn small(Const { kind, bits }: Const) -> Option<Ref> {
         let unused = i64::BITS - Self::SMALL_BITS;
         if (bits as i64) << unused >> unused != bits as i64 {
             return None;
@@ -130,7 +130,7 @@ impl Ref {
 
     /// Which constant this is; `None` for other values.
     #[inline]
-    pub fn as_const(self) -> Option<Constant> {
+    pub(crate) fn as_const(self) -> Option<Constant> {
         if !self.is_const() {
             return None;
         }
@@ -141,8 +141,8 @@ impl Ref {
         let kind = match rest >> Self::SMALL_BITS {
             0 => Kind::Int,
             1 => Kind::Ref,
-            2 => Kind::Float,
-            kind => unreachable!("there is no kind {kind}"),
+            // there are no others
+            _ => Kind::Float,
         };
         let unused = u32::BITS - Self::SMALL_BITS;
         let bits = (rest << unused) as i32 >> unused;
@@ -155,7 +155,7 @@ impl Ref {
 
 /// What a reference to a constant says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Constant {
+pub(crate) enum Constant {
     /// The constant itself.
     Small(Const),
     /// Its index in the trace's table.

@@ -236,12 +236,8 @@ impl<'a> Recorder<'a> {
         self.end.is_none()
     }
 
-    fn push(&mut self, op: Op) -> Ref {
-        self.push_access(op, None)
-    }
-
-    /// As [`push`](Self::push); `access` is what a load or store accesses, where that has been asked already.
-    fn push_access(&mut self, op: Op, access: Option<&Access>) -> Ref {
+    /// Appends an operation that gave `result`; `access` is what a load accesses, where that has been asked already.
+    fn push(&mut self, op: Op, result: u64, access: Option<&Access>) -> Ref {
         if self.trace.ops.len() >= self.limits.ops {
             self.abort(Abort::TraceTooLong);
         }
@@ -250,10 +246,10 @@ impl<'a> Recorder<'a> {
         let op = trace.ops.last().expect("just pushed");
         let part = Part { trace, start };
         match access {
-            Some(access) => self.memory.observe_access(op, value, Some(access), &part),
+            Some(access) => self.memory.observe_access(op, value, access, &part),
             None => self.memory.observe(op, value, &part),
         }
-        self.words.push(0);
+        self.words.push(result);
         debug_assert_eq!(self.words.len(), trace.ops.len());
         value
     }
@@ -275,32 +271,17 @@ impl<'a> Recorder<'a> {
     /// Records an operation that gave `result`.
     pub fn record(&mut self, opcode: Opcode, args: &[Value], descr: Option<&Rc<Descr>>, result: u64) -> Value {
         let args = self.references(args);
-        self.record_access(opcode, args, descr, None, result)
-    }
-
-    /// As [`record`](Self::record), with references; `access` as for [`push_access`](Self::push_access).
-    fn record_access(
-        &mut self,
-        opcode: Opcode,
-        args: Args,
-        descr: Option<&Rc<Descr>>,
-        access: Option<&Access>,
-        result: u64,
-    ) -> Value {
-        let kind = opcode.result().unwrap_or(Kind::Int);
         let op = Op {
             args,
             descr: descr.cloned(),
             ..Op::new(opcode, &[])
         };
-        let value = self.push_access(op, access);
-        *self.words.last_mut().expect("just pushed") = result;
-        Value::traced(kind, result, value)
+        let value = self.push(op, result, None);
+        Value::traced(opcode.result().unwrap_or(Kind::Int), result, value)
     }
 
-    /// A load, which gave `result`.
-    fn record_load(&mut self, descr: &Rc<Descr>, base: Value, index: Option<Value>, result: u64) -> Value {
-        let kind = layout(descr).0;
+    /// A load of this kind, which gave `result`.
+    fn record_load(&mut self, kind: Kind, descr: &Rc<Descr>, base: Value, index: Option<Value>, result: u64) -> Value {
         if !self.recording() {
             return Value::constant(kind, result);
         }
@@ -311,7 +292,7 @@ impl<'a> Recorder<'a> {
             .memory
             .ownership()
             .access(args[0], at_index, descr, &Part { trace, start });
-        if let Some(known) = self.known(&access, result) {
+        if let Some(known) = self.known(&access, descr, result) {
             self.heapcached += 1;
             return known;
         }
@@ -320,11 +301,17 @@ impl<'a> Recorder<'a> {
         } else {
             Opcode::getfield(kind)
         };
-        self.record_access(opcode, args, Some(descr), Some(&access), result)
+        let op = Op {
+            args,
+            descr: Some(descr.clone()),
+            ..Op::new(opcode, &[])
+        };
+        let value = self.push(op, result, Some(&access));
+        Value::traced(kind, result, value)
     }
 
     /// What is known to be where a load goes, which gave `result`.
-    fn known(&self, access: &Access, result: u64) -> Option<Value> {
+    fn known(&self, access: &Access, descr: &Descr, result: u64) -> Option<Value> {
         let (trace, word) = (&self.trace, access.word);
         let content = self.memory.at(access)?;
         let value = content.value;
@@ -336,7 +323,7 @@ impl<'a> Recorder<'a> {
             let known = known.or_else(|| trace.as_const(value).map(|constant| constant.bits));
             assert!(
                 known.is_none_or(|known| known == result),
-                "what is known to be at {access:?}\n{trace}"
+                "what {descr:?} is known to hold\n{trace}"
             );
         }
         Some(match trace.as_const(value) {
@@ -348,10 +335,11 @@ impl<'a> Recorder<'a> {
     fn guard(&mut self, frames: &[Activation<Value>], opcode: Opcode, args: &[Value], position: Position) {
         let snapshot = self.snapshot(frames, position);
         let args = self.references(args);
-        self.push(Op {
+        let guard = Op {
             args,
             ..Op::with_snapshot(opcode, &[], snapshot)
-        });
+        };
+        self.push(guard, 0, None);
     }
 
     /// Counts the merge point, if they are counted. Where the trace ends in a jump, the loop's start does it.
@@ -523,7 +511,7 @@ impl Domain for Recorder<'_> {
                 Value::constant(kind, result)
             };
         }
-        self.record_load(descr, base, index, result)
+        self.record_load(kind, descr, base, index, result)
     }
 
     fn store(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, value: Value) {
@@ -640,7 +628,7 @@ impl Domain for Recorder<'_> {
         }
         if self.suspended.pop().is_none() {
             let snapshot = self.snapshot(frames, Position::Before);
-            self.push(Op::with_snapshot(Opcode::Finish, &[], snapshot));
+            self.push(Op::with_snapshot(Opcode::Finish, &[], snapshot), 0, None);
             if self.end.is_none() {
                 self.end = Some(End::Finish);
             }
@@ -710,7 +698,7 @@ impl Domain for Recorder<'_> {
         }
         if let Some(location) = self.surroundings.location(&key) {
             let descr = Rc::new(Descr::Location(0, 0, location));
-            self.push(Op::with_descr(Opcode::DebugMergePoint, &[], descr));
+            self.push(Op::with_descr(Opcode::DebugMergePoint, &[], descr), 0, None);
         }
         let Some(mark) = self.header.take() else {
             self.count();

@@ -14,10 +14,10 @@ pub struct Value {
 }
 
 /// Stands for [`Source::Const`]: some constant, whichever.
-const CONST: Ref = Ref::constant(0);
+const CONST: Ref = Ref::zero(Kind::Int);
 
 /// Stands for [`Source::Frozen`]: some green constant.
-const FROZEN: Ref = Ref::constant(0).green();
+const FROZEN: Ref = CONST.green();
 
 /// How the trace refers to a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

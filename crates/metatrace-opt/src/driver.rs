@@ -30,15 +30,74 @@ struct Moment {
     replaced: usize,
 }
 
-/// The passes that take part, in their order.
-pub(crate) type Passes<'a> = SmallVec<[&'a mut dyn Pass; 10]>;
-
 /// The passes that are interested in a class of operations, as bits.
 #[derive(Clone, Copy, Default)]
 struct Interested {
     visit: u64,
     before: u64,
     emitted: u64,
+}
+
+/// All passes, in their order, of which some take part in a walk.
+pub(crate) struct Passes {
+    all: Vec<Box<dyn Pass>>,
+    /// By class of operations.
+    interested: [Interested; Class::ALL.len()],
+    /// Those that take part, as bits.
+    chosen: u64,
+}
+
+impl Passes {
+    pub(crate) fn new(all: Vec<Box<dyn Pass>>) -> Passes {
+        assert!(all.len() <= 64, "sets of passes are bits of a word");
+        let mut interested = [Interested::default(); Class::ALL.len()];
+        for (n, pass) in all.iter().enumerate() {
+            let interests = pass.interests();
+            for class in Class::ALL {
+                let of_class = &mut interested[class as usize];
+                let bit = |classes: Classes| u64::from(classes.contains(class)) << n;
+                of_class.visit |= bit(interests.visited);
+                of_class.before |= bit(interests.before);
+                of_class.emitted |= bit(interests.emitted);
+            }
+        }
+        let chosen = 0;
+        Passes {
+            all,
+            interested,
+            chosen,
+        }
+    }
+
+    /// Says which take part.
+    pub(crate) fn choose(&mut self, takes_part: impl Fn(usize, &dyn Pass) -> bool) {
+        self.chosen = 0;
+        for (n, pass) in self.all.iter().enumerate() {
+            self.chosen |= u64::from(takes_part(n, &**pass)) << n;
+        }
+    }
+
+    /// Those that take part.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Pass> {
+        ones(self.chosen).map(|n| &*self.all[n])
+    }
+
+    /// Those that take part.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn Pass>> {
+        let Passes { all, chosen, .. } = self;
+        let takes_part = |(n, pass)| (*chosen >> n & 1 != 0).then_some(pass);
+        all.iter_mut().enumerate().filter_map(takes_part)
+    }
+
+    /// Those that take part and are interested.
+    fn interested_in(&self, class: Class) -> Interested {
+        let Interested { visit, before, emitted } = self.interested[class as usize];
+        Interested {
+            visit: visit & self.chosen,
+            before: before & self.chosen,
+            emitted: emitted & self.chosen,
+        }
+    }
 }
 
 /// What walks keep for those that come behind them: memory, and nothing that is known.
@@ -48,17 +107,8 @@ pub(crate) struct Scratch {
     values: Vec<Option<Ref>>,
     snapshots: Vec<Option<(Moment, SnapshotId)>>,
     ending: Ending,
-    interested: InterestedOf,
     /// Of the last walk.
     pub(crate) rewrites: Rewrites,
-}
-
-/// Who is interested in what, of the passes that took part in the last walk: nearly always the same.
-#[derive(Default)]
-struct InterestedOf {
-    /// Those passes, as bits.
-    chosen: u64,
-    by_class: [Interested; Class::ALL.len()],
 }
 
 /// What is needed when the trace is written.
@@ -80,9 +130,7 @@ impl Scratch {
 pub(crate) struct Driver<'a> {
     pub(crate) input: &'a Trace,
     pub(crate) context: &'a mut Context,
-    pub(crate) passes: Passes<'a>,
-    /// By class of operations.
-    interested: &'a [Interested; Class::ALL.len()],
+    pub(crate) passes: &'a mut Passes,
     /// By value of the given trace: its value in the new one.
     pub(crate) values: &'a mut Vec<Option<Ref>>,
     /// By snapshot of the given trace: its translation, and when that was made.
@@ -95,43 +143,21 @@ pub(crate) struct Driver<'a> {
     rewrites: &'a mut Rewrites,
 }
 
-fn interested_in(passes: &Passes<'_>) -> [Interested; Class::ALL.len()] {
-    let mut interested = [Interested::default(); Class::ALL.len()];
-    for (n, pass) in passes.iter().enumerate() {
-        let interests = pass.interests();
-        for class in Class::ALL {
-            let of_class = &mut interested[class as usize];
-            let bit = |classes: Classes| u64::from(classes.contains(class)) << n;
-            of_class.visit |= bit(interests.visited);
-            of_class.before |= bit(interests.before);
-            of_class.emitted |= bit(interests.emitted);
-        }
-    }
-    interested
-}
-
 impl<'a> Driver<'a> {
     /// Before the first operation.
-    ///
-    /// `chosen`: which passes these are, as bits.
-    pub(crate) fn new(input: &'a Trace, mut passes: Passes<'a>, chosen: u64, scratch: &'a mut Scratch) -> Driver<'a> {
+    pub(crate) fn new(input: &'a Trace, passes: &'a mut Passes, scratch: &'a mut Scratch) -> Driver<'a> {
         let Scratch {
             context,
             values,
             snapshots,
             ending,
-            interested,
             rewrites,
         } = scratch;
         rewrites.applied.clear();
         context.restart(input);
-        for pass in &mut passes {
+        for pass in passes.iter_mut() {
             pass.restart();
             pass.start(&[], &[], context);
-        }
-        if interested.chosen != chosen {
-            let by_class = interested_in(&passes);
-            *interested = InterestedOf { chosen, by_class };
         }
         values.clear();
         values.extend((0..input.inputs.len()).map(|n| Some(Ref::value(n))));
@@ -141,7 +167,6 @@ impl<'a> Driver<'a> {
         Driver {
             input,
             context,
-            interested: &interested.by_class,
             passes,
             values,
             snapshots,
@@ -161,20 +186,20 @@ impl<'a> Driver<'a> {
     }
 
     /// The new trace.
-    pub(crate) fn finish(mut self) -> Trace {
+    pub(crate) fn finish(self) -> Trace {
         let (trace, born) = self.context.take_trace();
         let Ending { edits, needs, editor } = self.ending;
         edits.clear();
         edits.resize(trace.ops.len(), Edit::Keep);
-        for pass in &mut self.passes {
+        for pass in self.passes.iter_mut() {
             pass.plan(&trace, born, edits, self.rewrites);
         }
         remove_dead(&trace, edits, needs);
-        for pass in &mut self.passes {
+        for pass in self.passes.iter_mut() {
             pass.bypass(&trace, edits, self.rewrites);
         }
         let mut trace = editor.edited(trace, edits);
-        for pass in &mut self.passes {
+        for pass in self.passes.iter_mut() {
             pass.finish(&mut trace, self.rewrites);
         }
         if cfg!(debug_assertions)
@@ -347,8 +372,8 @@ impl<'a> Driver<'a> {
     }
 
     fn decide(&mut self, op: &Op) -> Decision {
-        for n in ones(self.interested[op.opcode.class() as usize].visit) {
-            match self.passes[n].visit(op, self.context) {
+        for n in ones(self.passes.interested_in(op.opcode.class()).visit) {
+            match self.passes.all[n].visit(op, self.context) {
                 Decision::Keep => {}
                 decided => return decided,
             }
@@ -358,9 +383,9 @@ impl<'a> Driver<'a> {
 
     fn emit(&mut self, op: &mut Op) -> Option<Ref> {
         op.snapshot = op.snapshot.map(|snapshot| self.snapshot(snapshot));
-        let Interested { before, emitted, .. } = self.interested[op.opcode.class() as usize];
+        let Interested { before, emitted, .. } = self.passes.interested_in(op.opcode.class());
         for n in ones(before) {
-            self.passes[n].before(op, self.context);
+            self.passes.all[n].before(op, self.context);
         }
         let value = self.context.push(op.clone());
         if op.opcode == Opcode::GuardValue {
@@ -368,10 +393,10 @@ impl<'a> Driver<'a> {
             self.context.learn(op.args[0], op.args[1]);
         }
         for n in ones(emitted) {
-            self.passes[n].emitted(op, value, self.context);
+            self.passes.all[n].emitted(op, value, self.context);
         }
         while let Some((value, constant)) = self.context.take_learned() {
-            for pass in &mut self.passes {
+            for pass in self.passes.iter_mut() {
                 pass.learned(value, constant, self.context);
             }
         }
@@ -420,7 +445,7 @@ impl<'a> Driver<'a> {
     fn label(&mut self, n: usize) {
         self.settle(n);
         let mut op = self.input.ops[n].clone();
-        for pass in &mut self.passes {
+        for pass in self.passes.iter_mut() {
             pass.before(&mut op, self.context);
         }
         let mut taken = FxHashSet::default();
@@ -447,7 +472,7 @@ impl<'a> Driver<'a> {
             ..op.clone()
         });
         self.context.start_part(&declared, &args);
-        for pass in &mut self.passes {
+        for pass in self.passes.iter_mut() {
             pass.start(&before, &args, self.context);
         }
         for (arg, value) in op.args.iter().zip(args) {

@@ -93,9 +93,8 @@ impl Pass for Heap {
     }
 
     fn visit(&mut self, op: &Op, context: &mut Context) -> Decision {
-        let Some(access) = self.contents.ownership().access_of(op, context) else {
-            return Decision::Keep;
-        };
+        let access = self.contents.ownership().access_of(op, context);
+        let access = access.expect("a load or store accesses memory");
         let content = self.contents.at(&access);
         if op.opcode.class() == Class::Load {
             return content.map_or(Decision::Keep, |content| forwarded(&content, op, context));
@@ -103,7 +102,7 @@ impl Pass for Heap {
         let value = *op.args.last().expect("a store has a value");
         match content {
             Some(content) if context.resolve(content.value) == value => Decision::Remove("redundant_store"),
-            _ => self.delay(op, access, value, context),
+            _ => self.delay(op, access, context),
         }
     }
 
@@ -172,7 +171,8 @@ impl Pass for Heap {
 
 impl Heap {
     /// Puts a store off, if it may be.
-    fn delay(&mut self, op: &Op, access: Access, value: Ref, context: &mut Context) -> Decision {
+    fn delay(&mut self, op: &Op, access: Access, context: &mut Context) -> Decision {
+        let value = *op.args.last().expect("a store has a value");
         if !self.contents.ownership().is_delayable(op, &access, context) {
             return Decision::Keep;
         }
@@ -190,7 +190,7 @@ impl Heap {
             None => self.held(&access),
         };
         self.listed = None;
-        self.contents.observe_access(op, value, Some(&access), context);
+        self.contents.observe_access(op, value, &access, context);
         let ownership = self.contents.ownership();
         let is_back = before.is_some_and(|before| context.resolve(before) == value);
         if is_back

@@ -265,14 +265,14 @@ pub fn optimize_counting(trace: &Trace, options: &Options) -> (Trace, Rewrites) 
 /// Optimises one trace after the other. Most are short, so what it keeps is the memory for the next.
 pub struct Optimizer {
     /// As in [`PASSES`].
-    passes: Vec<Box<dyn Pass>>,
+    passes: Passes,
     scratch: Scratch,
 }
 
 impl Default for Optimizer {
     fn default() -> Optimizer {
         Optimizer {
-            passes: PASSES.iter().map(|pass| (pass.make)()).collect(),
+            passes: Passes::new(PASSES.iter().map(|pass| (pass.make)()).collect()),
             scratch: Scratch::default(),
         }
     }
@@ -317,15 +317,9 @@ impl Optimizer {
     }
 
     fn driver<'a>(&'a mut self, trace: &'a Trace, options: &Options) -> Driver<'a> {
-        let mut passes = Passes::new();
-        let mut chosen = 0;
-        for (n, (info, pass)) in PASSES.iter().zip(&mut self.passes).enumerate() {
-            if info.takes_part(*options) && pass.has_work(trace) {
-                passes.push(&mut **pass);
-                chosen |= 1 << n;
-            }
-        }
-        Driver::new(trace, passes, chosen, &mut self.scratch)
+        self.passes
+            .choose(|n, pass| PASSES[n].takes_part(*options) && pass.has_work(trace));
+        Driver::new(trace, &mut self.passes, &mut self.scratch)
     }
 }
 
@@ -410,8 +404,6 @@ impl Interests {
     };
 }
 
-const _: () = assert!(PASSES.len() <= 64, "sets of passes are bits of a word");
-
 /// A pass. See the module's documentation.
 trait Pass {
     /// Another trace comes next: nothing of what was found out is true of it. [`start`](Pass::start) follows.
@@ -422,7 +414,8 @@ trait Pass {
         true
     }
 
-    /// What it wants to see of the walk, the same for every trace: it is not asked each time. Labels are shown to [`before`](Pass::before) and [`start`](Pass::start) anyway.
+    /// What it wants to see of the walk, the same for every trace: it is asked once. Labels are shown to
+    /// [`before`](Pass::before) and [`start`](Pass::start) anyway.
     fn interests(&self) -> Interests {
         Interests::NONE
     }

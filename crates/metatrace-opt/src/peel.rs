@@ -93,7 +93,7 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     let passes = &driver.passes;
     let stays = |op: &Op, value: Ref, context: &Context| passes.iter().any(|pass| pass.repeats(op, value, context));
     driver.context.enter_loop(&same, stays);
-    for pass in &mut driver.passes {
+    for pass in driver.passes.iter_mut() {
         pass.enter_loop(carry, driver.context);
     }
     let descr = Rc::new(Descr::Target(target));
@@ -110,7 +110,7 @@ pub(crate) fn peel(mut driver: Driver<'_>, target: TargetToken, carry: Carry) ->
     }
     driver.settle(last);
     let mut same = Vec::new();
-    for pass in &mut driver.passes {
+    for pass in driver.passes.iter_mut() {
         same.extend(pass.close_loop(driver.context).ok_or(GivenUp::StoreWasSeen)?);
     }
     let roles = Roles::new(&mut driver, &first);

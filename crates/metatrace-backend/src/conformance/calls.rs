@@ -268,8 +268,9 @@ pub(super) fn time_inside(make: &mut Make<'_>) {
         ),
     );
     let mut inside = None;
-    let mut handler = Handler(|exit: Exit<'_>| inside = exit.inside);
+    let mut handler = Handler(|exit: Exit<'_>| inside = Some(exit.inside));
     // SAFETY: the trace touches no memory.
     unsafe { bench.backend.execute(LoopToken(1), &[3], &mut handler) };
+    let inside = inside.expect("the handler is called");
     assert!(inside.is_none_or(|time| time >= Duration::from_millis(3)), "{inside:?}");
 }

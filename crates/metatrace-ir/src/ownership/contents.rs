@@ -186,16 +186,20 @@ impl Contents {
             Class::Load | Class::Store | Class::Alloc | Class::Call => {}
         }
         let access = self.ownership.access_of(op, values);
-        self.observe_access(op, value, access.as_ref(), values);
+        self.observe_memory(op, value, access.as_ref(), values);
     }
 
-    /// As [`observe`](Self::observe), for an operation that accesses or may change memory; `access` is what it
-    /// [accesses](Ownership::access_of), asked since the last operation was observed.
+    /// As [`observe`](Self::observe), for a load or store of which is known what it [accesses](Ownership::access_of): nothing
+    /// was observed since that was asked.
     ///
     /// # Panics
-    /// Without the access of a load or store; in debug builds, with another one.
-    pub fn observe_access(&mut self, op: &Op, value: Ref, access: Option<&Access>, values: &dyn Values) {
-        debug_assert_eq!(access, self.ownership.access_of(op, values).as_ref(), "{op:?}");
+    /// In debug builds, if that is another access.
+    pub fn observe_access(&mut self, op: &Op, value: Ref, access: &Access, values: &dyn Values) {
+        debug_assert_eq!(Some(*access), self.ownership.access_of(op, values), "{op:?}");
+        self.observe_memory(op, value, Some(access), values);
+    }
+
+    fn observe_memory(&mut self, op: &Op, value: Ref, access: Option<&Access>, values: &dyn Values) {
         let change = self.ownership.change(op, access, values);
         if let Some(change) = &change {
             self.forget(
