@@ -50,6 +50,7 @@ pub enum Word {
 
 impl Word {
     /// Size in bytes: 1, 2, 4 or 8.
+    #[inline]
     pub fn size(self) -> u32 {
         match self {
             Word::U8 | Word::I8 => 1,
@@ -239,6 +240,7 @@ impl Descr {
     }
 
     /// The array descriptor. Panics on another kind.
+    #[inline]
     pub fn array(&self) -> &ArrayDescr {
         match self {
             Descr::Array(array) => array,
@@ -247,6 +249,7 @@ impl Descr {
     }
 
     /// The word in a field or item; `None` for a descriptor of no memory location.
+    #[inline]
     pub fn word(&self) -> Option<Word> {
         match self {
             Descr::Field(field) => Some(field.word),
@@ -256,6 +259,7 @@ impl Descr {
     }
 
     /// What the word in a field or item points to. Panics on a descriptor of no memory location.
+    #[inline]
     pub fn pointee(&self) -> Pointee {
         match self {
             Descr::Field(field) => field.pointee,
@@ -265,6 +269,7 @@ impl Descr {
     }
 
     /// The size descriptor. Panics on another kind.
+    #[inline]
     pub fn size(&self) -> &SizeDescr {
         match self {
             Descr::Size(size) => size,

@@ -464,6 +464,7 @@ impl Ownership {
     }
 
     /// What a pointer that was loaded leads to.
+    #[inline]
     fn loaded(&mut self, op: &Op, value: Ref, access: Option<&Access>) -> Pointer {
         let access = access.expect("a load accesses memory");
         let is_rust = access.memory == Memory::Rust;
@@ -642,6 +643,7 @@ impl Ownership {
     /// What the operation may see of memory, or must not overtake; to be asked before it is observed. `None`: nothing. An
     /// elidable call changes nothing, but it may read what its arguments lead to: a local that it gets by reference, or
     /// what one of its arguments is the version of.
+    #[inline]
     pub fn sight(&self, op: &Op, values: &dyn Values) -> Option<Sight> {
         let sight = match (op.opcode.class(), op.descr.as_deref()) {
             (Class::Load, _) => Sights::Load(self.access_of(op, values)?),
@@ -661,6 +663,7 @@ impl Ownership {
 
     /// Whether the store `op`, of this access, may be executed later, as long as nobody [sees](Ownership::may_see) the place: it
     /// goes to memory that only this trace can reach, and what is stored makes no other way there.
+    #[inline]
     pub fn is_delayable(&self, op: &Op, access: &Access, values: &dyn Values) -> bool {
         let is_exclusive = access.regions.is_single()
             && !access.regions.meets(Regions::UNKNOWN | self.escaped)
@@ -692,6 +695,7 @@ impl Ownership {
     }
 
     /// Notes operation `n` of a trace, those before it having been noted, and what follows if it is a label or a guard.
+    #[inline]
     pub fn follow(&mut self, trace: &Trace, n: usize) {
         let op = &trace.ops[n];
         let values = Part {
@@ -726,6 +730,7 @@ impl Ownership {
 
     /// Adds what a bridge may rely on whose inputs are these values: facts about roots among its inputs, and about inputs that
     /// lead into their memory.
+    #[inline]
     pub fn inherited(&self, values: &[Ref], roots: &mut Vec<Root>, derived: &mut Vec<Derived>) {
         // where the bridge finds pointers besides: in memory, and in constants
         let known = self.escaped | self.constants;
@@ -802,6 +807,7 @@ impl Ownership {
     }
 
     /// Whether the two accesses may touch a common byte.
+    #[inline]
     pub fn may_overlap(&self, a: &Access, b: &Access) -> bool {
         self.overlap(a, b, OWNERS)
     }

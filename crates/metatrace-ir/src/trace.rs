@@ -119,6 +119,7 @@ impl FramesOnce {
     }
 
     /// Visits those of another trace, or all once more, in the same memory.
+    #[inline]
     pub fn restart(&mut self, trace: &Trace) {
         self.met.clear();
         self.met.resize(trace.snapshots.len(), false);
@@ -145,6 +146,7 @@ pub struct Exits {
 
 impl Exits {
     /// Goes to another trace.
+    #[inline]
     pub fn restart(&mut self) {
         self.met.clear();
         self.count = 0;
@@ -200,6 +202,7 @@ impl Op {
     }
 
     /// The descriptor. Panics where there is none: the verifier has let a wrong operation through.
+    #[inline]
     pub fn descr(&self) -> &DescrRef {
         self.descr
             .as_ref()
@@ -290,11 +293,14 @@ impl Trace {
         }
     }
 
-    /// Empties the trace for another to be made in the same memory; what only long traces need is given back.
+    /// Empties the trace for another to be made in the same memory: there is room for what most traces have, and what only
+    /// long ones need is given back.
     pub fn clear(&mut self) {
+        const USUAL: usize = 1 << 9;
         const LONG: usize = 1 << 12;
-        if self.ops.capacity() > LONG {
+        if !(USUAL..=LONG).contains(&self.ops.capacity()) {
             *self = Trace::default();
+            self.reserve(USUAL, USUAL / 4);
             return;
         }
         self.inputs.clear();
@@ -325,6 +331,7 @@ impl Trace {
     }
 
     /// The value of input `n`.
+    #[inline]
     pub fn input(&self, n: usize) -> Ref {
         assert!(n < self.inputs.len(), "the trace has {} inputs", self.inputs.len());
         Ref::value(n)
@@ -454,6 +461,7 @@ impl Trace {
     }
 
     /// Appends a snapshot.
+    #[inline]
     pub fn add_snapshot(&mut self, snapshot: Snapshot) -> SnapshotId {
         let id = SnapshotId(self.snapshots.len() as u32);
         self.snapshots.push(snapshot);

@@ -32,6 +32,7 @@ impl Liveness {
     ///
     /// # Panics
     /// If execution cannot resume at `pc`: a bug of whoever made the snapshot.
+    #[inline]
     pub fn at(&self, pc: Pc, position: Position) -> &[Reg] {
         let place = self.places.get(pc as usize).and_then(|place| place.checked_sub(1));
         let place = place.unwrap_or_else(|| panic!("nothing resumes at {pc}"));
@@ -89,6 +90,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// The block that begins at `pc`.
+    #[inline]
     fn at(&self, pc: Pc) -> usize {
         let block = self.starts.binary_search(&pc);
         block.unwrap_or_else(|_| panic!("{pc} begins no block"))

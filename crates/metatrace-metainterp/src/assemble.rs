@@ -44,6 +44,8 @@ pub fn cut_loop(
     for (red, input) in mark.reds.iter().zip(&inputs) {
         values[red.as_value().expect("reds are distinct values at a mark")] = Some(*input);
     }
+    // its ends are a label and a jump
+    trace.reserve(recorded.ops.len() - mark.op + 2, recorded.snapshots.len());
     trace.push(Op::with_descr(Opcode::Label, &inputs, Rc::new(Descr::Target(label))));
     let mut cut = Cut {
         recorded,

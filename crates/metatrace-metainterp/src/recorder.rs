@@ -281,6 +281,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// A load of this kind, which gave `result`.
+    #[inline]
     fn record_load(&mut self, kind: Kind, descr: &Rc<Descr>, base: Value, index: Option<Value>, result: u64) -> Value {
         if !self.recording() {
             return Value::constant(kind, result);
@@ -514,6 +515,7 @@ impl Domain for Recorder<'_> {
         self.record_load(kind, descr, base, index, result)
     }
 
+    #[inline]
     fn store(&mut self, code: &JitCode, descr: DescrIndex, base: Value, index: Option<Value>, value: Value) {
         if self.recording() {
             let opcode = if index.is_some() {
@@ -555,6 +557,7 @@ impl Domain for Recorder<'_> {
         }
     }
 
+    #[inline]
     fn switch(&mut self, frames: &[Activation<Value>], value: Value, case: bool, cases: &[(u64, Pc)]) {
         self.known_branch = None;
         if !self.recording() || value.is_const() {
@@ -639,6 +642,7 @@ impl Domain for Recorder<'_> {
         self.abort(Abort::Panic);
     }
 
+    #[inline]
     fn header(&mut self, exchange: &mut Exchange<'_, Value>) {
         if !self.recording() || !self.behind_back_edge || self.header.is_some() {
             return;
@@ -683,6 +687,7 @@ impl Domain for Recorder<'_> {
         });
     }
 
+    #[inline]
     fn merge_point(&mut self, exchange: &mut Exchange<'_, Value>) -> Flow {
         if !self.recording() {
             return Flow::Stop;

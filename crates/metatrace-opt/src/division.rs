@@ -11,8 +11,8 @@
 //! # Source
 //! Granlund and Montgomery, "Division by Invariant Integers using Multiplication" (PLDI 1994), figures 4.1 and 5.2.
 
-use crate::Tree;
 use crate::context::Context;
+use crate::tree::Tree;
 use metatrace_ir::{Op, Opcode, Ref};
 
 /// The rules of this file; `fold` applies them.
@@ -60,8 +60,8 @@ pub(crate) fn by_constant(op: &Op, context: &mut Context) -> Option<(&'static st
     if quotient == op.opcode {
         return Some((rule, tree));
     }
-    let product = Tree::op(IntMul, [tree, Tree::Value(divisor)]);
-    Some(("remainder", Tree::op(IntSub, [Tree::Value(x), product])))
+    let product = Tree::op(IntMul, [tree, Tree::value(divisor)]);
+    Some(("remainder", Tree::op(IntSub, [Tree::value(x), product])))
 }
 
 fn unsigned(x: Ref, d: u64, context: &mut Context) -> Option<(&'static str, Tree)> {
@@ -70,26 +70,26 @@ fn unsigned(x: Ref, d: u64, context: &mut Context) -> Option<(&'static str, Tree
         return None;
     }
     if context.range(x).is_natural() {
-        return Some(("divide_natural", natural(Tree::Value(x), d, context)));
+        return Some(("divide_natural", natural(Tree::value(x), d, context)));
     }
     let (factor, shift) = for_words(d, u64::BITS);
     let (factor, one) = (context.int(factor as i64), context.int(1));
     let shift = context.int(shift.into());
-    let high = || Tree::op(UintMulHigh, [Tree::Value(x), Tree::Value(factor)]);
+    let high = || Tree::op(UintMulHigh, [Tree::value(x), Tree::value(factor)]);
     let half = Tree::op(
         UintRshift,
-        [Tree::op(IntSub, [Tree::Value(x), high()]), Tree::Value(one)],
+        [Tree::op(IntSub, [Tree::value(x), high()]), Tree::value(one)],
     );
     let sum = Tree::op(IntAdd, [half, high()]);
-    Some(("divide_unsigned", Tree::op(UintRshift, [sum, Tree::Value(shift)])))
+    Some(("divide_unsigned", Tree::op(UintRshift, [sum, Tree::value(shift)])))
 }
 
 /// `x` up to `2^63`, by what is no power of two.
 fn natural(x: Tree, d: u64, context: &mut Context) -> Tree {
     let (factor, shift) = for_naturals(d, u64::BITS);
     let (factor, shift) = (context.int(factor as i64), context.int(shift.into()));
-    let high = Tree::op(Opcode::UintMulHigh, [x, Tree::Value(factor)]);
-    Tree::op(Opcode::UintRshift, [high, Tree::Value(shift)])
+    let high = Tree::op(Opcode::UintMulHigh, [x, Tree::value(factor)]);
+    Tree::op(Opcode::UintRshift, [high, Tree::value(shift)])
 }
 
 fn signed(x: Ref, d: i64, context: &mut Context) -> Option<(&'static str, Tree)> {
@@ -98,28 +98,28 @@ fn signed(x: Ref, d: i64, context: &mut Context) -> Option<(&'static str, Tree)>
         return None;
     }
     if d == -1 {
-        return Some(("divide_by_minus_one", Tree::Op(IntNeg, vec![Tree::Value(x)])));
+        return Some(("divide_by_minus_one", Tree::op(IntNeg, [Tree::value(x)])));
     }
     let size = d.unsigned_abs();
     let whole = context.int(63);
-    let sign = || Tree::op(IntRshift, [Tree::Value(x), Tree::Value(whole)]);
+    let sign = || Tree::op(IntRshift, [Tree::value(x), Tree::value(whole)]);
     let (rule, quotient) = if size.is_power_of_two() {
         // rounded towards zero: negative numbers by one less than the divisor more
         let (mask, shift) = (context.int(size as i64 - 1), context.int(size.trailing_zeros().into()));
-        let more = Tree::op(IntAnd, [sign(), Tree::Value(mask)]);
-        let sum = Tree::op(IntAdd, [Tree::Value(x), more]);
-        ("divide_by_power_of_two", Tree::op(IntRshift, [sum, Tree::Value(shift)]))
+        let more = Tree::op(IntAnd, [sign(), Tree::value(mask)]);
+        let sum = Tree::op(IntAdd, [Tree::value(x), more]);
+        ("divide_by_power_of_two", Tree::op(IntRshift, [sum, Tree::value(shift)]))
     } else if context.range(x).is_natural() {
-        ("divide_natural", natural(Tree::Value(x), size, context))
+        ("divide_natural", natural(Tree::value(x), size, context))
     } else {
-        let flipped = Tree::op(IntXor, [Tree::Value(x), sign()]);
+        let flipped = Tree::op(IntXor, [Tree::value(x), sign()]);
         let unsigned = natural(Tree::op(IntSub, [flipped, sign()]), size, context);
         let flipped = Tree::op(IntXor, [unsigned, sign()]);
         ("divide_signed", Tree::op(IntSub, [flipped, sign()]))
     };
     Some(match d > 0 {
         true => (rule, quotient),
-        false => (rule, Tree::Op(IntNeg, vec![quotient])),
+        false => (rule, Tree::op(IntNeg, [quotient])),
     })
 }
 

@@ -8,7 +8,8 @@
 use crate::context::Context;
 use crate::dead::{Needs, remove_dead};
 use crate::edits::{Edit, Editor};
-use crate::{Classes, Decision, Pass, Rewrites, SunkOrNew, Tree, ones};
+use crate::tree::{Step, Tree};
+use crate::{Classes, Decision, Pass, Rewrites, SunkOrNew, ones};
 use metatrace_ir::{Class, Op, Opcode, Ref, Snapshot, SnapshotId, Trace};
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
@@ -356,19 +357,25 @@ impl<'a> Driver<'a> {
     }
 
     fn build(&mut self, tree: &Tree, sunk: bool) -> Ref {
-        match tree {
-            Tree::Value(value) => *value,
-            Tree::Op(opcode, operands) => {
-                let operands: Vec<Ref> = operands.iter().map(|operand| self.build(operand, sunk)).collect();
-                let mut op = Op {
-                    sunk,
-                    ..Op::new(*opcode, &operands)
-                };
-                // a later operand may have made an allocation that an earlier one is a view of
-                self.resolve_args(&mut op);
-                self.rewrite(&mut op).expect("it has a result")
-            }
+        let mut values: SmallVec<[Ref; 8]> = SmallVec::new();
+        for step in tree.steps() {
+            let value = match *step {
+                Step::Value(value) => value,
+                Step::Op(opcode, arity) => {
+                    let operands = values.len() - usize::from(arity);
+                    let mut op = Op {
+                        sunk,
+                        ..Op::new(opcode, &values[operands..])
+                    };
+                    values.truncate(operands);
+                    // a later operand may have made an allocation that an earlier one is a view of
+                    self.resolve_args(&mut op);
+                    self.rewrite(&mut op).expect("it has a result")
+                }
+            };
+            values.push(value);
         }
+        values.pop().expect("a tree has a root")
     }
 
     fn decide(&mut self, op: &Op) -> Decision {

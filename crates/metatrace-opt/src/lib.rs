@@ -50,16 +50,18 @@ mod pure;
 mod range;
 mod rules;
 mod sink;
+mod tree;
 mod virtuals;
 
 use context::Context;
 use driver::{Driver, Passes, Scratch};
 use edits::Edit;
-use metatrace_ir::{Class, Op, Opcode, Ref, TargetToken, Trace};
+use metatrace_ir::{Class, Op, Ref, TargetToken, Trace};
 use peel::{Carry, GivenUp};
 use range::Range;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt;
+use tree::Tree;
 
 /// Which passes take part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -349,19 +351,6 @@ enum Decision {
 
 /// The sunk value in whose place the result of an operation is from now on, if any.
 type SunkOrNew = Option<Ref>;
-
-/// A value, or an operation to be made of others.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Tree {
-    Value(Ref),
-    Op(Opcode, Vec<Tree>),
-}
-
-impl Tree {
-    fn op(opcode: Opcode, operands: [Tree; 2]) -> Tree {
-        Tree::Op(opcode, operands.into())
-    }
-}
 
 /// A set of classes of operations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

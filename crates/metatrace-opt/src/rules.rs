@@ -26,7 +26,8 @@
 mod condition;
 
 use crate::context::Context;
-use crate::{Tree, ones};
+use crate::ones;
+use crate::tree::{Step, Tree};
 use condition::{Condition, Integer, Known, Matched};
 use metatrace_ir::eval::eval;
 use metatrace_ir::{Const, Kind, Op, Opcode, Ref};
@@ -573,7 +574,9 @@ impl Found {
         match term {
             Term::None => Outcome::Nothing,
             Term::Op(_, args) if args.iter().any(|arg| matches!(arg, Term::Op(..))) => {
-                Outcome::Tree(self.tree(term, Kind::Int, context))
+                let mut tree = Tree::default();
+                self.plant(term, context, &mut tree);
+                Outcome::Tree(tree)
             }
             Term::Op(opcode, args) => {
                 let operands = args.iter().map(|arg| self.value(*arg, Kind::Int, context));
@@ -593,10 +596,16 @@ impl Found {
         }
     }
 
-    fn tree(&self, term: Term, kind: Kind, context: &mut Context) -> Tree {
+    /// Adds a term on numbers to a tree.
+    fn plant(&self, term: Term, context: &mut Context, tree: &mut Tree) {
         match term {
-            Term::Op(opcode, args) => Tree::Op(opcode, args.iter().map(|arg| self.tree(*arg, kind, context)).collect()),
-            term => Tree::Value(self.value(term, kind, context)),
+            Term::Op(opcode, args) => {
+                for arg in args {
+                    self.plant(*arg, context, tree);
+                }
+                tree.push(Step::Op(opcode, args.len() as u8));
+            }
+            term => tree.push(Step::Value(self.value(term, Kind::Int, context))),
         }
     }
 

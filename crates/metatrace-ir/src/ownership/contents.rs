@@ -114,6 +114,7 @@ impl Contents {
     }
 
     /// Goes to the start of another trace, as if made [anew](Contents::new), in the same memory.
+    #[inline]
     pub fn restart(&mut self, roots: &[Root], derived: &[Derived]) {
         self.forget_all();
         self.age = 0;
@@ -194,6 +195,7 @@ impl Contents {
     ///
     /// # Panics
     /// In debug builds, if that is another access.
+    #[inline]
     pub fn observe_access(&mut self, op: &Op, value: Ref, access: &Access, values: &dyn Values) {
         debug_assert_eq!(Some(*access), self.ownership.access_of(op, values), "{op:?}");
         self.observe_memory(op, value, Some(access), values);

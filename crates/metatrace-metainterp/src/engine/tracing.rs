@@ -192,6 +192,7 @@ impl Rebuilder for RecordedProgram<'_> {
         Value::of_constant(constant, green)
     }
 
+    #[inline]
     fn execute(&mut self, opcode: Opcode, descr: Option<&DescrRef>, args: &[Value]) -> Value {
         let words: SmallVec<[u64; 3]> = args.iter().map(|arg| arg.bits).collect();
         // SAFETY: as when the blackhole executes it.
