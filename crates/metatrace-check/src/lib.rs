@@ -23,7 +23,8 @@
 //!
 //! Independent of the optimiser: it knows what operations mean (`metatrace_ir::eval`) and what the facts of a trace
 //! promise, and no rule by which they are used. Absent: threads, so that raw memory changes only by stores and calls;
-//! pointers into the cells of an exclusive root from elsewhere; the order of addresses.
+//! pointers into the cells of an exclusive root from elsewhere; the order of addresses, and numbers that are computed from those
+//! of allocations: a trace that hands one out has another in each run, which is reported as a difference.
 #![forbid(unsafe_code)]
 
 mod compare;
