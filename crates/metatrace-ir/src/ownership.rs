@@ -730,7 +730,6 @@ impl Ownership {
 
     /// Adds what a bridge may rely on whose inputs are these values: facts about roots among its inputs, and about inputs that
     /// lead into their memory.
-    #[inline]
     pub fn inherited(&self, values: &[Ref], roots: &mut Vec<Root>, derived: &mut Vec<Derived>) {
         // where the bridge finds pointers besides: in memory, and in constants
         let known = self.escaped | self.constants;

@@ -264,6 +264,11 @@ pub struct InputWord {
     pub word: Word,
 }
 
+/// So many operations, and a guard among four of them, most recordings have: where traces are made one after the other in the
+/// same memory, it does not grow step by step.
+const USUAL_OPS: usize = 1 << 9;
+const USUAL_SNAPSHOTS: usize = USUAL_OPS / 4;
+
 /// A trace. See the module's documentation.
 #[derive(Clone, Default, Debug)]
 pub struct Trace {
@@ -293,14 +298,11 @@ impl Trace {
         }
     }
 
-    /// Empties the trace for another to be made in the same memory: there is room for what most traces have, and what only
-    /// long ones need is given back.
+    /// Empties the trace for another to be made in the same memory; what only long traces need is given back.
     pub fn clear(&mut self) {
-        const USUAL: usize = 1 << 9;
         const LONG: usize = 1 << 12;
-        if !(USUAL..=LONG).contains(&self.ops.capacity()) {
+        if self.ops.capacity() > LONG || self.snapshots.capacity() > LONG {
             *self = Trace::default();
-            self.reserve(USUAL, USUAL / 4);
             return;
         }
         self.inputs.clear();
@@ -314,14 +316,20 @@ impl Trace {
     }
 
     /// Goes to the start of a trace that is made of `other`: with its inputs, what is known of them, and room for as much as it
-    /// has and a bit more.
+    /// has and a bit more, or for what is usual.
     pub fn restart_like(&mut self, other: &Trace) {
         self.clear();
         self.inputs.extend_from_slice(&other.inputs);
         self.roots.extend_from_slice(&other.roots);
         self.derived.extend_from_slice(&other.derived);
         self.words.extend_from_slice(&other.words);
-        self.reserve(other.ops.len() + other.ops.len() / 8, other.snapshots.len());
+        let (ops, snapshots) = (other.ops.len() + other.ops.len() / 8, other.snapshots.len());
+        self.reserve(ops.max(USUAL_OPS), snapshots.max(USUAL_SNAPSHOTS));
+    }
+
+    /// Makes room for as many operations and snapshots as most traces have.
+    pub fn reserve_usual(&mut self) {
+        self.reserve(USUAL_OPS, USUAL_SNAPSHOTS);
     }
 
     /// Makes room for so many more operations and snapshots.

@@ -19,7 +19,7 @@ pub enum Ending {
 /// The loop that starts at `mark`: its inputs are the reds there, its label is `label`.
 ///
 /// # Panics
-/// If an operation behind the mark uses a value from before it: a bug of the recorder.
+/// If an operation behind the mark uses a value from before it, or the mark is behind the end: bugs of the recorder.
 pub fn cut_loop(
     recorded: &Trace,
     mark: &Mark,
@@ -44,7 +44,7 @@ pub fn cut_loop(
     for (red, input) in mark.reds.iter().zip(&inputs) {
         values[red.as_value().expect("reds are distinct values at a mark")] = Some(*input);
     }
-    // its ends are a label and a jump
+    // besides its ends, a label and a jump; there are as many snapshots at most, and it is gone when it is compiled
     trace.reserve(recorded.ops.len() - mark.op + 2, recorded.snapshots.len());
     trace.push(Op::with_descr(Opcode::Label, &inputs, Rc::new(Descr::Target(label))));
     let mut cut = Cut {

@@ -97,9 +97,6 @@ pub struct Setting<'a> {
     pub counter: Option<u64>,
 }
 
-/// So many operations most recordings have.
-const USUAL_OPS: usize = 120;
-
 /// What a recording leaves for the next: memory, and nothing that is known.
 #[derive(Default, Debug)]
 pub struct Scratch {
@@ -115,7 +112,7 @@ impl Scratch {
     pub fn trace(&mut self) -> Trace {
         let mut trace = std::mem::take(&mut self.trace);
         trace.clear();
-        trace.reserve(USUAL_OPS, USUAL_OPS / 4);
+        trace.reserve_usual();
         trace
     }
 }

@@ -361,7 +361,7 @@ impl<'a> Driver<'a> {
         for step in tree.steps() {
             let value = match *step {
                 Step::Value(value) => value,
-                Step::Op(opcode, arity) => {
+                Step::Op { opcode, arity } => {
                     let operands = values.len() - usize::from(arity);
                     let mut op = Op {
                         sunk,
@@ -375,6 +375,7 @@ impl<'a> Driver<'a> {
             };
             values.push(value);
         }
+        debug_assert_eq!(values.len(), 1, "what is left is the tree's: {tree:?}");
         values.pop().expect("a tree has a root")
     }
 

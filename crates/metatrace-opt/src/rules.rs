@@ -575,7 +575,7 @@ impl Found {
             Term::None => Outcome::Nothing,
             Term::Op(_, args) if args.iter().any(|arg| matches!(arg, Term::Op(..))) => {
                 let mut tree = Tree::default();
-                self.plant(term, context, &mut tree);
+                self.push_term(term, context, &mut tree);
                 Outcome::Tree(tree)
             }
             Term::Op(opcode, args) => {
@@ -596,14 +596,14 @@ impl Found {
         }
     }
 
-    /// Adds a term on numbers to a tree.
-    fn plant(&self, term: Term, context: &mut Context, tree: &mut Tree) {
+    /// Appends the steps of a term, whose constants are ints.
+    fn push_term(&self, term: Term, context: &mut Context, tree: &mut Tree) {
         match term {
             Term::Op(opcode, args) => {
                 for arg in args {
-                    self.plant(*arg, context, tree);
+                    self.push_term(*arg, context, tree);
                 }
-                tree.push(Step::Op(opcode, args.len() as u8));
+                tree.push_op(opcode, args.len());
             }
             term => tree.push(Step::Value(self.value(term, Kind::Int, context))),
         }

@@ -1,10 +1,18 @@
 //! Operations on operations, which come in the place of one.
+//!
+//! ```text
+//! (x + c) & 255   is   x, c, int_add/2, 255, int_and/2
+//! ```
+//!
+//! A tree is written in the order in which it is built: each operation uses up the results in front of it, and at the end one
+//! is left, the tree's. A part that is needed twice stands there twice; `pure` makes one of the two. Constants are made when
+//! the tree is, operations when it is built.
 
 use metatrace_ir::{Opcode, Ref};
 use smallvec::SmallVec;
 
-/// A value, or an operation to be made of others. Operands come before their operation, so that it is built in one go; most
-/// trees are so small that they are kept in place.
+/// A value, or an operation to be made of others. Those of the rules' table are so small that they are kept in place; divisions
+/// are longer.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Tree {
     steps: SmallVec<[Step; 6]>,
@@ -15,8 +23,8 @@ pub(crate) struct Tree {
 pub(crate) enum Step {
     /// Take this value.
     Value(Ref),
-    /// Make this operation of so many results of the last steps, which are used up by that.
-    Op(Opcode, u8),
+    /// Make an operation of the last results.
+    Op { opcode: Opcode, arity: u8 },
 }
 
 impl Tree {
@@ -27,15 +35,22 @@ impl Tree {
     }
 
     pub(crate) fn op<const N: usize>(opcode: Opcode, operands: [Tree; N]) -> Tree {
-        let mut tree = Tree::default();
+        let mut operands = operands.into_iter();
+        let mut tree = operands.next().expect("an operation has operands");
         for operand in operands {
-            tree.steps.extend(operand.steps);
+            tree.steps.extend_from_slice(&operand.steps);
         }
-        tree.push(Step::Op(opcode, N as u8));
+        tree.push_op(opcode, N);
         tree
     }
 
-    /// What comes next when it is built.
+    /// Appends an operation on the last results.
+    pub(crate) fn push_op(&mut self, opcode: Opcode, arity: usize) {
+        let arity = u8::try_from(arity).expect("operations in trees have few operands");
+        self.push(Step::Op { opcode, arity });
+    }
+
+    /// Appends a step.
     pub(crate) fn push(&mut self, step: Step) {
         self.steps.push(step);
     }
