@@ -269,7 +269,6 @@ impl Descr {
     }
 
     /// The size descriptor. Panics on another kind.
-    #[inline]
     pub fn size(&self) -> &SizeDescr {
         match self {
             Descr::Size(size) => size,

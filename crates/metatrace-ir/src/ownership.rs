@@ -464,7 +464,6 @@ impl Ownership {
     }
 
     /// What a pointer that was loaded leads to.
-    #[inline]
     fn loaded(&mut self, op: &Op, value: Ref, access: Option<&Access>) -> Pointer {
         let access = access.expect("a load accesses memory");
         let is_rust = access.memory == Memory::Rust;
@@ -806,7 +805,6 @@ impl Ownership {
     }
 
     /// Whether the two accesses may touch a common byte.
-    #[inline]
     pub fn may_overlap(&self, a: &Access, b: &Access) -> bool {
         self.overlap(a, b, OWNERS)
     }

@@ -119,7 +119,6 @@ impl FramesOnce {
     }
 
     /// Visits those of another trace, or all once more, in the same memory.
-    #[inline]
     pub fn restart(&mut self, trace: &Trace) {
         self.met.clear();
         self.met.resize(trace.snapshots.len(), false);
@@ -146,7 +145,6 @@ pub struct Exits {
 
 impl Exits {
     /// Goes to another trace.
-    #[inline]
     pub fn restart(&mut self) {
         self.met.clear();
         self.count = 0;

@@ -38,9 +38,8 @@ impl Kind {
 /// A value of a trace: an input, the result of an operation, or a constant.
 ///
 /// Values are numbered through: input `n` is value `n`, operation `n` defines value `inputs + n` (the numbers of
-/// operations without a result are never referred to). A constant whose bits are a number of
-/// 27 bits, extended by its sign, is in the reference itself: most are places in the guest's program or in jitcode, and need
-/// no entry. Others are indices into the trace's table. Equal constants of a trace have equal references, and constants sort
+/// operations without a result are never referred to). A constant whose bits are a number of 27 bits, extended by its
+/// sign, is in the reference itself: most are places in the guest's program or in jitcode, and need no entry. Others are indices into the trace's table. Equal constants of a trace have equal references, and constants sort
 /// behind values.
 ///
 /// A reference to a constant also says whether it is *green*: a pointer to memory that does not change along frozen paths

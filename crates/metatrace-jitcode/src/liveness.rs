@@ -90,7 +90,6 @@ impl<'a> Blocks<'a> {
     }
 
     /// The block that begins at `pc`.
-    #[inline]
     fn at(&self, pc: Pc) -> usize {
         let block = self.starts.binary_search(&pc);
         block.unwrap_or_else(|_| panic!("{pc} begins no block"))

@@ -172,8 +172,7 @@ impl Engine {
         self.params.borrow().clone()
     }
 
-    /// Replaces the parameters. What concerns the backend has no effect once something was hot
-    /// enough to be recorded.
+    /// Replaces the parameters. What concerns the backend has no effect once something was hot enough to be recorded.
     ///
     /// # Panics
     /// If they ask for what is [not in this build](Parameters::are_built).

@@ -278,7 +278,6 @@ impl<'a> Recorder<'a> {
     }
 
     /// A load of this kind, which gave `result`.
-    #[inline]
     fn record_load(&mut self, kind: Kind, descr: &Rc<Descr>, base: Value, index: Option<Value>, result: u64) -> Value {
         if !self.recording() {
             return Value::constant(kind, result);

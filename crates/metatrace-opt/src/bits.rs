@@ -124,7 +124,6 @@ pub fn refine(range: Range, bits: Bits) -> Option<(Range, Bits)> {
 }
 
 /// The bits of an operation's result; `b` is what `a` is where there is one operand.
-#[inline]
 pub fn transfer(opcode: Opcode, a: Bits, b: Bits) -> Bits {
     use Opcode::*;
     let count = (b.unknown() == 0).then_some((b.ones & 63) as u32);

@@ -114,7 +114,6 @@ impl Contents {
     }
 
     /// Goes to the start of another trace, as if made [anew](Contents::new), in the same memory.
-    #[inline]
     pub fn restart(&mut self, roots: &[Root], derived: &[Derived]) {
         self.forget_all();
         self.age = 0;
